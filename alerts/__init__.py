@@ -1,0 +1,1 @@
+"""From observations to people: rules, the fold, incidents, alerts and deliveries."""

@@ -1,0 +1,95 @@
+"""Event: the immutable fact that something happened, as the engine makes it and as it travels on ``events``. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from streams.observations import LogPosition
+
+EVENT_VERSION = 1
+
+EventSource = Literal["rule", "device", "external", "manual", "canary"]
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One number that made a rule fire, beside its bound: ``value`` ``relation`` ``bound`` in ``unit``.
+
+    ``name`` is a key (``confidence``, ``confirmed``, ``travel``, ``in_zone``); its words are chosen when it is shown.
+    """
+
+    name: str
+    value: float
+    relation: Literal[">=", "<=", "of", "="]
+    bound: float
+    unit: str = ""
+
+
+class SeenBox(msgspec.Struct, frozen=True):
+    """A box on the event's picture; ``fired`` marks the one the event is about."""
+
+    xyxy: tuple[float, float, float, float]
+    label: str
+    score: float
+    fired: bool = False
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened, where, when, and why. Kind and parameters, never a sentence.
+
+    ``happened_at`` is the picture's ``captured_at``. ``path`` holds the object's recent bottom centres (x, y),
+    fractions of the picture; ``zone_polygon`` the zone as it was. ``frame`` is where the picture stands in the log.
+    """
+
+    v: int = EVENT_VERSION
+    uid: UUID
+    source: EventSource = "rule"
+    kind: str
+    severity: Severity
+    camera: UUID
+    rule_version: UUID | None
+    deployment: UUID | None
+    zone: UUID | None
+    label: str
+    session: int
+    sequence: int
+    happened_at: datetime
+    facts: list[Fact]
+    boxes: list[SeenBox]
+    path: list[tuple[float, float]]
+    zone_polygon: list[tuple[float, float]]
+    frame: LogPosition | None
+    stale_s: float = 120.0
+
+
+def occurrence_id(camera: UUID, deployment: UUID, session: int, sequence: int, zone: UUID) -> bytes:
+    """Names one object's stay in one zone by the track's first confirmed frame: no counters, no track numbers."""
+    text = f"{camera}|{deployment}|{session}|{sequence}|{zone}"
+    return hashlib.sha256(text.encode()).digest()
+
+
+def event_uid(rule_version: UUID, occurrence: bytes, n: int) -> UUID:
+    """The name of the ``n``-th event of a rule version about one occurrence; the same input gives the same name."""
+    digest = hashlib.sha256(rule_version.bytes + occurrence + n.to_bytes(4, "big")).digest()
+    return UUID(bytes=digest[:16], version=8)
+
+
+def encode_event(event: Event) -> bytes:
+    """MessagePack, map-encoded."""
+    return msgspec.msgpack.encode(event)
+
+
+def decode_event(data: bytes) -> Event:
+    """Raises ``msgspec.DecodeError`` for anything that is not an event."""
+    return msgspec.msgpack.decode(data, type=Event)
+
+
+def to_json(value: Any) -> Any:
+    """``value`` (structs included) as plain JSON types, for a database column."""
+    return msgspec.to_builtins(value)

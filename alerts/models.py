@@ -1,0 +1,336 @@
+"""Zones, rules, recipients; events, incidents, alerts, deliveries; and how far the fold has come."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from detectors.models import Deployment
+from streams.ids import new_uid
+from streams.models import Camera, Site, View, validate_time_zone
+
+
+class Severity(models.TextChoices):
+    """How bad; each has a colour and a shape on every screen."""
+
+    LOW = "low", _("low")
+    MEDIUM = "medium", _("medium")
+    HIGH = "high", _("high")
+    CRITICAL = "critical", _("critical")
+
+
+class Zone(models.Model):
+    """A polygon or directed line of a View, in fractions of the picture (0–1)."""
+
+    class Shape(models.TextChoices):
+        POLYGON = "polygon", _("polygon")
+        LINE = "line", _("directed line")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    view = models.ForeignKey(View, on_delete=models.CASCADE, related_name="zones", verbose_name=_("view"))
+    name = models.CharField(_("name"), max_length=100)
+    shape = models.CharField(_("shape"), max_length=8, choices=Shape, default=Shape.POLYGON)
+    points = models.JSONField(_("points"), help_text=_("Corners as [[x, y], …] in fractions of the picture, 0 to 1."))
+
+    class Meta:
+        ordering = ("view", "name")
+        verbose_name = _("zone")
+        verbose_name_plural = _("zones")
+        constraints = [models.UniqueConstraint(fields=("view", "name"), name="zone_name_unique_in_view")]
+
+    def __str__(self) -> str:
+        return f"{self.view.camera}: {self.name}"
+
+
+class Recipient(models.Model):
+    """Somebody who is told."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="recipients",
+        verbose_name=_("user"),
+    )
+    language = models.CharField(_("language"), max_length=10, default="en")
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True, validators=[validate_time_zone])
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("recipient")
+        verbose_name_plural = _("recipients")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Contact(models.Model):
+    """A Recipient's number or address. A definite rejection disables it, with the reason."""
+
+    class Channel(models.TextChoices):
+        SMS = "sms", _("SMS")
+        EMAIL = "email", _("e-mail")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="contacts")
+    channel = models.CharField(_("channel"), max_length=16, choices=Channel)
+    address = models.CharField(_("address"), max_length=254)
+    order = models.PositiveSmallIntegerField(_("order"), default=0)
+    disabled_at = models.DateTimeField(null=True, editable=False)
+    disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
+
+    class Meta:
+        ordering = ("recipient", "order", "id")
+        verbose_name = _("contact")
+        verbose_name_plural = _("contacts")
+        constraints = [
+            models.UniqueConstraint(fields=("recipient", "channel", "address"), name="contact_once_per_recipient")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recipient}, {self.get_channel_display()}"
+
+
+class Rule(models.Model):
+    """A configured condition on one or more Zones. What runs is its newest RuleVersion."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    kind = models.CharField(_("kind"), max_length=40, default="presence")
+    """Key of ``alerts.rules.registry.RULES``."""
+    enabled = models.BooleanField(_("enabled"), default=True)
+    severity = models.CharField(_("severity"), max_length=8, choices=Severity, default=Severity.MEDIUM)
+    zones = models.ManyToManyField(Zone, related_name="rules", verbose_name=_("zones"))
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.PROTECT, related_name="rules", verbose_name=_("deployment")
+    )
+    config = models.JSONField(_("settings"), default=dict, blank=True)
+    """The kind's own settings, as its frozen config reads them."""
+    recipients = models.ManyToManyField(Recipient, blank=True, related_name="rules", verbose_name=_("who is told"))
+    why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
+    procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("rule")
+        verbose_name_plural = _("rules")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RuleVersion(models.Model):
+    """One immutable edit of a Rule: kind, settings, zones' geometry and schedule, all embedded.
+
+    Acts on ``captured_at`` within [active_from_at, active_until_at).
+    """
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    rule = models.ForeignKey(Rule, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=40)
+    severity = models.CharField(max_length=8, choices=Severity)
+    deployment = models.UUIDField()
+    embedded = models.JSONField()
+    """``alerts.rules.config.EmbeddedRule``: what the engine builds from, complete."""
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    active_from_at = models.DateTimeField()
+    active_until_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("rule", "-number")
+        constraints = [
+            models.UniqueConstraint(fields=("rule", "number"), name="rule_version_number_unique"),
+            models.UniqueConstraint(
+                fields=("rule",), condition=Q(active_until_at__isnull=True), name="one_version_in_force"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} #{self.number}"
+
+
+class Incident(models.Model):
+    """The operator's case, grouping Events by rule and place."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("open")
+        ACKNOWLEDGED = "acknowledged", _("acknowledged")
+        RESOLVED = "resolved", _("resolved")
+
+    class Disposition(models.TextChoices):
+        CONFIRMED = "confirmed", _("confirmed")
+        FALSE = "false", _("false alarm")
+        TEST = "test", _("test")
+        INSPECTED = "inspected", _("inspected, nothing to do")
+        HANDED_OVER = "handed_over", _("handed over")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    group_key = models.CharField(max_length=120)
+    state = models.CharField(max_length=16, choices=State, default=State.OPEN)
+    severity = models.CharField(max_length=8, choices=Severity)
+    kind = models.CharField(max_length=40)
+    label = models.CharField(max_length=60, blank=True)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="incidents")
+    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="incidents", null=True)
+    rule = models.ForeignKey(Rule, on_delete=models.SET_NULL, null=True, related_name="incidents")
+    rule_version = models.ForeignKey(RuleVersion, on_delete=models.SET_NULL, null=True, related_name="+")
+    zone_name = models.CharField(max_length=100, blank=True)
+    happened_at = models.DateTimeField()
+    opened_at = models.DateTimeField()
+    last_event_at = models.DateTimeField()
+    event_count = models.PositiveIntegerField(default=0)
+    late = models.BooleanField(default=False)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="acknowledged_incidents"
+    )
+    resolved_at = models.DateTimeField(null=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="resolved_incidents"
+    )
+    disposition = models.CharField(max_length=16, choices=Disposition, blank=True)
+    change = models.BigIntegerField(default=0, db_index=True)
+    """Value of the ``changes`` sequence at the last change; screens resync by it."""
+
+    class Meta:
+        ordering = ("-opened_at", "-id")
+        indexes = [models.Index(fields=("state", "opened_at"))]
+        constraints = [
+            models.UniqueConstraint(
+                fields=("group_key",), condition=~Q(state="resolved"), name="one_unresolved_incident_per_group"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.uid}"
+
+
+class IncidentTransition(models.Model):
+    """One step of an Incident's life. Append-only."""
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="transitions")
+    at = models.DateTimeField()
+    before = models.CharField(max_length=16, blank=True)
+    after = models.CharField(max_length=16)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    through = models.CharField(max_length=16, default="screen")
+    """screen, api, engine."""
+    note = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering = ("at", "id")
+
+
+class Event(models.Model):
+    """A stored Event; ``uid`` follows from what happened, so a repeated one changes nothing."""
+
+    class Picture(models.TextChoices):
+        PENDING = "pending", _("being fetched")
+        KEPT = "kept", _("kept")
+        GONE = "gone", _("picture no longer kept")
+        NONE = "none", _("no picture")
+
+    uid = models.UUIDField(unique=True, editable=False)
+    source = models.CharField(max_length=16, default="rule")
+    kind = models.CharField(max_length=40)
+    severity = models.CharField(max_length=8, choices=Severity)
+    camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="events", null=True)
+    rule_version = models.ForeignKey(RuleVersion, on_delete=models.SET_NULL, null=True, related_name="events")
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, null=True, related_name="events")
+    happened_at = models.DateTimeField()
+    known_at = models.DateTimeField()
+    content = models.JSONField()
+    """``alerts.events.Event`` as JSON: facts, boxes, path, zone."""
+    picture = models.CharField(max_length=8, choices=Picture, default=Picture.PENDING)
+    picture_path = models.CharField(max_length=200, blank=True)
+    published_at = models.DateTimeField(null=True)
+    """When it left for the ``events`` topic; the rows are the truth."""
+
+    class Meta:
+        ordering = ("happened_at", "id")
+        indexes = [models.Index(fields=("picture",)), models.Index(fields=("published_at",))]
+
+
+class Alert(models.Model):
+    """The decision to tell a Recipient something about an Incident."""
+
+    class Reason(models.TextChoices):
+        OPENED = "opened", _("opened")
+        REMINDER = "reminder", _("still unacknowledged")
+        WORSE = "worse", _("got worse")
+        LATE = "late", _("known late")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="alerts")
+    recipient = models.ForeignKey(Recipient, on_delete=models.PROTECT, related_name="alerts")
+    reason = models.CharField(max_length=16, choices=Reason)
+    step = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("created_at", "id")
+        constraints = [
+            models.UniqueConstraint(fields=("incident", "recipient", "reason", "step"), name="alert_once_per_step")
+        ]
+
+
+class Delivery(models.Model):
+    """One attempt to get one Alert to one Recipient through one Notifier."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", _("queued")
+        SENDING = "sending", _("sending")
+        SENT = "sent", _("sent")
+        DELIVERED = "delivered", _("delivered")
+        FAILED = "failed", _("failed")
+        UNKNOWN = "unknown", _("outcome unknown")
+        CANCELLED = "cancelled", _("not needed any more")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
+    contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="deliveries")
+    notifier = models.CharField(max_length=40)
+    """Key of ``alerts.notifiers.registry.NOTIFIERS`` that took it; empty until it was claimed."""
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    not_before_at = models.DateTimeField()
+    lease_owner = models.CharField(max_length=100, blank=True)
+    lease_until_at = models.DateTimeField(null=True)
+    resends = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="resent_as")
+    """The delivery of unknown outcome that this one repeats: it may arrive twice."""
+    subject = models.CharField(max_length=300, blank=True)
+    text = models.TextField(blank=True)
+    html = models.TextField(blank=True)
+    provider_id = models.CharField(max_length=100, blank=True)
+    problem = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("created_at", "id")
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        indexes = [models.Index(fields=("state", "not_before_at"))]
+
+
+class FoldPosition(models.Model):
+    """How far the fold of one partition has come. Compare-and-set on ``generation`` in the events' transaction."""
+
+    partition = models.PositiveSmallIntegerField(unique=True)
+    generation = models.BigIntegerField(default=0)
+    owner = models.CharField(max_length=100, blank=True)
+    position = models.BigIntegerField(default=0)
+    """The next offset of ``observations`` to read."""
+    log_identity = models.CharField(max_length=64, blank=True)
+    snapshot = models.BinaryField(default=b"")
+    engine_version = models.PositiveSmallIntegerField(default=0)
+    saved_at = models.DateTimeField(null=True)

@@ -1,0 +1,36 @@
+"""Rule kinds: key → dotted path of the kind's config, imported on first use. A new kind is one line here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import msgspec
+
+from alerts.rules.config import CommonConfig
+
+RULES = {
+    "presence": "alerts.rules.presence:PresenceConfig",
+}
+
+
+class BadConfig(ValueError):
+    """A rule's settings are refused; the text names the field, what was expected and what was got."""
+
+
+def rule_kind(key: str) -> type[CommonConfig]:
+    """The config class of the kind ``key``. Raises ``BadConfig`` naming the kinds there are."""
+    path = RULES.get(key)
+    if path is None:
+        raise BadConfig(f"kind: expected one of {', '.join(sorted(RULES))}, got {key!r}; choose one of them")
+    module, _, attribute = path.partition(":")
+    kind: type[CommonConfig] = getattr(importlib.import_module(module), attribute)
+    return kind
+
+
+def read_config(kind: str, values: dict[str, Any]) -> CommonConfig:
+    """The frozen config of ``kind`` from plain values. Raises ``BadConfig``."""
+    try:
+        return msgspec.convert(values, type=rule_kind(kind), strict=False)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{kind}: {error}; mend this setting") from None

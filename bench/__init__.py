@@ -1,0 +1,1 @@
+"""Benchmarks: ``./poliscope bench NAME`` runs ``bench/NAME.py``."""

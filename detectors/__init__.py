@@ -1,0 +1,1 @@
+"""From frames to detections and tracks: backends, labels, batching, the detector worker."""

@@ -1,0 +1,1 @@
+"""What people see and touch: the control room, the administrator's pages and the API."""

@@ -1,0 +1,224 @@
+"""Django settings. Everything that differs between installations comes from the environment: ``docs/configuration.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django_stubs_ext
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from monitor.env import Environment, SettingError
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment()
+
+
+def _load() -> dict[str, Any]:
+    """Every setting that the environment decides. Raises ``SettingError``."""
+    debug = env.flag("POLISCOPE_DEBUG")
+    data = Path(env.text("POLISCOPE_DATA", str(BASE_DIR / "data")))
+    secret = env.text("POLISCOPE_SECRET_KEY", "unsafe-development-key-unsafe-development-key-unsafe-5f2c" if debug else None)
+    if len(secret) < 50:
+        raise SettingError(
+            f"POLISCOPE_SECRET_KEY: expected at least 50 characters, got {len(secret)}; make one with "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+        )
+    address = env.text("POLISCOPE_URL", "http://127.0.0.1:8000").rstrip("/")
+    if not address.startswith(("http://", "https://")):
+        raise SettingError(
+            f"POLISCOPE_URL: expected http:// or https:// and a host, got {address!r}; "
+            "write the address that people open, for example https://watch.example.org"
+        )
+    database = env.text("DATABASE_URL", f"sqlite:///{data / 'poliscope.sqlite3'}")
+    try:
+        parsed = dj_database_url.parse(database, conn_max_age=60)
+    except (ValueError, KeyError) as error:
+        raise SettingError(
+            f"DATABASE_URL: expected sqlite:///PATH or postgres://USER:PASSWORD@HOST:PORT/NAME, got something else "
+            f"({type(error).__name__}); mend it"
+        ) from None
+    return {
+        "debug": debug,
+        "data": data,
+        "secret": secret,
+        "address": address,
+        "database": dict(parsed),
+        "hosts": env.words("POLISCOPE_HOSTS", "127.0.0.1,localhost"),
+        "redis": env.text("REDIS_URL", "redis://127.0.0.1:6379/0"),
+    }
+
+
+try:
+    _given = _load()
+except SettingError as error:
+    raise ImproperlyConfigured(str(error)) from None
+
+DEBUG: bool = _given["debug"]
+SECRET_KEY: str = _given["secret"]
+DATA_DIR: Path = _given["data"]
+PUBLIC_URL: str = _given["address"]
+ALLOWED_HOSTS: list[str] = _given["hosts"]
+REDIS_URL: str = _given["redis"]
+_secure = PUBLIC_URL.startswith("https://")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "streams",
+    "detectors",
+    "alerts",
+    "frontend",
+    "monitor",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "frontend.middleware.LanguageOfPerson",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "frontend.middleware.ContentSecurityPolicy",
+]
+
+ROOT_URLCONF = "monitor.urls"
+ASGI_APPLICATION = "monitor.asgi.application"
+WSGI_APPLICATION = None
+AUTH_USER_MODEL = "frontend.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": _given["database"]}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE: with 8 writers DEFERRED fails 7-54 % of transactions, IMMEDIATE none.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    # PostgreSQL's own defaults are "wait for ever".
+    DATABASES["default"].setdefault("OPTIONS", {})["options"] = (
+        "-c lock_timeout=5000 -c statement_timeout=15000 -c idle_in_transaction_session_timeout=30000"
+    )
+    DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "room"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hant", _("Traditional Chinese (Taiwan)"))]
+LOCALE_PATHS = [BASE_DIR / "frontend" / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+MEDIA_URL = "/media/"
+MEDIA_ROOT = DATA_DIR / "media"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+
+# Security: strict wherever the public address is https; plain http is for one machine on loopback.
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_SSL_REDIRECT = _secure and env.flag("POLISCOPE_SSL_REDIRECT", default=True)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.flag("POLISCOPE_BEHIND_PROXY") else None
+SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _secure
+SECURE_HSTS_PRELOAD = _secure
+SESSION_COOKIE_SECURE = _secure
+CSRF_COOKIE_SECURE = _secure
+# Cookies are shared by every port of a host: two installations on one machine must not log each other out.
+SESSION_COOKIE_NAME = env.text("POLISCOPE_COOKIE", "poliscope")
+CSRF_COOKIE_NAME = f"{SESSION_COOKIE_NAME}_csrf"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+# E-mail: Django's default timeout is none; a silent server held it for more than 20 s.
+POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("POLISCOPE_MAIL_FROM", "poliscope@localhost")
+
+TWILIO = {
+    "account": env.text("TWILIO_ACCOUNT_SID", ""),
+    "token": env.text("TWILIO_AUTH_TOKEN", ""),
+    "sender": env.text("TWILIO_FROM", ""),
+    "base_url": env.text("TWILIO_BASE_URL", ""),
+}
+
+# Celery carries ids only; losing all of its Redis loses nothing. See docs/topics/delivery.md for each figure.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SOFT_TIME_LIMIT = 20
+CELERY_TASK_TIME_LIMIT = 30
+CELERY_TASK_DEFAULT_QUEUE = "ordinary"
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 5
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 60,
+    "unacked_restore_interval": 2,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 3,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "streams.telemetry.Redact"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["stderr"], "level": env.text("POLISCOPE_LOG_LEVEL", "INFO")},
+}

@@ -1,0 +1,14 @@
+"""Addresses: the administrator's pages, the API, and the control room."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from frontend.api import api
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("api/v1/", api.urls),
+    path("", include("frontend.urls")),
+]

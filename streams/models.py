@@ -1,0 +1,235 @@
+"""Places, cameras, what they look at, what is wanted of them, and what could not be seen."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import Count, F
+from django.utils.translation import gettext_lazy as _
+
+from streams.ids import new_uid
+from streams.topics import PARTITIONS, partition_of
+
+
+def validate_time_zone(name: str) -> None:
+    """Raises ``ValidationError`` unless ``name`` is an IANA time zone."""
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(
+            _("“%(name)s” is not a time zone. Use an IANA name such as Asia/Taipei."), params={"name": name}
+        )
+
+
+class SequenceCounter(models.Model):
+    """One row a sequence, updated last in a transaction, so that its order is the order of commits."""
+
+    CHANGES = "changes"
+    """What screens resync by: incidents, deliveries, acknowledgements."""
+    CONFIGURATION = "configuration"
+    """What processes reload by: every edit of cameras, views, zones, rules, deployments, recipients."""
+
+    name = models.CharField(max_length=32, primary_key=True)
+    value = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value}"
+
+    @classmethod
+    def advance(cls, name: str) -> int:
+        """The next value. Call it last in the transaction: it holds the row until the commit."""
+        if not cls.objects.filter(name=name).update(value=F("value") + 1):
+            cls.objects.get_or_create(name=name)
+            cls.objects.filter(name=name).update(value=F("value") + 1)
+        return cls.objects.values_list("value", flat=True).get(name=name)
+
+    @classmethod
+    def current(cls, name: str) -> int:
+        """The last committed value; 0 before the first."""
+        return cls.objects.filter(name=name).values_list("value", flat=True).first() or 0
+
+
+class Site(models.Model):
+    """A place with its own clock and map position."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_time_zone])
+    latitude = models.FloatField(_("latitude"), null=True, blank=True)
+    longitude = models.FloatField(_("longitude"), null=True, blank=True)
+    contact = models.CharField(_("contact"), max_length=200, blank=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("site")
+        verbose_name_plural = _("sites")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CameraGroup(models.Model):
+    """Cameras that the same people may see."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("camera group")
+        verbose_name_plural = _("camera groups")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def least_used_slot() -> int:
+    """The smallest of the ``PARTITIONS`` slots that the fewest cameras have."""
+    used = {slot: 0 for slot in range(PARTITIONS)}
+    for row in Camera.objects.values("slot").annotate(n=Count("id")):
+        used[row["slot"] % PARTITIONS] = used.get(row["slot"] % PARTITIONS, 0) + row["n"]
+    return min(used, key=lambda slot: (used[slot], slot))
+
+
+class Camera(models.Model):
+    """A place and purpose being watched, fixed or carried by a drone."""
+
+    class Carrier(models.TextChoices):
+        FIXED = "fixed", _("fixed")
+        DRONE = "drone", _("drone")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cameras", verbose_name=_("site"))
+    group = models.ForeignKey(
+        CameraGroup, on_delete=models.PROTECT, related_name="cameras", verbose_name=_("camera group")
+    )
+    carrier = models.CharField(_("carrier"), max_length=8, choices=Carrier, default=Carrier.FIXED)
+    slot = models.PositiveSmallIntegerField(editable=False)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    evidence_px = models.PositiveIntegerField(
+        _("evidence size"), default=960, help_text=_("Long side of kept pictures, in pixels; never above the source.")
+    )
+    gated = models.BooleanField(
+        _("analyse on change only"),
+        default=True,
+        help_text=_("Off: every picture at the wanted rate is analysed, changed or not."),
+    )
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("camera")
+        verbose_name_plural = _("cameras")
+        constraints = [models.UniqueConstraint(fields=("site", "name"), name="camera_name_unique_in_site")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Give a new camera its slot."""
+        with transaction.atomic():
+            if self.slot is None:
+                self.slot = least_used_slot()
+            super().save(*args, **kwargs)
+
+    @property
+    def partition(self) -> int:
+        """The partition of every per-camera topic that carries this camera."""
+        return partition_of(self.slot)
+
+
+class CameraLease(models.Model):
+    """Which capture process holds a camera. ``fence`` grows with every claim and opens every session number."""
+
+    camera = models.OneToOneField(Camera, on_delete=models.CASCADE, related_name="lease")
+    owner = models.CharField(max_length=100, blank=True)
+    fence = models.PositiveIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)
+
+
+class Source(models.Model):
+    """One address of a Camera with a role. The address with its credentials is encrypted at rest."""
+
+    class Role(models.TextChoices):
+        DETECT = "detect", _("detect")
+        RECORD = "record", _("record")
+        VIEW = "view", _("view")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="sources")
+    role = models.CharField(_("role"), max_length=8, choices=Role, default=Role.DETECT)
+    address = models.CharField(
+        _("address"), max_length=500, help_text=_("rtsp://host:port/path, without user name and password.")
+    )
+    credentials = models.BinaryField(blank=True, default=b"", editable=False)
+    """Encrypted ``user:password``; see ``streams/credentials.py``. Never shown, logged or exported."""
+
+    class Meta:
+        verbose_name = _("source")
+        verbose_name_plural = _("sources")
+        constraints = [models.UniqueConstraint(fields=("camera", "role"), name="one_source_per_role")]
+
+    def __str__(self) -> str:
+        return f"{self.camera} ({self.get_role_display()})"
+
+
+class View(models.Model):
+    """What a Camera looks at in one position; zones and masks belong to it."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="views", verbose_name=_("camera"))
+    name = models.CharField(_("name"), max_length=100, default="main")
+    masks = models.JSONField(
+        _("privacy masks"),
+        default=list,
+        blank=True,
+        help_text=_("Polygons of [x, y] in fractions of the picture, painted over before anything leaves capture."),
+    )
+    reference = models.CharField(max_length=200, blank=True, editable=False)
+    """Path of the reference picture in the media storage; empty until one was kept."""
+
+    class Meta:
+        verbose_name = _("view")
+        verbose_name_plural = _("views")
+        constraints = [models.UniqueConstraint(fields=("camera", "name"), name="view_name_unique_in_camera")]
+
+    def __str__(self) -> str:
+        return f"{self.camera}: {self.name}"
+
+
+class Demand(models.Model):
+    """What one layer above wants of a Camera's detect source; written in the transaction of the edit that causes it.
+
+    ``wanted_by`` is the uid of what wants it (a rule version, a person's screen); ``pool`` who is to analyse it.
+    """
+
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="demands")
+    wanted_by = models.UUIDField()
+    pool = models.CharField(max_length=40)
+    width_px = models.PositiveIntegerField(default=640)
+    hz = models.FloatField(default=5.0)
+    every_frame = models.BooleanField(default=False)
+    severity = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=("camera", "wanted_by", "pool"), name="one_demand_each")]
+
+
+class BlindSpan(models.Model):
+    """A time in which a deployment (or, with none, every one) could not see a camera: the coverage ledger's unit."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="blind_spans")
+    deployment = models.UUIDField(null=True)
+    from_at = models.DateTimeField()
+    to_at = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=100)
+
+    class Meta:
+        indexes = [models.Index(fields=("camera", "from_at"))]
+        constraints = [
+            models.UniqueConstraint(
+                fields=("camera", "deployment", "from_at"), name="blind_span_once", nulls_distinct=False
+            )
+        ]

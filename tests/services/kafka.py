@@ -1,0 +1,1 @@
+"""A real Apache Kafka, started by the tests."""

@@ -1,0 +1,1 @@
+"""A real Valkey, started by the tests."""

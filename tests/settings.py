@@ -1,0 +1,14 @@
+"""Settings for tests: the real ones, with a throw-away folder and SQLite unless DATABASE_URL says otherwise."""
+
+import os
+import tempfile
+
+os.environ.setdefault("POLISCOPE_SECRET_KEY", "tests-only-tests-only-tests-only-tests-only-tests-only-1")
+os.environ.setdefault("POLISCOPE_DATA", tempfile.mkdtemp(prefix="poliscope-tests-"))
+
+from monitor.settings import *  # noqa: E402, F403
+from monitor.settings import STORAGES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
