@@ -1,0 +1,141 @@
+"""Zones are arithmetic: polygons and lines in fractions of the picture. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_POINTS = 64
+
+Float = npt.NDArray[np.float64]
+
+
+def check_points(points: Any, shape: str = "polygon") -> list[tuple[float, float]]:
+    """The corners of a zone as pairs of floats, checked.
+
+    A polygon has 3 to 64 different corners within the picture, encloses an area and does not cross itself; a line has
+    two different ends within the picture. Raises ``ValueError`` with a sentence that names the corner and the remedy.
+    """
+    if not isinstance(points, Sequence) or isinstance(points, str | bytes):
+        raise ValueError("points: expected a list of [x, y] corners; write for example [[0.1, 0.5], [0.4, 0.5], …]")
+    corners = [_corner(number, point) for number, point in enumerate(points, start=1)]
+    least, most = (2, 2) if shape == "line" else (3, MAX_POINTS)
+    if not least <= len(corners) <= most:
+        wanted = "exactly 2" if shape == "line" else f"{least} to {most}"
+        raise ValueError(f"points: expected {wanted} corners for a {shape}, got {len(corners)}; add or remove some")
+    if len(set(corners)) != len(corners):
+        raise ValueError("points: expected different corners, got one twice; remove the repeated one")
+    if shape != "line":
+        _check_simple(corners)
+    return corners
+
+
+def _corner(number: int, point: Any) -> tuple[float, float]:
+    if not isinstance(point, Sequence) or isinstance(point, str | bytes) or len(point) != 2:
+        raise ValueError(f"corner {number}: expected [x, y], got {point!r}; write two numbers")
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in point):
+        raise ValueError(f"corner {number}: expected two numbers, got {point!r}; write for example [0.25, 0.5]")
+    x, y = float(point[0]), float(point[1])
+    if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
+        raise ValueError(
+            f"corner {number}: expected fractions of the picture from 0 to 1, got [{x:g}, {y:g}]; "
+            "it lies outside the picture, move it inside"
+        )
+    return x, y
+
+
+def _check_simple(corners: list[tuple[float, float]]) -> None:
+    edges = list(pairwise([*corners, corners[0]]))
+    for i, first in enumerate(edges):
+        for j in range(i + 2, len(edges)):
+            if (i, j) != (0, len(edges) - 1) and _cross(first, edges[j]):
+                raise ValueError(
+                    f"polygon: edge {i + 1} crosses edge {j + 1}; put the corners in order around the zone"
+                )
+    if area(corners) < 1e-6:
+        raise ValueError("polygon: expected an area, got corners on one line; move one of them")
+
+
+def _side(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _cross(
+    first: tuple[tuple[float, float], tuple[float, float]], second: tuple[tuple[float, float], tuple[float, float]]
+) -> bool:
+    (a, b), (c, d) = first, second
+    one, two, three, four = _side(a, b, c), _side(a, b, d), _side(c, d, a), _side(c, d, b)
+    if one * two < 0 and three * four < 0:
+        return True
+    return any(
+        side == 0 and min(p[0], q[0]) <= r[0] <= max(p[0], q[0]) and min(p[1], q[1]) <= r[1] <= max(p[1], q[1])
+        for side, p, q, r in ((one, a, b, c), (two, a, b, d), (three, c, d, a), (four, c, d, b))
+    )
+
+
+def area(corners: Sequence[tuple[float, float]]) -> float:
+    """The area of a simple polygon, in fractions of the picture (shoelace formula).
+
+    >>> area([(0, 0), (1, 0), (1, 1), (0, 1)])
+    1.0
+    """
+    ring = [*corners, corners[0]]
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))) / 2
+
+
+def contains(polygon: Sequence[tuple[float, float]], points: Float) -> npt.NDArray[np.bool_]:
+    """For each of ``points`` (``(n, 2)``, x y) whether it lies in ``polygon`` (even-odd rule, edges count as in).
+
+    >>> contains([(0, 0), (1, 0), (1, 1), (0, 1)], np.array([[0.5, 0.5], [1.5, 0.5]])).tolist()
+    [True, False]
+    """
+    inside = np.zeros(len(points), bool)
+    on_edge = np.zeros(len(points), bool)
+    x, y = points[:, 0], points[:, 1]
+    for (x1, y1), (x2, y2) in pairwise([*polygon, polygon[0]]):
+        side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+        within = (x >= min(x1, x2)) & (x <= max(x1, x2)) & (y >= min(y1, y2)) & (y <= max(y1, y2))
+        on_edge |= (np.abs(side) < 1e-12) & within
+        if y1 != y2:
+            inside ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+    return inside | on_edge
+
+
+def overlap(polygon: Sequence[tuple[float, float]], xyxy: tuple[float, float, float, float]) -> float:
+    """The share (0–1) of the box ``xyxy`` that lies in ``polygon`` (Sutherland–Hodgman clipping by the box).
+
+    >>> overlap([(0, 0), (0.5, 0), (0.5, 1), (0, 1)], (0.0, 0.0, 1.0, 1.0))
+    0.5
+    """
+    x1, y1, x2, y2 = xyxy
+    box = (x2 - x1) * (y2 - y1)
+    if box <= 0:
+        return 0.0
+    ring = list(polygon)
+    for axis, bound, sign in ((0, x1, 1.0), (0, x2, -1.0), (1, y1, 1.0), (1, y2, -1.0)):
+        ring = _clip(ring, axis, bound, sign)
+        if not ring:
+            return 0.0
+    return min(1.0, area(ring) / box)
+
+
+def _clip(ring: list[tuple[float, float]], axis: int, bound: float, sign: float) -> list[tuple[float, float]]:
+    kept: list[tuple[float, float]] = []
+    for here, there in pairwise([ring[-1], *ring]):
+        here_in, there_in = sign * (here[axis] - bound) >= 0, sign * (there[axis] - bound) >= 0
+        if here_in != there_in:
+            t = (bound - here[axis]) / (there[axis] - here[axis])
+            kept.append((here[0] + t * (there[0] - here[0]), here[1] + t * (there[1] - here[1])))
+        if there_in:
+            kept.append(there)
+    return kept
+
+
+def bottom_centre(xyxy: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Where an object stands: the middle of its box's lower edge."""
+    return (xyxy[0] + xyxy[2]) / 2, xyxy[3]
