@@ -112,6 +112,8 @@ class Rule(models.Model):
     )
     config = models.JSONField(_("settings"), default=dict, blank=True)
     """The kind's own settings, as its frozen config reads them."""
+    schedule = models.JSONField(_("schedule"), default=list, blank=True)
+    """``alerts.rules.config.ScheduleSpan`` as plain values, in the clock of the zones' site; empty: always."""
     recipients = models.ManyToManyField(Recipient, blank=True, related_name="rules", verbose_name=_("who is told"))
     why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
     procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
