@@ -79,11 +79,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 0.03
     rearm: Annotated[
         Literal["quiet", "interval"],
-        Meta(title=_("Ready again after"), description=_("quiet: nobody seen for so long; interval: so long after it.")),
+        Meta(
+            title=_("Ready again after"), description=_("quiet: nobody seen for so long; interval: so long after it.")
+        ),
     ] = "quiet"
-    rearm_s: Annotated[
-        float, Meta(ge=0, le=86_400, title=_("Ready again after (s)"), description=_("Seconds."))
-    ] = 20.0
+    rearm_s: Annotated[float, Meta(ge=0, le=86_400, title=_("Ready again after (s)"), description=_("Seconds."))] = 20.0
     stale_s: Annotated[
         float,
         Meta(gt=0, le=86_400, title=_("Late after (s)"), description=_("Known later than this, it is told as late.")),

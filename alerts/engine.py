@@ -1,0 +1,441 @@
+"""The fold: ``(state, observation) -> (state, events)`` over one partition of the log, timers included. Pure.
+
+It sees nothing but its partition of ``observations``, in log order. Input is monotone in (session, sequence) per camera
+and deployment: older or equal is counted and skipped, and that is the whole deduplication. A ``SourceState`` speaks
+about what follows its sequence, so it waits here until that frame's detections have come through the slower way.
+The same code runs live, after a crash, and in rehearsal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from alerts.events import Event, SeenBox, event_uid, occurrence_id
+from alerts.rules.config import EmbeddedRule, EmbeddedZone
+from alerts.rules.logic import Buildable, Firing, Logic, Seen
+from alerts.rules.registry import BadConfig, read_config
+from alerts.schedule import is_active
+from detectors.detections import Detections
+from detectors.tracking import Track, Tracker
+from streams import observations as wire
+from streams.live import LiveBox, LiveBoxes
+
+ENGINE_VERSION = 1
+TICK_MARGIN_S = 2.0
+"""A quiet camera's timers run this far behind the ticks: its next frame may still be on the way."""
+MAX_WAITING = 64
+"""Source states that wait for a frame; the oldest is applied when there are more, so that nothing waits for ever."""
+FORGET_VERSION_S = 900.0
+"""Logic of a version that ended is dropped after so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlindChange:
+    """A camera (for one deployment, or with None for all) went blind (``until_at`` None), or sees again."""
+
+    camera: UUID
+    deployment: UUID | None
+    from_at: datetime
+    until_at: datetime | None
+    reason: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one observation led to."""
+
+    events: list[Event] = field(default_factory=list)
+    blind: list[BlindChange] = field(default_factory=list)
+    boxes: list[LiveBoxes] = field(default_factory=list)
+
+    def __iadd__(self, other: Outcome) -> Outcome:
+        self.events += other.events
+        self.blind += other.blind
+        self.boxes += other.boxes
+        return self
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the fold met; for the screen and the tests."""
+
+    analysed: int = 0
+    repeated: int = 0
+    dropped: int = 0
+    unknown_deployment: int = 0
+
+
+class _Key(msgspec.Struct, frozen=True, order=True):
+    camera: UUID
+    deployment: UUID
+
+
+class _StreamState(msgspec.Struct):
+    """One camera seen by one deployment."""
+
+    session: int = -1
+    sequence: int = -1
+    at_s: float = 0.0
+    source: str = "active"
+    source_since_s: float = 0.0
+    still_s: float = 0.0
+    """Quiet time so far: cut out of the tracker's time, because it keeps what it last saw."""
+    last: wire.Detections | None = None
+    waiting: list[wire.SourceState] = []
+    tracker: Any = None
+    logics: dict[str, Any] = {}
+    fired: dict[int, float] = {}
+
+
+class _CameraState(msgspec.Struct):
+    blind_from_s: float | None = None
+    reason: str = ""
+    session: int = -1
+    at_s: float = 0.0
+
+
+class _Snapshot(msgspec.Struct):
+    version: int
+    tick_s: float
+    streams: list[tuple[_Key, _StreamState]]
+    cameras: dict[UUID, _CameraState]
+
+
+def _utc(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)
+
+
+class _Running:
+    """One rule version on one zone with its logic."""
+
+    def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, logic: Logic) -> None:
+        self.rule, self.zone, self.logic = rule, zone, logic
+        self.key = f"{rule.version}/{zone.uid}"
+
+    def acts(self, at: datetime) -> bool:
+        rule = self.rule
+        if at < rule.active_from_at or (rule.active_until_at is not None and at >= rule.active_until_at):
+            return False
+        return is_active(rule.schedule, at)
+
+
+class _Stream:
+    """Tracker and logics of one camera and deployment."""
+
+    def __init__(self, key: _Key, state: _StreamState | None = None) -> None:
+        self.key = key
+        self.state = state or _StreamState()
+        self.tracker = Tracker.restore(self.state.tracker) if self.state.tracker is not None else Tracker()
+        self.running: dict[str, _Running] = {}
+
+    def configure(self, rules: Iterable[EmbeddedRule]) -> None:
+        wanted: dict[str, _Running] = {}
+        for rule in rules:
+            for zone in rule.zones:
+                if zone.camera != self.key.camera or rule.deployment != self.key.deployment:
+                    continue
+                key = f"{rule.version}/{zone.uid}"
+                known = self.running.get(key)
+                wanted[key] = _Running(rule, zone, known.logic) if known else self._build(rule, zone, key)
+        self.running = wanted
+
+    def _build(self, rule: EmbeddedRule, zone: EmbeddedZone, key: str) -> _Running:
+        config: Buildable = read_config(rule.kind, rule.config)  # type: ignore[assignment]
+        return _Running(rule, zone, config.build(zone, self.state.logics.pop(key, None)))
+
+    def snapshot(self) -> _StreamState:
+        state = self.state
+        logics = {key: running.logic.snapshot() for key, running in self.running.items()}
+        return msgspec.structs.replace(state, tracker=self.tracker.snapshot(), logics={**state.logics, **logics})
+
+    def settle(self) -> list[wire.SourceState]:
+        """The waiting source states whose frame has come through, taken out, oldest first."""
+        done = (self.state.session, self.state.sequence)
+        ready = [state for state in self.state.waiting if (state.session, state.sequence) <= done]
+        waiting = [state for state in self.state.waiting if (state.session, state.sequence) > done]
+        surplus = max(0, len(waiting) - MAX_WAITING)
+        self.state.waiting = waiting[surplus:]
+        return ready + waiting[:surplus]
+
+    def pass_still_time(self, until_s: float) -> list[tuple[_Running, Firing]]:
+        """Let quiet or blind time go by up to ``until_s``; quiet time may fire."""
+        state = self.state
+        from_s = max(state.source_since_s, state.at_s)
+        if state.source == "active" or until_s <= from_s:
+            return []
+        fired: list[tuple[_Running, Firing]] = []
+        for running in self.running.values():
+            if not running.acts(_utc(until_s)):
+                continue
+            if state.source == "quiet":
+                fired += [(running, firing) for firing in running.logic.on_unchanged(until_s)]
+            else:
+                running.logic.on_blind(from_s, until_s)
+        if state.source == "quiet":
+            state.still_s += until_s - from_s
+        state.at_s = until_s
+        return fired
+
+    def wake_at_s(self) -> float | None:
+        wakes = [running.logic.wake_at_s for running in self.running.values()]
+        return min((wake for wake in wakes if wake is not None), default=None)
+
+
+class Engine:
+    """The fold of one partition. ``step`` each observation in log order; ``snapshot`` at any point between two."""
+
+    def __init__(self, rules: Iterable[EmbeddedRule] = (), snapshot: bytes | None = None) -> None:
+        self.counters = Counters()
+        self.broken: dict[UUID, str] = {}
+        """Versions that cannot run, with the reason; the others do."""
+        self._tick_s = 0.0
+        self._streams: dict[_Key, _Stream] = {}
+        self._cameras: dict[UUID, _CameraState] = {}
+        self._rules: list[EmbeddedRule] = []
+        if snapshot:
+            self._restore(snapshot)
+        self.configure(rules)
+
+    @property
+    def now(self) -> datetime | None:
+        """The last tick's time; None before the first."""
+        return _utc(self._tick_s) if self._tick_s else None
+
+    def configure(self, rules: Iterable[EmbeddedRule]) -> None:
+        """Take these versions from now on; each acts on ``captured_at`` within its bounds, so give ended ones too."""
+        self.broken = {}
+        self._rules = [rule for rule in rules if self._sound(rule)]
+        for rule in self._rules:
+            for zone in rule.zones:
+                self._stream(_Key(zone.camera, rule.deployment))
+        for stream in self._streams.values():
+            stream.configure(self._rules)
+
+    def _sound(self, rule: EmbeddedRule) -> bool:
+        ended = rule.active_until_at
+        if ended is not None and self._tick_s and self._tick_s - ended.timestamp() > FORGET_VERSION_S:
+            return False
+        try:
+            config = read_config(rule.kind, rule.config)
+            for zone in rule.zones:
+                config.build(zone, None)  # type: ignore[attr-defined]
+        except (BadConfig, ValueError) as error:
+            self.broken[rule.version] = str(error)
+            return False
+        return True
+
+    def step(self, observation: wire.Observation) -> Outcome:
+        """Fold one observation in."""
+        match observation:
+            case wire.Detections():
+                return self._on_detections(observation)
+            case wire.Dropped():
+                return self._on_dropped(observation)
+            case wire.SourceState():
+                return self._on_source(observation)
+            case wire.Tick():
+                return self._on_tick(observation)
+            case wire.Measurement():
+                return Outcome()
+
+    def snapshot(self) -> bytes:
+        """The whole state; an Engine made from it goes on exactly as this one would."""
+        streams = [(key, stream.snapshot()) for key, stream in sorted(self._streams.items())]
+        return msgspec.msgpack.encode(_Snapshot(ENGINE_VERSION, self._tick_s, streams, self._cameras))
+
+    def _restore(self, data: bytes) -> None:
+        snapshot = msgspec.msgpack.decode(data, type=_Snapshot)
+        if snapshot.version != ENGINE_VERSION:
+            raise ValueError(
+                f"snapshot: expected engine version {ENGINE_VERSION}, got {snapshot.version}; it needs an upcaster"
+            )
+        self._tick_s, self._cameras = snapshot.tick_s, snapshot.cameras
+        self._streams = {key: _Stream(key, state) for key, state in snapshot.streams}
+
+    def _stream(self, key: _Key) -> _Stream:
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream(key)
+            stream.configure(self._rules)
+        return stream
+
+    def _on_detections(self, seen: wire.Detections) -> Outcome:
+        stream = self._stream(_Key(seen.camera, seen.deployment))
+        state = stream.state
+        if (seen.session, seen.sequence) <= (state.session, state.sequence):
+            self.counters.repeated += 1
+            return Outcome()
+        self.counters.analysed += 1
+        at_s = seen.captured_at.timestamp()
+        outcome = self._events(stream, stream.pass_still_time(at_s))
+        # A camera's clock that steps back opens a new session; time here still never goes back.
+        at_s = state.at_s = max(at_s, state.at_s)
+        if state.source != "active":
+            state.source_since_s = at_s
+        state.session, state.sequence, state.last = seen.session, seen.sequence, seen
+        tracks = stream.tracker.update(
+            Detections.from_wire(seen), session=seen.session, sequence=seen.sequence, at=_utc(at_s - state.still_s)
+        )
+        outcome += self._events(stream, self._show(stream, seen, tracks, at_s))
+        outcome.boxes.append(self._boxes(stream, seen, tracks))
+        outcome += self._settle(stream)
+        return outcome
+
+    def _show(
+        self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_s: float
+    ) -> list[tuple[_Running, Firing]]:
+        width, height = seen.source_wh
+        picture = Seen(
+            at_s=at_s,
+            session=seen.session,
+            sequence=seen.sequence,
+            tracks=tracks,
+            aspect=width / height if height else 1.0,
+        )
+        at = _utc(at_s)
+        return [
+            (running, firing)
+            for running in stream.running.values()
+            if running.acts(at)
+            for firing in running.logic.on_detections(picture)
+        ]
+
+    def _events(self, stream: _Stream, fired: list[tuple[_Running, Firing]]) -> Outcome:
+        outcome = Outcome()
+        for running, firing in fired:
+            stream.state.fired[firing.track] = firing.at_s
+            outcome.events.append(self._event(stream, running, firing))
+        return outcome
+
+    def _event(self, stream: _Stream, running: _Running, firing: Firing) -> Event:
+        rule, zone, last = running.rule, running.zone, stream.state.last
+        occurrence = occurrence_id(stream.key.camera, stream.key.deployment, *firing.first, zone.uid)
+        return Event(
+            uid=event_uid(rule.version, occurrence, firing.n),
+            kind=rule.kind,
+            severity=rule.severity,
+            camera=stream.key.camera,
+            rule_version=rule.version,
+            deployment=stream.key.deployment,
+            zone=zone.uid,
+            label=firing.label,
+            session=firing.session,
+            sequence=firing.sequence,
+            happened_at=_utc(firing.at_s),
+            facts=firing.facts,
+            boxes=_seen_boxes(last, firing) if last is not None else [],
+            path=firing.path,
+            zone_polygon=list(zone.points),
+            frame=last.frame if last is not None else None,
+            stale_s=float(rule.config.get("stale_s", 120.0)),
+        )
+
+    def _boxes(self, stream: _Stream, seen: wire.Detections, tracks: list[Track]) -> LiveBoxes:
+        fired = stream.state.fired = {
+            number: at_s for number, at_s in stream.state.fired.items() if stream.state.at_s - at_s < 10.0
+        }
+        boxes = [
+            LiveBox(track.xyxy, track.label, round(track.score, 3), track.number, track.number in fired)
+            for track in tracks
+            if track.hits >= 2
+        ]
+        return LiveBoxes(
+            camera=seen.camera,
+            session=seen.session,
+            sequence=seen.sequence,
+            captured_at=seen.captured_at,
+            boxes=boxes,
+        )
+
+    def _on_dropped(self, dropped: wire.Dropped) -> Outcome:
+        self.counters.dropped += dropped.count
+        outcome = Outcome()
+        for key, stream in self._streams.items():
+            if key.camera != dropped.camera or dropped.deployment not in (None, key.deployment):
+                continue
+            state = stream.state
+            if (dropped.session, dropped.sequence) <= (state.session, state.sequence):
+                continue
+            from_s, until_s = state.at_s, dropped.captured_at.timestamp()
+            state.session, state.sequence = dropped.session, dropped.sequence
+            if from_s and until_s > from_s:
+                outcome.blind.append(
+                    BlindChange(key.camera, key.deployment, _utc(from_s), _utc(until_s), f"dropped:{dropped.reason}")
+                )
+            outcome += self._settle(stream)
+        return outcome
+
+    def _on_source(self, source: wire.SourceState) -> Outcome:
+        camera = self._cameras.setdefault(source.camera, _CameraState())
+        at_s = source.at.timestamp()
+        outcome = Outcome()
+        if (source.session, at_s) >= (camera.session, camera.at_s):
+            camera.session, camera.at_s = source.session, at_s
+            outcome.blind += self._blind_change(camera, source)
+        for key, stream in self._streams.items():
+            if key.camera == source.camera:
+                stream.state.waiting = [*stream.state.waiting, source]
+                outcome += self._settle(stream)
+        return outcome
+
+    def _blind_change(self, camera: _CameraState, source: wire.SourceState) -> list[BlindChange]:
+        was, blind = camera.blind_from_s, source.state == "blind"
+        changes: list[BlindChange] = []
+        if was is not None and (not blind or camera.reason != source.reason):
+            until = max(was, source.since_at.timestamp())
+            changes.append(BlindChange(source.camera, None, _utc(was), _utc(until), camera.reason))
+            camera.blind_from_s = was = None
+        if blind and was is None:
+            camera.blind_from_s, camera.reason = source.since_at.timestamp(), source.reason
+            changes.append(BlindChange(source.camera, None, source.since_at, None, source.reason))
+        return changes
+
+    def _settle(self, stream: _Stream) -> Outcome:
+        outcome = Outcome()
+        for source in stream.settle():
+            state = stream.state
+            outcome += self._events(stream, stream.pass_still_time(source.since_at.timestamp()))
+            if source.state != state.source:
+                state.source, state.source_since_s = source.state, max(source.since_at.timestamp(), state.at_s)
+        return outcome
+
+    def _on_tick(self, tick: wire.Tick) -> Outcome:
+        at_s = tick.at.timestamp()
+        outcome = Outcome()
+        if at_s <= self._tick_s:
+            return outcome
+        self._tick_s = at_s
+        until_s = at_s - TICK_MARGIN_S
+        for stream in self._streams.values():
+            wake_s = stream.wake_at_s()
+            if stream.state.source == "quiet" and not stream.state.waiting and wake_s is not None and wake_s <= until_s:
+                outcome += self._events(stream, stream.pass_still_time(until_s))
+        return outcome
+
+
+def _seen_boxes(last: wire.Detections, firing: Firing) -> list[SeenBox]:
+    """Every box of the picture that is likely one; the one nearest to the path's end is what fired."""
+    detections = Detections.from_wire(last)
+    rows = [
+        SeenBox((float(box[0]), float(box[1]), float(box[2]), float(box[3])), label, round(float(score), 3))
+        for box, score, label in zip(detections.xyxy, detections.score, detections.label, strict=True)
+        if score >= 0.3 or label == firing.label
+    ]
+    if not rows or not firing.path:
+        return rows
+    x, y = firing.path[-1]
+
+    def distance(row: SeenBox) -> float:
+        x1, _, x2, y2 = row.xyxy
+        return (row.label != firing.label) * 10 + abs((x1 + x2) / 2 - x) + abs(y2 - y)
+
+    nearest = min(rows, key=distance)
+    return [msgspec.structs.replace(row, fired=True) for row in rows if row is nearest] + [
+        row for row in rows if row is not nearest and row.score >= 0.3
+    ]

@@ -1,0 +1,338 @@
+"""The shell around the fold: reads the log, keeps engines for its partitions, commits what they decide.
+
+Exactly once in effect: ``FoldPosition`` is compare-and-set in the same transaction as incidents, alerts and
+deliveries; no row changed means that somebody else owns the partition now, and everything since is discarded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection, transaction
+from django.db.models import F, Q
+
+from alerts import incidents, pictures
+from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome
+from alerts.events import Event
+from alerts.models import Event as EventRow
+from alerts.models import FoldPosition, RuleVersion
+from alerts.rules.config import EmbeddedRule
+from alerts.screens import LiveScreens
+from streams.beat import Pulse
+from streams.frame import UnknownVersion
+from streams.log import Consumer, Log, Producer, Record
+from streams.models import BlindSpan, Camera, SequenceCounter, partition_of
+from streams.observations import Tick, decode_observation, encode_observation
+from streams.topics import DEAD_LETTERS, OBSERVATIONS
+
+logger = logging.getLogger(__name__)
+
+GROUP = "evaluate"
+TICK_S = 1.0
+SNAPSHOT_S = 20.0
+"""A crash replays at most this much of the log; the design asks for 30 s."""
+RETRY_S = 0.5
+RECLAIM_S = 5.0
+"""A partition that somebody else claimed is claimed back only when the group still says that it is ours."""
+ENDED_VERSIONS = timedelta(hours=1)
+"""Versions that ended lately are still given to the engine, which may have to replay their time."""
+
+
+class NotOwner(Exception):
+    """Somebody else has claimed the partition since."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """One partition that is ours: its engine, and what it decided and has not committed yet."""
+
+    number: int
+    generation: int
+    engine: Engine
+    position: int
+    saved_at_s: float
+    pending: Outcome = field(default_factory=Outcome)
+    stopped: str = ""
+    """Why it stands still (an observation of an unknown version); empty while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Rules in force or lately so, by partition, and which cameras a partition has."""
+
+    rules: dict[int, list[EmbeddedRule]]
+    cameras: dict[UUID, int]
+
+    @property
+    def populated(self) -> frozenset[int]:
+        """Partitions with at least one camera; only they need ticks."""
+        return frozenset(self.cameras.values())
+
+
+def load_configuration(now: datetime) -> Configuration:
+    """What the database says now."""
+    cameras = {uid: partition_of(slot) for uid, slot in Camera.objects.values_list("uid", "slot")}
+    versions = RuleVersion.objects.filter(
+        Q(active_until_at__isnull=True) | Q(active_until_at__gt=now - ENDED_VERSIONS)
+    ).order_by("id")
+    rules: dict[int, list[EmbeddedRule]] = defaultdict(list)
+    for version in versions:
+        rule = msgspec.structs.replace(
+            msgspec.convert(version.embedded, EmbeddedRule), active_until_at=version.active_until_at
+        )
+        for partition in {cameras[zone.camera] for zone in rule.zones if zone.camera in cameras}:
+            here = [zone for zone in rule.zones if cameras.get(zone.camera) == partition]
+            rules[partition].append(msgspec.structs.replace(rule, zones=here))
+    return Configuration(dict(rules), cameras)
+
+
+def claim(partition: int, owner: str, identity: str, start: int) -> FoldPosition:
+    """Make ``owner`` the only one whose commits count, and return where to go on.
+
+    A position of another log (``identity``) means nothing here: the fold begins anew at ``start``.
+    """
+    with transaction.atomic():
+        FoldPosition.objects.get_or_create(partition=partition)
+        FoldPosition.objects.filter(partition=partition).update(generation=F("generation") + 1, owner=owner)
+        row = FoldPosition.objects.get(partition=partition)
+        if row.log_identity != identity:
+            row.position, row.snapshot, row.log_identity = start, b"", identity
+            row.save(update_fields=["position", "snapshot", "log_identity"])
+    return row
+
+
+def commit(held: Partition, now: datetime) -> None:
+    """Store what was decided together with how far the fold has come. Raises ``NotOwner``."""
+    snapshot = held.engine.snapshot()
+    with transaction.atomic():
+        changed = FoldPosition.objects.filter(partition=held.number, generation=held.generation).update(
+            position=held.position, snapshot=snapshot, engine_version=ENGINE_VERSION, saved_at=now
+        )
+        if not changed:
+            raise NotOwner(f"partition {held.number}: generation {held.generation} is no longer the newest")
+        store_blind(held.pending.blind)
+        if held.pending.events:
+            incidents.record(held.pending.events, now=now)
+
+
+def store_blind(changes: Iterable[BlindChange]) -> None:
+    """Write the coverage ledger: one row a span, open (``to_at`` null) while it lasts."""
+    known = dict(Camera.objects.filter(uid__in={change.camera for change in changes}).values_list("uid", "id"))
+    written = False
+    for change in changes:
+        if change.camera not in known:
+            continue
+        written = True
+        BlindSpan.objects.update_or_create(
+            camera_id=known[change.camera],
+            deployment=change.deployment,
+            from_at=change.from_at,
+            defaults={"to_at": change.until_at, "reason": change.reason[:100]},
+        )
+    if written:
+        SequenceCounter.advance(SequenceCounter.CHANGES)
+
+
+class Evaluator:
+    """One member of the group that folds ``observations``. Call ``turn`` in a loop; it never blocks for long."""
+
+    def __init__(
+        self,
+        log: Log,
+        member: str,
+        *,
+        screens: LiveScreens | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+        session_timeout_s: float = 10.0,
+    ) -> None:
+        self._log, self._member, self._now, self._monotonic = log, member, now, monotonic
+        self._screens = screens
+        self._held: dict[int, Partition] = {}
+        self._lost: dict[int, float] = {}
+        self._configuration = Configuration({}, {})
+        self._configured = -1
+        self._looked_at_s = self._ticked_at_s = self._hinted_at_s = float("-inf")
+        self._identity = log.identity
+        self._database_away = False
+        self._pictures = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        self._producer: Producer = log.producer()
+        self._consumer: Consumer = log.consumer(
+            OBSERVATIONS.name,
+            GROUP,
+            member,
+            on_assigned=self._assigned,
+            on_revoked=self._revoked,
+            session_timeout_s=session_timeout_s,
+        )
+
+    def pulse(self) -> Pulse:
+        """What the heartbeat says."""
+        problem = "unknown_version" if any(held.stopped for held in self._held.values()) else ""
+        problem = problem or ("database" if self._database_away else "")
+        problem = problem or ("broken_rule" if any(held.engine.broken for held in self._held.values()) else "")
+        problem = problem or ("" if self._consumer.healthy else "log")
+        return Pulse(lag=self._consumer.lag(), problem=problem, figures={"partitions": float(len(self._held))})
+
+    def turn(self, timeout_s: float = 0.2) -> int:
+        """Read once, fold, commit what is due. Returns the number of records folded."""
+        try:
+            self._reconfigure()
+            self._tick()
+            self._hold_all()
+            records = self._consumer.poll(timeout_s)
+            for number in sorted({record.partition for record in records}):
+                self._fold(number, [record for record in records if record.partition == number])
+            self._commit_due()
+            self._hint()
+        except DatabaseError as error:
+            self._on_database_error(error)
+            return 0
+        self._database_away = False
+        return len(records)
+
+    def close(self) -> None:
+        """Commit everything and leave, so that the next owner starts where we are."""
+        self._revoked(frozenset(self._held))
+        self._consumer.close()
+        self._producer.close()
+        self._pictures.shutdown(wait=True, cancel_futures=True)
+
+    def _on_database_error(self, error: DatabaseError) -> None:
+        # Nothing is read on meanwhile, and what was decided stays pending: nothing is lost, nothing happens twice.
+        if not self._database_away:
+            logger.error("the database does not answer (%s); trying again each %s s", error, RETRY_S)
+        self._database_away = True
+        close_old_connections()
+        if not connection.in_atomic_block:
+            connection.close()
+        for held in self._held.values():
+            self._consumer.seek(held.number, held.position)
+        time.sleep(RETRY_S)
+
+    def _reconfigure(self) -> None:
+        if self._monotonic() - self._looked_at_s < 1.0:
+            return
+        self._looked_at_s = self._monotonic()
+        value = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+        if value == self._configured:
+            return
+        self._configuration = load_configuration(self._now())
+        self._configured = value
+        for held in self._held.values():
+            held.engine.configure(self._configuration.rules.get(held.number, []))
+            for version, why in held.engine.broken.items():
+                logger.error("rule version %s cannot run: %s", version, why)
+
+    def _hold_all(self) -> None:
+        """Claim what is assigned and not held: the database was away when it was assigned, or somebody claimed it."""
+        waits = {number for number, lost_s in self._lost.items() if self._monotonic() - lost_s < RECLAIM_S}
+        self._assigned(self._consumer.assignment - set(self._held) - waits)
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        fresh = sorted(partitions - set(self._held))
+        for number in fresh:
+            row = claim(number, self._member, self._identity, self._log.start(OBSERVATIONS.name, number))
+            engine = self._engine(row)
+            self._held[number] = Partition(number, row.generation, engine, row.position, self._monotonic())
+            self._consumer.seek(number, row.position)
+        if fresh:
+            logger.info("folding partitions %s", sorted(self._held))
+
+    def _engine(self, row: FoldPosition) -> Engine:
+        rules = self._configuration.rules.get(row.partition, [])
+        try:
+            return Engine(rules, bytes(row.snapshot))
+        except (ValueError, msgspec.DecodeError) as error:
+            logger.error("partition %s: the snapshot is unusable (%s); trackers begin anew", row.partition, error)
+            return Engine(rules)
+
+    def _revoked(self, partitions: frozenset[int]) -> None:
+        for number in sorted(partitions & set(self._held)):
+            try:
+                self._commit(self._held[number])
+            except DatabaseError as error:
+                logger.error("partition %s: not committed on leaving (%s); its next owner replays", number, error)
+            self._held.pop(number, None)
+
+    def _fold(self, number: int, records: list[Record]) -> None:
+        held = self._held.get(number)
+        if held is None or held.stopped:
+            return
+        for record in records:
+            if record.offset < held.position:
+                continue
+            try:
+                held.pending += self._step(held, record)
+            except UnknownVersion as error:
+                held.stopped = str(error)
+                logger.critical("partition %s stands still at offset %s: %s", number, record.offset, error)
+                return
+            held.position = record.offset + 1
+
+    def _step(self, held: Partition, record: Record) -> Outcome:
+        try:
+            outcome = held.engine.step(decode_observation(record.payload))
+        except UnknownVersion:
+            raise
+        except (msgspec.DecodeError, ValueError) as error:
+            logger.error(
+                "partition %s, offset %s: not an observation (%s); set aside", held.number, record.offset, error
+            )
+            self._producer.append(DEAD_LETTERS.name, 0, record.payload)
+            return Outcome()
+        if self._screens is not None:
+            self._screens.show(outcome.boxes, record.appended_at)
+        outcome.boxes = []
+        return outcome
+
+    def _commit_due(self) -> None:
+        for held in list(self._held.values()):
+            due = self._monotonic() - held.saved_at_s >= SNAPSHOT_S
+            if held.pending.events or held.pending.blind or due:
+                self._commit(held)
+
+    def _commit(self, held: Partition) -> None:
+        events = held.pending.events
+        try:
+            commit(held, self._now())
+        except NotOwner as error:
+            logger.warning("%s; discarding what was folded since", error)
+            self._held.pop(held.number, None)
+            self._lost[held.number] = self._monotonic()
+            return
+        held.pending = Outcome()
+        held.saved_at_s = self._monotonic()
+        if events:
+            self._pictures.submit(self._keep_pictures, events)
+
+    def _keep_pictures(self, events: list[Event]) -> None:
+        try:
+            for row in EventRow.objects.filter(uid__in=[event.uid for event in events]):
+                pictures.fetch(row, self._log)
+        except Exception:
+            logger.exception("keeping a picture failed; the sweep tries again")
+        finally:
+            close_old_connections()
+
+    def _tick(self) -> None:
+        if self._monotonic() - self._ticked_at_s < TICK_S:
+            return
+        self._ticked_at_s = self._monotonic()
+        tick = encode_observation(Tick(at=self._now()))
+        for number in self._consumer.assignment & self._configuration.populated:
+            self._producer.append(OBSERVATIONS.name, number, tick)
+
+    def _hint(self) -> None:
+        if self._monotonic() - self._hinted_at_s >= 5.0:
+            self._hinted_at_s = self._monotonic()
+            self._consumer.commit({held.number: held.position for held in self._held.values()})

@@ -1,0 +1,55 @@
+"""``manage.py evaluate``: folds the log into incidents."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from alerts.evaluate import Evaluator
+from alerts.screens import LiveScreens
+from streams.beat import Beater
+from streams.log import LogAddresses, LogError, open_log
+from streams.topics import standing_topics
+
+
+class Command(BaseCommand):
+    help = "Fold observations into incidents, alerts and deliveries, until SIGTERM."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--member", default="", help="name in the consumer group; a restart under it resumes at once"
+        )
+        parser.add_argument("--session-timeout", type=float, default=10.0, help="seconds until another may take over")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        instance = f"{socket.gethostname()}-{os.getpid()}"
+        addresses = LogAddresses.from_environment()
+        try:
+            log = open_log(addresses, name="evaluate")
+            log.verify(standing_topics([]))
+            evaluator = Evaluator(
+                log,
+                options["member"] or f"evaluate-{instance}",
+                screens=LiveScreens(addresses.frames_url),
+                session_timeout_s=options["session_timeout"],
+            )
+        except LogError as error:
+            raise CommandError(f"evaluate: {error}") from None
+        producer = log.producer()
+        beater = Beater(producer, "evaluate", instance, evaluator.pulse)
+        beater.start()
+        while not stop.is_set():
+            evaluator.turn()
+            beater.alive()
+        evaluator.close()
+        beater.stop()
+        producer.close()
+        log.close()
