@@ -1,4 +1,4 @@
-"""Django settings. Everything that differs between installations comes from the environment: ``docs/configuration.md``."""
+"""Django settings. What differs between installations comes from the environment: ``docs/configuration.md``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def _load() -> dict[str, Any]:
     """Every setting that the environment decides. Raises ``SettingError``."""
     debug = env.flag("POLISCOPE_DEBUG")
     data = Path(env.text("POLISCOPE_DATA", str(BASE_DIR / "data")))
-    secret = env.text("POLISCOPE_SECRET_KEY", "unsafe-development-key-unsafe-development-key-unsafe-5f2c" if debug else None)
+    secret = env.text(
+        "POLISCOPE_SECRET_KEY", "unsafe-development-key-unsafe-development-key-unsafe-5f2c" if debug else None
+    )
     if len(secret) < 50:
         raise SettingError(
             f"POLISCOPE_SECRET_KEY: expected at least 50 characters, got {len(secret)}; make one with "

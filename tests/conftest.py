@@ -1,15 +1,46 @@
 """Fixtures that every test may use. Real services are started once a session, on loopback, on free ports."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 pytest_plugins = [
     "tests.services.valkey",
     "tests.services.kafka",
+    "tests.services.postgres",
+    "tests.services.rtsp",
     "tests.services.shared",
 ]
+
+_LEAKS = ("POLISCOPE_KAFKA", "POLISCOPE_FRAMES_URL", "REDIS_URL", "TWILIO_BASE_URL", "POLISCOPE_CAMERA_ALLOW")
 
 
 @pytest.fixture(autouse=True)
 def _no_environment_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("POLISCOPE_KAFKA", "POLISCOPE_FRAMES_URL", "REDIS_URL", "TWILIO_BASE_URL"):
+    for name in _LEAKS:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _marker_properties(request: pytest.FixtureRequest, record_property: object) -> None:
+    # The floor in tests/expected.json is kept per marker; the report carries them.
+    for name in sorted({mark.name for mark in request.node.iter_markers()} - {"parametrize", "usefixtures"}):
+        record_property("marker", name)  # type: ignore[operator]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With POLISCOPE_TEST_POSTGRES=1 every Django test runs on the PostgreSQL that the tests start."""
+    if os.environ.get("POLISCOPE_TEST_POSTGRES") == "1":
+        import dj_database_url
+        from django.conf import settings
+        from django.db import connections
+
+        url = request.getfixturevalue("postgres")
+        parsed = {**connections.databases["default"], **dj_database_url.parse(url), "OPTIONS": {}}
+        settings.DATABASES["default"] = connections.databases["default"] = parsed
+        connections["default"].close()
+        del connections["default"]
+        connections["default"]
+    yield

@@ -6,8 +6,8 @@ import tempfile
 os.environ.setdefault("POLISCOPE_SECRET_KEY", "tests-only-tests-only-tests-only-tests-only-tests-only-1")
 os.environ.setdefault("POLISCOPE_DATA", tempfile.mkdtemp(prefix="poliscope-tests-"))
 
-from monitor.settings import *  # noqa: E402, F403
-from monitor.settings import STORAGES  # noqa: E402
+from monitor.settings import *  # noqa: F403
+from monitor.settings import STORAGES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

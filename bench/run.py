@@ -1,0 +1,28 @@
+"""``./poliscope bench [NAME …]``: runs the named benchmarks, or lists what there is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+BENCHES = {
+    "latency": "from the picture that fired to the provider's first byte, 8 cameras",
+    "log": "both log engines: throughput, delay, ten minutes of overload",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Names may be followed by that benchmark's own options."""
+    if not arguments or arguments[0] not in BENCHES:
+        if arguments:
+            print(f"bench: expected one of {', '.join(BENCHES)}, got {arguments[0]!r}", file=sys.stderr)
+        for name, what in BENCHES.items():
+            print(f"  ./poliscope bench {name:<10} {what}")
+        return 2 if arguments else 0
+    code: int = importlib.import_module(f"bench.{arguments[0]}").main(list(arguments[1:])) or 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,287 @@
+"""``./poliscope up``: everything on one machine, started with progress, watched, and stopped without a trace.
+
+This process stays small: it loads no Django and no model; it starts the parts, asks the web for the health they add up
+to, and replaces what ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monitor.instance import BASE_DIR, Instance, InstanceBusy, free_port, port_is_free
+from monitor.kafka import KafkaMissing, KafkaServer
+from monitor.supervise import Part, Supervisor, wait_until
+from monitor.valkey import ValkeyServer
+
+READY_S = 60.0
+SERVERS = ("valkey", "kafka")
+STOP_ORDER = (("web", "worker", "sweep", "evaluate", "detect", "capture"), ("demo", "kafka"), ("valkey",))
+"""Consumers first, so that nothing is cut off in the middle; the servers they need last."""
+
+
+class CannotStart(Exception):
+    """Something needed is missing or refused to start; the text says what and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    port: int
+    data: Path
+    kafka: bool
+    demo: bool
+    json: bool
+
+
+def read_options(arguments: Sequence[str]) -> Options:
+    """Raises ``SystemExit`` with the usage for what it does not know."""
+    parser = argparse.ArgumentParser(prog="poliscope up", description="Start everything on this machine.")
+    parser.add_argument("--port", type=int, default=8000, help="address of the control room (default 8000)")
+    parser.add_argument("--data", type=Path, default=BASE_DIR / "data", metavar="DIR", help="folder for all data")
+    parser.add_argument("--kafka", action="store_true", help="use a real Apache Kafka from KAFKA_HOME as the log")
+    parser.add_argument("--no-demo", action="store_true", help="no demo cameras")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON when ready, progress to stderr")
+    given = parser.parse_args(arguments)
+    if not 1 <= given.port <= 65535:
+        parser.error(f"--port: expected 1 to 65535, got {given.port}")
+    return Options(given.port, given.data, given.kafka, not given.no_demo, given.json)
+
+
+class Terminal:
+    """Progress for a person: a line a step, with how long it took. With ``--json`` it goes to stderr."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._colour = file.isatty() and not os.environ.get("NO_COLOR")
+
+    def say(self, text: str) -> None:
+        print(text, file=self._file, flush=True)
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Announce a step, then its duration."""
+        start = time.monotonic()
+        print(f"  {what:<44}", end="", file=self._file, flush=True)
+        try:
+            yield
+        except BaseException:
+            print("failed", file=self._file, flush=True)
+            raise
+        mark = "\033[32m✓\033[0m" if self._colour else "ok"
+        print(f"{time.monotonic() - start:5.1f} s  {mark}", file=self._file, flush=True)
+
+
+class Up:
+    """One run of ``up``."""
+
+    def __init__(self, options: Options, terminal: Terminal) -> None:
+        self.options, self.terminal = options, terminal
+        self.instance = Instance.open(options.data)
+        self.supervisor = Supervisor(terminal.say)
+        self.url = f"http://127.0.0.1:{options.port}"
+        self._environment: dict[str, str] = {}
+        self._stop = False
+
+    def run(self) -> int:
+        """Start, tell, watch until asked to stop; returns the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask_to_stop)
+        if not port_is_free(self.options.port):
+            raise CannotStart(
+                f"port {self.options.port}: expected a free port, but something listens there; choose another "
+                "with --port N"
+            )
+        with self.instance.lock():
+            try:
+                ready = self._start()
+                self._tell(ready)
+                self._watch()
+            finally:
+                self._halt()
+        return 0
+
+    def _ask_to_stop(self, number: int, _frame: object) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+
+    def _start(self) -> dict[str, Any]:
+        with self.terminal.step("starting the log" + (" (Apache Kafka)" if self.options.kafka else "")):
+            addresses = self._start_servers()
+        demo_port = free_port() if self.options.demo else 0
+        self._environment = {
+            **self.instance.environment(),
+            **addresses,
+            "POLISCOPE_URL": self.url,
+            "POLISCOPE_HOSTS": "127.0.0.1,localhost",
+            "POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{demo_port}" if demo_port else "",
+        }
+        self.instance.store_environment({**addresses, "POLISCOPE_URL": self.url})
+        with self.terminal.step("preparing the database"):
+            prepared = self._prepare(demo_port)
+        if demo_port:
+            with self.terminal.step("starting the demo cameras"):
+                self._start_demo(demo_port)
+        with self.terminal.step("starting capture, detection, rules, alerts"):
+            self._start_parts(prepared["pools"])
+            self._wait_ready(prepared["token"])
+        return prepared
+
+    def _start_servers(self) -> dict[str, str]:
+        run = self.instance.data
+        frames = ValkeyServer(run / "valkey-frames", free_port(), self.instance.secret("frames"), durable=False)
+        rest = ValkeyServer(run / "valkey-rest", free_port(), self.instance.secret("rest"), durable=True)
+        for name, server in (("valkey.frames", frames), ("valkey.rest", rest)):
+            self._add(name, server.command(), os.environ)
+        addresses = {"REDIS_URL": rest.url, "POLISCOPE_FRAMES_URL": frames.url, "POLISCOPE_KAFKA": ""}
+        if self.options.kafka:
+            kafka = KafkaServer(run / "kafka", free_port(), free_port())
+            kafka.prepare()
+            self._add("kafka", kafka.command(), os.environ)
+            if not kafka.wait_ready(40):
+                raise CannotStart(f"Kafka did not answer within 40 s; its log: {self._log('kafka')}")
+            addresses["POLISCOPE_KAFKA"] = kafka.address
+        for server in (frames, rest):
+            if not server.wait_ready(10):
+                raise CannotStart(f"Valkey did not answer within 10 s; its log: {self._log('valkey.rest')}")
+        return addresses
+
+    def _prepare(self, demo_port: int) -> dict[str, Any]:
+        import subprocess
+
+        answer = self.instance.data / "run" / "prepared.json"
+        command = [sys.executable, "manage.py", "prepare", "--answer", str(answer), "--demo-port", str(demo_port)]
+        with self._log("prepare").open("ab") as output:
+            done = subprocess.run(
+                command, cwd=BASE_DIR, env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode:
+            lines = self._log("prepare").read_text(errors="replace").splitlines()[-6:]
+            raise CannotStart("the database could not be prepared:\n" + "\n".join(lines))
+        prepared: dict[str, Any] = json.loads(answer.read_text())
+        # It holds passwords that are shown once.
+        answer.unlink()
+        return prepared
+
+    def _start_demo(self, port: int) -> None:
+        import socket
+
+        scenes = self.instance.data / "scenes"
+        command = [sys.executable, "-m", "streams.demo_cameras", "--data", str(scenes), "--port", str(port)]
+        part = self._add("demo", command)
+
+        def answers() -> bool:
+            if self._stop or not part.running:
+                return True
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                return True
+            return False
+
+        if not wait_until(answers, 120) or not part.running:
+            raise CannotStart(f"the demo cameras did not start; their log ends:\n{part.last_lines()}")
+
+    def _start_parts(self, pools: Sequence[str]) -> None:
+        python, manage = sys.executable, [sys.executable, "manage.py"]
+        self._add("capture", [*manage, "capture"])
+        for pool in pools:
+            self._add(f"detect.{pool}", [*manage, "detect", "--pool", pool, "--member", f"detect-{pool}-1"])
+        self._add("evaluate", [*manage, "evaluate", "--member", "evaluate-1"])
+        worker = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", "8"]
+        quiet = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+        self._add("worker", [python, *worker, *quiet])
+        self._add("sweep", [*manage, "sweep"])
+        web = ["-m", "uvicorn", "monitor.asgi:application", "--host", "127.0.0.1", "--port", str(self.options.port)]
+        self._add(
+            "web", [python, *web, "--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "2"]
+        )
+
+    def _add(self, name: str, command: Sequence[str], environment: Any = None) -> Part:
+        return self.supervisor.add(Part(name, command, environment or self._environment, self._log(name)))
+
+    def _log(self, name: str) -> Path:
+        return self.instance.data / "logs" / f"{name}.log"
+
+    def _wait_ready(self, token: str) -> None:
+        def ready() -> bool:
+            self.supervisor.look(time.monotonic())
+            return self._stop or bool(self._health(token).get("ok"))
+
+        if not wait_until(ready, READY_S, 0.2):
+            parts = self._health(token).get("parts", [])
+            late = [part["part"] for part in parts if part["state"] != "ok"] or ["web"]
+            raise CannotStart(
+                f"not ready after {READY_S:.0f} s: {', '.join(late)} did not report; "
+                f"look into {self.instance.data / 'logs'}"
+            )
+
+    def _health(self, token: str) -> dict[str, Any]:
+        request = urllib.request.Request(f"{self.url}/api/v1/health", headers={"Authorization": f"Bearer {token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=2) as response:
+                answer: dict[str, Any] = json.load(response)
+                return answer
+        except (OSError, ValueError):
+            return {}
+
+    def _tell(self, prepared: dict[str, Any]) -> None:
+        if self._stop:
+            return
+        if self.options.json:
+            keys = ("admin", "operator", "token")
+            print(json.dumps({"url": self.url, **{key: prepared[key] for key in keys}}), flush=True)
+        for line in greeting(self.url, prepared, self.options.demo):
+            self.terminal.say(line)
+
+    def _watch(self) -> None:
+        while not self._stop:
+            self.supervisor.look(time.monotonic())
+            time.sleep(0.5)
+
+    def _halt(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if self.supervisor.parts:
+            with self.terminal.step("stopping"):
+                self.supervisor.stop(STOP_ORDER)
+
+
+def greeting(url: str, prepared: dict[str, Any], demo: bool) -> list[str]:
+    """What a person reads when all is ready."""
+    lines = ["", f"  Poliscope is ready: {url}", ""]
+    for role in ("admin", "operator"):
+        account = prepared[role]
+        password = account["password"] or "as printed at the first start; ./poliscope password makes a new one"
+        lines.append(f"    {role:<9} {account['user']:<14} {password}")
+    if prepared["admin"]["password"]:
+        lines += ["", "  These passwords are shown this once; only their hashes are kept."]
+    if demo:
+        lines.append("  Four demo cameras play; the first incident comes within two minutes.")
+    return [*lines, "  Ctrl-C stops everything.", ""]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command."""
+    options = read_options(arguments)
+    terminal = Terminal(sys.stderr if options.json else sys.stdout)
+    try:
+        return Up(options, terminal).run()
+    except (CannotStart, InstanceBusy, KafkaMissing) as error:
+        print(f"poliscope up: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""The house: which way imports run, which files are pure, what is banned. Read from the source, not by importing."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("streams", "detectors", "alerts", "frontend")
+"""In the order of imports: each may import itself and those before it."""
+
+PURE = {
+    "streams": "frame observations topics ladder clock health live problems",
+    "detectors": "detections labels geometry tracking batching plan",
+    "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence",
+    "frontend": "messages",
+}
+IMPURE_MODULES = {
+    *("django", "channels", "celery", "kafka", "redis", "av", "torch", "openvino", "requests", "httpx", "urllib3"),
+    *("twilio", "socket", "subprocess", "threading", "asyncio"),
+}
+PURE_FILES = [ROOT / package / f"{name}.py" for package, names in PURE.items() for name in names.split()]
+SOURCES = sorted(path for package in (*PACKAGES, "monitor") for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that ``path`` imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    allowed = set(PACKAGES) if package == "monitor" else set(PACKAGES[: PACKAGES.index(package) + 1])
+    forbidden = (set(PACKAGES) | {"monitor", "tests", "bench"}) - allowed - {package}
+    assert not tops(path) & forbidden
+
+
+@pytest.mark.parametrize("path", PURE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pure_files_stay_pure(path: Path) -> None:
+    assert not tops(path) & IMPURE_MODULES
+
+
+@pytest.mark.parametrize("path", PURE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pure_files_ask_nobody_for_the_time(path: Path) -> None:
+    source = path.read_text()
+    assert not [call for call in ("datetime.now(", "time.time(", "time.monotonic(", "timezone.now(") if call in source]
+
+
+@pytest.mark.parametrize("client, files", [("kafka", {"log_kafka.py"}), ("av", {"rtsp.py", "scenes.py"})])
+def test_a_client_has_one_door(client: str, files: set[str]) -> None:
+    users = {path.name for path in SOURCES if client in tops(path) and path.parent.name != "monitor"}
+    assert users <= files
+
+
+def test_nobody_opens_cameras_through_opencv() -> None:
+    assert not [path for path in SOURCES if "VideoCapture" in path.read_text()]
+
+
+def test_every_registry_entry_is_one_file() -> None:
+    for registry in ("alerts/rules/registry.py", "alerts/notifiers/registry.py", "detectors/registry.py"):
+        for node in ast.walk(ast.parse((ROOT / registry).read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count(":") == 1:
+                module = node.value.split(":")[0]
+                if "." in module and " " not in node.value:
+                    assert (ROOT / (module.replace(".", "/") + ".py")).exists(), node.value
