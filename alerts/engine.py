@@ -154,9 +154,8 @@ class _Stream:
         logics = {key: running.logic.snapshot() for key, running in self.running.items()}
         return msgspec.structs.replace(state, tracker=self.tracker.snapshot(), logics={**state.logics, **logics})
 
-    def settle(self) -> list[wire.SourceState]:
-        """The waiting source states whose frame has come through, taken out, oldest first."""
-        done = (self.state.session, self.state.sequence)
+    def settle(self, done: tuple[int, int]) -> list[wire.SourceState]:
+        """The waiting source states that speak about what follows frame ``done``, taken out, oldest first."""
         ready = [state for state in self.state.waiting if (state.session, state.sequence) <= done]
         waiting = [state for state in self.state.waiting if (state.session, state.sequence) > done]
         surplus = max(0, len(waiting) - MAX_WAITING)
@@ -273,7 +272,9 @@ class Engine:
             return Outcome()
         self.counters.analysed += 1
         at_s = seen.captured_at.timestamp()
-        outcome = self._events(stream, stream.pass_still_time(at_s))
+        # What was said about the time before this picture holds, even where the frame it named never came.
+        outcome = self._settle(stream, (seen.session, seen.sequence - 1))
+        outcome += self._events(stream, stream.pass_still_time(at_s))
         # A camera's clock that steps back opens a new session; time here still never goes back.
         at_s = state.at_s = max(at_s, state.at_s)
         if state.source != "active":
@@ -396,9 +397,9 @@ class Engine:
             changes.append(BlindChange(source.camera, None, source.since_at, None, source.reason))
         return changes
 
-    def _settle(self, stream: _Stream) -> Outcome:
+    def _settle(self, stream: _Stream, done: tuple[int, int] | None = None) -> Outcome:
         outcome = Outcome()
-        for source in stream.settle():
+        for source in stream.settle(done or (stream.state.session, stream.state.sequence)):
             state = stream.state
             outcome += self._events(stream, stream.pass_still_time(source.since_at.timestamp()))
             if source.state != state.source:

@@ -76,8 +76,11 @@ def occurrence_id(camera: UUID, deployment: UUID, session: int, sequence: int, z
 
 def event_uid(rule_version: UUID, occurrence: bytes, n: int) -> UUID:
     """The name of the ``n``-th event of a rule version about one occurrence; the same input gives the same name."""
-    digest = hashlib.sha256(rule_version.bytes + occurrence + n.to_bytes(4, "big")).digest()
-    return UUID(bytes=digest[:16], version=8)
+    digest = bytearray(hashlib.sha256(rule_version.bytes + occurrence + n.to_bytes(4, "big")).digest()[:16])
+    # RFC 9562, section 5.8: version 8, our own content (Python 3.11's UUID() knows versions to 5 only).
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(digest))
 
 
 def encode_event(event: Event) -> bytes:

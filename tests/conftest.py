@@ -1,16 +1,21 @@
 """Fixtures that every test may use. Real services are started once a session, on loopback, on free ports."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = [
-    "tests.services.valkey",
-    "tests.services.kafka",
-    "tests.services.postgres",
-    "tests.services.rtsp",
-    "tests.services.shared",
+    name
+    for name in (
+        "tests.services.valkey",
+        "tests.services.kafka",
+        "tests.services.postgres",
+        "tests.services.rtsp",
+        "tests.services.shared",
+    )
+    if importlib.util.find_spec(name)
 ]
 
 _LEAKS = ("POLISCOPE_KAFKA", "POLISCOPE_FRAMES_URL", "REDIS_URL", "TWILIO_BASE_URL", "POLISCOPE_CAMERA_ALLOW")

@@ -74,7 +74,9 @@ class _Stay(msgspec.Struct):
 
 class _State(msgspec.Struct):
     stays: dict[int, _Stay] = msgspec.field(default_factory=dict)
-    occupied_at_s: float | None = None
+    armed: bool = True
+    """Latched: once the zone was empty for long enough it stays ready while the next one walks in."""
+    occupied_at_s: float = 0.0
     fired_at_s: float | None = None
     now_s: float = 0.0
 
@@ -112,8 +114,7 @@ class _Presence:
             stay.seen_at_s += away_s
             stay.inside_at_s += away_s
             stay.sightings = [(at_s + away_s, good) for at_s, good in stay.sightings]
-        if self._state.occupied_at_s is not None:
-            self._state.occupied_at_s += away_s
+        self._state.occupied_at_s += away_s
         self._state.now_s = until_s
 
     @property
@@ -190,24 +191,25 @@ class _Presence:
             stay.n += 1
         stay.inside, stay.held_s, stay.fired = False, 0.0, False
 
-    def _armed(self, at_s: float) -> bool:
-        fired, occupied = self._state.fired_at_s, self._state.occupied_at_s
-        if fired is None:
-            return True
-        since = fired if self._config.rearm == "interval" or occupied is None else max(fired, occupied)
-        return at_s - since >= self._config.rearm_s
+    def _rearm(self, at_s: float) -> None:
+        state = self._state
+        if state.armed or state.fired_at_s is None:
+            return
+        since_s = state.fired_at_s if self._config.rearm == "interval" else state.occupied_at_s
+        state.armed = at_s - since_s >= self._config.rearm_s
 
     def _fire(self, at_s: float) -> list[Firing]:
-        armed = self._armed(at_s)
+        self._rearm(at_s)
         firings: list[Firing] = []
         for number, stay in self._state.stays.items():
             if not (stay.inside and stay.confirmed):
                 continue
-            if armed and self._due(stay):
-                stay.fired = True
-                self._state.fired_at_s = at_s
-                firings.append(self._firing(number, stay, at_s))
             self._state.occupied_at_s = at_s
+            if self._state.armed and self._due(stay):
+                stay.fired = True
+                firings.append(self._firing(number, stay, at_s))
+        if firings:
+            self._state.armed, self._state.fired_at_s = False, at_s
         return firings
 
     def _due(self, stay: _Stay) -> bool:

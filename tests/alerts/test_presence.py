@@ -1,0 +1,105 @@
+"""Zone presence: the mirror cases, one table row or sentence each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alerts.rules.registry import BadConfig, read_config
+from tests.alerts.histories import nobody, rule, run, seen, source, tick, walk, walker
+
+
+def stand(start_s: float, until_s: float, x: float, jitter: float = 0.0, **kind: Any) -> list[Any]:
+    """Somebody stands at ``x``; the box jitters by ``jitter`` from picture to picture."""
+    count = round((until_s - start_s) / 0.2)
+    return [seen(round(start_s + i * 0.2, 3), walker(x + jitter * (-1) ** i, **kind)) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "settings, fires",
+    [
+        ({}, 1),
+        ({"labels": ["vehicle"]}, 0),
+        ({"confidence": 0.9}, 0),
+        ({"hold_s": 5.0}, 0),
+        ({"min_travel": 2.0}, 0),
+        ({"confirm_k": 50, "confirm_n": 50}, 0),
+        ({"anchor": "overlap"}, 1),
+        ({"hold_s": 0.0, "confirm_k": 1}, 1),
+    ],
+)
+def test_each_bound_counts(settings: dict[str, Any], fires: int) -> None:
+    assert len(run(walk(0, 8, 0.1, 0.95), rule(**settings))) == fires
+
+
+def test_a_parked_object_never_fires() -> None:
+    assert run(stand(0, 60, 0.5, jitter=0.002)) == []
+
+
+def test_somebody_who_walked_in_and_stays_fires_once() -> None:
+    assert len(run([*walk(0, 3, 0.2, 0.5), *stand(3, 120, 0.5, jitter=0.002)])) == 1
+
+
+def test_a_flicker_of_a_few_pictures_is_not_a_person() -> None:
+    history = [*nobody(0, 2), seen(2, walker(0.5)), seen(2.2, walker(0.52)), *nobody(2.4, 6)]
+    assert run(history) == []
+
+
+def test_it_survives_a_short_occlusion() -> None:
+    whole = walk(0, 6, 0.3, 0.75)
+    hidden = [seen(2.0), seen(2.2), seen(2.4)]
+    history = [*whole[:10], *hidden, *whole[13:]]
+    assert len(run(history, rule(hold_s=2.0))) == 1
+
+
+def test_jitter_over_the_edge_does_not_start_again_each_time() -> None:
+    history = [*walk(0, 2, 0.2, 0.41), *stand(2, 40, 0.4, jitter=0.01)]
+    assert len(run(history)) == 1
+
+
+def test_somebody_who_comes_back_after_the_quiet_time_is_told_again() -> None:
+    history = [*walk(0, 6, 0.1, 0.95), *nobody(6, 30), *walk(30, 36, 0.1, 0.95)]
+    assert len(run(history, rule(rearm_s=15.0))) == 2
+
+
+def test_within_the_quiet_time_it_is_not() -> None:
+    history = [*walk(0, 6, 0.1, 0.95), *nobody(6, 12), *walk(12, 18, 0.1, 0.95)]
+    assert len(run(history, rule(rearm_s=15.0))) == 1
+
+
+def test_blind_time_is_no_quiet_time() -> None:
+    away = [source(6, "blind", since=6), tick(20), source(40, "active", since=40)]
+    history = [*walk(0, 6, 0.1, 0.95), *away, *nobody(40, 42), *walk(42, 48, 0.1, 0.95)]
+    assert len(run(history, rule(rearm_s=15.0))) == 1
+
+
+def test_with_an_interval_a_second_person_is_told_while_the_first_still_stands() -> None:
+    def both(seconds: float, second: float) -> Any:
+        return seen(seconds, walker(0.5, 0.5), walker(second, 0.95))
+
+    first = [seen(round(i * 0.2, 3), walker(0.3 + 0.02 * i, 0.5)) for i in range(11)]
+    waiting = [seen(round(2.2 + i * 0.2, 3), walker(0.5, 0.5)) for i in range(60)]
+    joined = [both(round(14.2 + i * 0.2, 3), 0.1 + 0.02 * i) for i in range(30)]
+    assert len(run([*first, *waiting, *joined], rule(rearm="interval", rearm_s=10.0))) == 2
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"confidence": 1.5}, "<= 1.0"),
+        ({"hold_s": -1}, ">= 0"),
+        ({"labels": []}, "length >= 1"),
+        ({"anchor": "head"}, "head"),
+        ({"colour": "red"}, "colour"),
+        ({"confirm_k": "many"}, "confirm_k"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadConfig, match=said):
+        read_config("presence", settings)
+
+
+def test_an_unknown_kind_names_those_there_are() -> None:
+    with pytest.raises(BadConfig, match="expected one of presence"):
+        read_config("telepathy", {})
