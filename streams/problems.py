@@ -1,0 +1,118 @@
+"""What can be wrong with a camera, in few words: the codes that travel, and the sentence a person reads. Pure."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+def _(text: str) -> str:
+    """Marks a sentence for translation; its language is chosen when it is shown."""
+    return text
+
+
+class StreamProblem(Exception):
+    """Why there is no picture.
+
+    ``code`` travels as ``SourceState.reason``; the text names host and port, never a credential.
+    """
+
+    code: ClassVar[str] = "failed"
+    sentence: ClassVar[str] = _("The camera's stream could not be read.")
+    until_edited: ClassVar[bool] = False
+    """Whether only somebody's edit (here or in the camera) can help, so that trying often is of no use."""
+
+    def __init__(self, where: str = "", detail: str = "") -> None:
+        super().__init__(": ".join(part for part in (where, self.sentence, detail) if part))
+
+
+class Unreachable(StreamProblem):
+    code = "unreachable"
+    sentence = _("The camera does not answer. Check its power, its network and its address.")
+
+
+class Refused(StreamProblem):
+    code = "refused"
+    sentence = _("The camera's host refuses the connection. Check the port, and that the stream is switched on.")
+
+
+class WrongPassword(StreamProblem):
+    code = "wrong-password"
+    sentence = _("The camera does not accept the user name or password.")
+    until_edited = True
+
+
+class NotFound(StreamProblem):
+    code = "not-found"
+    sentence = _("The camera knows no stream of this path. Check the part of the address after the port.")
+    until_edited = True
+
+
+class NotRtsp(StreamProblem):
+    code = "not-rtsp"
+    sentence = _("Something answers at this address, but it does not speak RTSP. Check the port.")
+    until_edited = True
+
+
+class NoVideo(StreamProblem):
+    code = "no-video"
+    sentence = _("The stream carries no video that can be decoded.")
+    until_edited = True
+
+
+class Redirected(StreamProblem):
+    code = "redirected"
+    sentence = _("The camera points to another address, which is not followed. Enter that address if you trust it.")
+    until_edited = True
+
+
+class Stalled(StreamProblem):
+    code = "stalled"
+    sentence = _("The camera is connected but has stopped sending.")
+
+
+class Ended(StreamProblem):
+    code = "ended"
+    sentence = _("The camera closed the connection.")
+
+
+class Corrupt(StreamProblem):
+    code = "corrupt"
+    sentence = _("The stream arrives damaged, so that no picture can be decoded.")
+
+
+class AddressRefused(StreamProblem, ValueError):
+    """An address that is not opened at all. ``msgid`` and ``params`` are the sentence before translation."""
+
+    code = "address-refused"
+    sentence = _("This address is not allowed for a camera.")
+    until_edited = True
+
+    def __init__(self, msgid: str, **params: object) -> None:
+        self.msgid, self.params = msgid, params
+        ValueError.__init__(self, msgid % params)
+
+
+class UnknownHost(AddressRefused):
+    """The name cannot be resolved now; name servers come back by themselves."""
+
+    code = "unknown-host"
+    sentence = _("The camera's name is not known to the network. Check its spelling and the name server.")
+    until_edited = False
+
+
+CONNECTING = "connecting"
+"""No picture yet, and nothing known to be wrong."""
+NO_DEMAND = "no-demand"
+"""Connected, and nobody wants pictures: carried by *quiet*, for nothing is lost that anybody asked for."""
+
+_PROBLEMS: tuple[type[StreamProblem], ...] = (
+    StreamProblem, Unreachable, Refused, WrongPassword, NotFound, NotRtsp, NoVideo, Redirected, Stalled, Ended, Corrupt,
+    AddressRefused, UnknownHost,
+)  # fmt: skip
+
+SENTENCES: dict[str, str] = {
+    **{problem.code: problem.sentence for problem in _PROBLEMS},
+    CONNECTING: _("Connecting to the camera."),
+    NO_DEMAND: _("Connected. No rule asks for pictures of this camera."),
+}
+"""Every code of ``SourceState.reason`` that capture gives, with its sentence (a msgid)."""
