@@ -253,6 +253,8 @@ class Event(models.Model):
     """``alerts.events.Event`` as JSON: facts, boxes, path, zone."""
     picture = models.CharField(max_length=8, choices=Picture, default=Picture.PENDING)
     picture_path = models.CharField(max_length=200, blank=True)
+    picture_sha256 = models.CharField(max_length=64, blank=True)
+    """Of the kept file, as it was written."""
     published_at = models.DateTimeField(null=True)
     """When it left for the ``events`` topic; the rows are the truth."""
 
@@ -322,6 +324,14 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         indexes = [models.Index(fields=("state", "not_before_at"))]
+
+
+class ProcessLease(models.Model):
+    """Which of several like processes does the work; the others stand by. Claimed and renewed by conditional UPDATE."""
+
+    name = models.CharField(max_length=32, unique=True)
+    owner = models.CharField(max_length=100, blank=True)
+    until_at = models.DateTimeField(null=True)
 
 
 class FoldPosition(models.Model):

@@ -1,0 +1,123 @@
+"""SMS through Twilio, by its own client."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from django.conf import settings
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+from urllib3.exceptions import NewConnectionError
+
+from alerts.notifiers.base import TIMEOUT_S, DeliveryError, Message, Outcome, Receipt
+
+URGENT_VALIDITY_S = 300
+"""Twilio queues for up to 10 h; a critical message that could not leave in 5 minutes must not come in the morning."""
+
+# The number itself is the matter: another contact may do. Source: https://www.twilio.com/docs/api/errors
+NUMBER_REFUSED = frozenset({21211, 21214, 21217, 21265, 21408, 21610, 21612, 21614, 21635})
+
+
+@dataclass(frozen=True, slots=True)
+class Twilio:
+    """One Twilio account and the number that messages come from. ``base_url`` is empty, or what stands for Twilio."""
+
+    account: str
+    token: str = field(repr=False)
+    sender: str
+    base_url: str = ""
+    key: ClassVar[str] = "twilio"
+
+    @classmethod
+    def configured(cls) -> Twilio | None:
+        """From the settings; None when none is set. Raises ``DeliveryError`` when only some are."""
+        given = settings.TWILIO
+        wanted = {name: given[key] for name, key in _SETTINGS.items()}
+        if not any(wanted.values()):
+            return None
+        missing = [name for name, value in wanted.items() if not value]
+        if missing:
+            raise DeliveryError("definite", f"Twilio: {', '.join(missing)} not set; set all of {', '.join(wanted)}")
+        return cls(given["account"], given["token"], given["sender"], given["base_url"])
+
+    def send(self, message: Message) -> Receipt:
+        """One request, one message. Raises ``DeliveryError``."""
+        client = Client(self.account, self.token, http_client=_Http(self.base_url))
+        validity = {"validity_period": URGENT_VALIDITY_S} if message.urgent else {}
+        try:
+            sent = client.messages.create(to=message.to, from_=self.sender, body=message.text, **validity)
+        except TwilioRestException as error:
+            raise refusal(error.status, error.code, error.msg) from None
+        except requests.RequestException as error:
+            raise interruption(error) from None
+        except (TwilioException, ValueError) as error:
+            raise DeliveryError("unknown", f"Twilio: an answer nobody can read ({type(error).__name__})") from None
+        return Receipt(sent.sid or "")
+
+
+_SETTINGS = {"TWILIO_ACCOUNT_SID": "account", "TWILIO_AUTH_TOKEN": "token", "TWILIO_FROM": "sender"}
+
+
+class _Http(TwilioHttpClient):  # type: ignore[misc]
+    """Twilio's own client with a timeout, one connection a message, and perhaps another address.
+
+    A kept connection that the other side has just closed fails *after* the request left, which is an unknown outcome
+    and a possible second SMS; a new connection costs a handshake.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(pool_connections=False, timeout=TIMEOUT_S)
+        self._base_url = base_url
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        if self._base_url:
+            base, asked = urlsplit(self._base_url), urlsplit(url)
+            url = urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + asked.path, asked.query, ""))
+        return super().request(method, url, *args, **kwargs)
+
+
+def refusal(status: int, code: int | None, text: str) -> DeliveryError:
+    """What an answer other than success means.
+
+    >>> refusal(400, 21610, "Attempt to send to unsubscribed recipient").outcome
+    'rejected'
+    """
+    said = f"Twilio: {status}/{code or 'no code'}: {text}"
+    return DeliveryError(_outcome(status, code), said[:400])
+
+
+def _outcome(status: int, code: int | None) -> Outcome:
+    if status >= 500 or status == 408:
+        return "unknown"
+    if status != 429 and code in NUMBER_REFUSED:
+        return "rejected"
+    # 429 was "never processed, always safe to retry"; the rest is about our account and gets mended by a person.
+    return "definite"
+
+
+def interruption(error: requests.RequestException) -> DeliveryError:
+    """What the lack of an answer means: definite only when the request certainly never left."""
+    name = type(error).__name__
+    if isinstance(error, requests.ConnectTimeout) or _in_chain(error, NewConnectionError):
+        return DeliveryError("definite", f"Twilio: no connection ({name})")
+    if _in_chain(error, ssl.SSLCertVerificationError):
+        return DeliveryError("definite", f"Twilio: its certificate is not trusted ({name}); mend the machine's roots")
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+        return DeliveryError("definite", f"Twilio: TWILIO_BASE_URL is no address ({name}); mend it")
+    return DeliveryError("unknown", f"Twilio: no answer after the request left ({name})")
+
+
+def _in_chain(error: BaseException, wanted: type[BaseException]) -> bool:
+    """Whether ``wanted`` is among the causes; urllib3 keeps the real one in ``reason`` or an argument."""
+    seen: list[BaseException] = [error]
+    for cause in seen:
+        if isinstance(cause, wanted):
+            return True
+        inner = [getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args]
+        seen += [one for one in inner if isinstance(one, BaseException) and one not in seen]
+    return False
