@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -23,7 +25,7 @@ from typing import Any
 from monitor.instance import BASE_DIR, Instance, InstanceBusy, free_port, port_is_free
 from monitor.kafka import KafkaMissing, KafkaServer
 from monitor.supervise import Part, Supervisor, wait_until
-from monitor.valkey import ValkeyServer
+from monitor.valkey import ValkeyError, ValkeyServer
 
 READY_S = 60.0
 SERVERS = ("valkey", "kafka")
@@ -142,10 +144,11 @@ class Up:
 
     def _start_servers(self) -> dict[str, str]:
         run = self.instance.data
-        frames = ValkeyServer(run / "valkey-frames", free_port(), self.instance.secret("frames"), durable=False)
-        rest = ValkeyServer(run / "valkey-rest", free_port(), self.instance.secret("rest"), durable=True)
-        for name, server in (("valkey.frames", frames), ("valkey.rest", rest)):
-            self._add(name, server.command(), os.environ)
+        frames = ValkeyServer("frames", run / "valkey-frames", free_port(), self.instance.secret("frames"))
+        rest = ValkeyServer("rest", run / "valkey-rest", free_port(), self.instance.secret("rest"))
+        for server in (frames, rest):
+            server.prepare()
+            self._add(f"valkey.{server.role}", server.command(), os.environ)
         addresses = {"REDIS_URL": rest.url, "POLISCOPE_FRAMES_URL": frames.url, "POLISCOPE_KAFKA": ""}
         if self.options.kafka:
             kafka = KafkaServer(run / "kafka", free_port(), free_port())
@@ -155,13 +158,10 @@ class Up:
                 raise CannotStart(f"Kafka did not answer within 40 s; its log: {self._log('kafka')}")
             addresses["POLISCOPE_KAFKA"] = kafka.address
         for server in (frames, rest):
-            if not server.wait_ready(10):
-                raise CannotStart(f"Valkey did not answer within 10 s; its log: {self._log('valkey.rest')}")
+            server.wait_ready(10)
         return addresses
 
     def _prepare(self, demo_port: int) -> dict[str, Any]:
-        import subprocess
-
         answer = self.instance.data / "run" / "prepared.json"
         command = [sys.executable, "manage.py", "prepare", "--answer", str(answer), "--demo-port", str(demo_port)]
         with self._log("prepare").open("ab") as output:
@@ -177,8 +177,6 @@ class Up:
         return prepared
 
     def _start_demo(self, port: int) -> None:
-        import socket
-
         scenes = self.instance.data / "scenes"
         command = [sys.executable, "-m", "streams.demo_cameras", "--data", str(scenes), "--port", str(port)]
         part = self._add("demo", command)
@@ -278,7 +276,7 @@ def main(arguments: Sequence[str]) -> int:
     terminal = Terminal(sys.stderr if options.json else sys.stdout)
     try:
         return Up(options, terminal).run()
-    except (CannotStart, InstanceBusy, KafkaMissing) as error:
+    except (CannotStart, InstanceBusy, KafkaMissing, ValkeyError) as error:
         print(f"poliscope up: {error}", file=sys.stderr)
         return 1
 
