@@ -35,21 +35,24 @@ def iou_batch(a: Boxes, b: Boxes, grow: Floats | None = None) -> Floats:
     >>> iou_batch(np.array([[0.0, 0.0, 2.0, 2.0]]), np.array([[1.0, 0.0, 3.0, 2.0]])).round(3).tolist()
     [[0.333]]
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    a_wh, b_wh = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
-    if grow is None:
-        sides = high - low
-        area_a, area_b = (a_wh[:, 0] * a_wh[:, 1])[:, None], (b_wh[:, 0] * b_wh[:, 1])[None]
-    else:
-        widened = 2 * grow
-        sides = high - low + widened[:, None, None]
-        area_a = ((a_wh[:, 0] + widened) * (a_wh[:, 1] + widened))[:, None]
-        area_b = (b_wh[None, :, 0] + widened[:, None]) * (b_wh[None, :, 1] + widened[:, None])
-    np.maximum(sides, 0, out=sides)
-    overlap: Floats = sides[..., 0] * sides[..., 1]
-    union = area_a + area_b - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    # Coordinate by coordinate: arrays whose last dimension is 2 or 4 cost NumPy ten times as much.
+    ax1, ay1, ax2, ay2 = np.ascontiguousarray(a.T)[:, :, None]
+    bx1, by1, bx2, by2 = np.ascontiguousarray(b.T)[:, None, :]
+    width: Floats = np.minimum(ax2, bx2) - np.maximum(ax1, bx1)
+    height = np.minimum(ay2, by2) - np.maximum(ay1, by1)
+    a_wh, b_wh = (ax2 - ax1, ay2 - ay1), (bx2 - bx1, by2 - by1)
+    if grow is not None:
+        widened = 2 * grow[:, None]
+        width, height = width + widened, height + widened
+        a_wh = (a_wh[0] + widened, a_wh[1] + widened)
+        b_wh = (b_wh[0] + widened, b_wh[1] + widened)
+    np.maximum(width, 0, out=width)
+    width *= np.maximum(height, 0, out=height)
+    union = a_wh[0] * a_wh[1] + b_wh[0] * b_wh[1]
+    union -= width
+    # Boxes without area overlap by 0; the smallest number keeps 0 / 0 out.
+    width /= np.maximum(union, np.finfo(union.dtype).tiny, out=union)
+    return width
 
 
 def suppress(boxes: Boxes, score: Floats, threshold: float) -> Indices:
@@ -94,7 +97,8 @@ class Letterbox:
         """``boxes`` in pixels of the input as fractions of the picture, held to 0–1: ``(n, 4) float32``."""
         offset = np.array([*self.offset_xy, *self.offset_xy], np.float32)
         size = np.array([*self.inner_wh, *self.inner_wh], np.float32)
-        return np.clip((boxes - offset) / size, 0, 1).astype(np.float32)
+        fractions: npt.NDArray[np.float32] = np.clip((boxes - offset) / size, 0, 1).astype(np.float32)
+        return fractions
 
     def to_input(self, boxes: Boxes) -> npt.NDArray[np.float32]:
         """``boxes`` in fractions of the picture as pixels of the input: ``(n, 4) float32``."""

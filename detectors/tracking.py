@@ -304,7 +304,8 @@ def _assign(affinity: Array, rows: npt.NDArray[np.intp], columns: npt.NDArray[np
         return []
     if good.sum(axis=0).max() == 1 and good.sum(axis=1).max() == 1:
         # The usual case, a street that is not crowded: nobody competes, so there is nothing to solve.
-        chosen = np.argwhere(good).tolist()
+        row_index, column_index = np.nonzero(good)
+        chosen = list(zip(row_index.tolist(), column_index.tolist(), strict=True))
     else:
         _, matched, _ = lap.lapjv(1.0 - part, extend_cost=True, cost_limit=1.0 - least + 1e-9)
         chosen = [(row, column) for row, column in enumerate(matched.tolist()) if column >= 0]

@@ -1,0 +1,205 @@
+"""What a backend is: a runtime that turns pictures into ``Detections`` in our labels. Pure but for reading model files.
+
+A backend declares nothing about delivery: it is a function of its pictures. It may raise at any time for one picture;
+the worker then tries that picture once more alone and puts it aside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from detectors.detections import FLOOR, Detections
+from detectors.geometry import Floats, suppress
+from detectors.labels import LABEL_SETS, UnknownLabel, check
+
+Picture = npt.NDArray[np.uint8]
+"""``(height, width, 3) uint8``, blue green red."""
+
+CANDIDATES_MOST = 300
+"""Boxes that suppression looks at, the best ones: a broken model that is sure of everything must not stall the pool."""
+BOXES_MOST = 150
+"""Boxes of one picture that are kept, the best ones."""
+NMS_IOU = 0.6
+
+
+class ModelProblem(Exception):
+    """A model cannot be used; the text names it, what was expected, what was got, and the remedy.
+
+    ``code`` travels in heartbeats.
+    """
+
+    code: ClassVar[str] = "model"
+
+
+class ModelMissing(ModelProblem):
+    """The model's file or card is not there."""
+
+    code = "model_missing"
+
+
+class ModelBroken(ModelProblem):
+    """The file is there and is not what its card says."""
+
+    code = "model_broken"
+
+
+class RuntimeMissing(ModelProblem):
+    """The program that runs such models is not installed or does not work here."""
+
+    code = "runtime_missing"
+
+
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the network takes: one letterboxed picture, normalised as (value − mean) / std."""
+
+    width_px: Annotated[int, Meta(ge=8, le=8192)]
+    height_px: Annotated[int, Meta(ge=8, le=8192)]
+    colour: Literal["bgr", "rgb"] = "bgr"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    pad: Annotated[int, Meta(ge=0, le=255)] = 0
+    """Grey level beside the picture, before normalisation."""
+
+
+class HeadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the network's outputs become boxes; ``kind`` is a key of ``detectors.backends.heads.HEADS``."""
+
+    kind: str
+    strides: tuple[int, ...] = (8, 16, 32)
+    bins: Annotated[int, Meta(ge=1)] = 11
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model card: everything that is to be known of one model version beside its weights."""
+
+    name: str
+    version: str
+    backend: str
+    file: str
+    sha256: str = ""
+    """Of ``file`` and, for an OpenVINO ``.xml``, of the ``.bin`` beside it, in this order. Empty: not checked."""
+    licence: str
+    origin: str = ""
+    labels: str | tuple[str, ...]
+    """A name of ``detectors.labels.LABEL_SETS``, or the labels themselves, in the order of the model's classes."""
+    input: InputSpec
+    head: HeadSpec
+
+    @property
+    def model_version(self) -> str:
+        """What observations carry."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Our label of each class. Raises ``ModelBroken`` for a label or list that there is not."""
+        if isinstance(self.labels, str):
+            if self.labels not in LABEL_SETS:
+                known = ", ".join(sorted(LABEL_SETS))
+                raise ModelBroken(
+                    f"{self.model_version}: labels: expected a list or one of {known}, got {self.labels!r}; "
+                    "mend the model card"
+                )
+            return LABEL_SETS[self.labels]
+        try:
+            check(self.labels)
+        except UnknownLabel as error:
+            raise ModelBroken(f"{self.model_version}: {error}; mend the model card") from None
+        return self.labels
+
+
+class Backend(Protocol):
+    """One loaded model on one device. Used by one thread."""
+
+    name: str
+    """Key in ``detectors.registry.BACKENDS``."""
+
+    @property
+    def device(self) -> str:
+        """What runs it, for people: ``CPU``, or a card's name."""
+
+    @property
+    def model_version(self) -> str:
+        """``Card.model_version`` of what is loaded."""
+
+    @property
+    def input_wh(self) -> tuple[int, int]:
+        """The network's input in pixels: a picture need not be decoded larger than this."""
+
+    def load(self, model_path: Path, card: Card, device: str = "auto") -> None:
+        """Get ready. May take seconds. Raises ``ModelProblem``: nothing is loaded, ``load`` may be tried again."""
+
+    def warm_up(self) -> None:
+        """Run once over an empty picture, so that the first real one costs no more than the others."""
+
+    def infer(self, pictures: Sequence[Picture]) -> list[Detections]:
+        """The boxes of each picture, in order: fractions of the picture, our labels, all with a score ≥ ``FLOOR``.
+
+        Pictures may differ in size. Blocks until all are done. Any exception leaves the backend usable.
+        """
+
+    def unload(self) -> None:
+        """Give the memory back. ``load`` may follow."""
+
+
+def check_file(path: Path, card: Card) -> None:
+    """That the model's file is there and is the one of the card. Reads it whole. Raises ``ModelProblem``."""
+    parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    digest = hashlib.sha256()
+    for part in parts:
+        try:
+            with part.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except FileNotFoundError:
+            raise ModelMissing(
+                f"{card.model_version}: expected the model at {part}, got nothing; put the file there or choose "
+                "another model"
+            ) from None
+        except OSError as error:
+            raise ModelMissing(
+                f"{card.model_version}: expected to read {part}, got {error.strerror}; mend the file's permissions"
+            ) from None
+    if card.sha256 and digest.hexdigest() != card.sha256:
+        raise ModelBroken(
+            f"{card.model_version}: expected SHA-256 {card.sha256[:16]}… of {path.name}, got "
+            f"{digest.hexdigest()[:16]}…; fetch the file again, it is damaged or another one"
+        )
+
+
+def check_picture(picture: Picture) -> None:
+    """Raises ``ValueError`` unless it is ``(height, width, 3) uint8`` with an area."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise ValueError(f"picture: expected (height, width, 3) uint8, got {picture.shape} {picture.dtype}")
+
+
+def keep_best(
+    boxes: Floats, score: Floats, class_id: npt.NDArray[np.intp], classes: Sequence[str], extent: float
+) -> tuple[Floats, npt.NDArray[np.float32], tuple[str, ...]]:
+    """Boxes left by non-maximum suppression within each label, best first, at most ``BOXES_MOST``.
+
+    ``extent`` is larger than any coordinate: labels are moved that far apart, so that one pass serves all of them.
+    """
+    names = [classes[index] for index in class_id.tolist()]
+    place = {name: number for number, name in enumerate(sorted(set(names)))}
+    shift = np.array([place[name] for name in names], boxes.dtype) * (2 * extent)
+    kept = suppress(boxes + shift[:, None], score, NMS_IOU)[:BOXES_MOST]
+    return boxes[kept], score[kept].astype(np.float32), tuple(names[index] for index in kept.tolist())
+
+
+def candidates(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """(cell, class) of every score of ``(cells, classes)`` that is at least ``FLOOR``; the best ``CANDIDATES_MOST``."""
+    flat: npt.NDArray[Any] = score.reshape(-1)
+    found = np.flatnonzero(flat >= FLOOR)
+    if len(found) > CANDIDATES_MOST:
+        found = found[np.argsort(-flat[found], kind="stable")[:CANDIDATES_MOST]]
+    cell, class_id = np.divmod(found, score.shape[1])
+    return cell, class_id
