@@ -71,12 +71,13 @@ class QueuedProducer:
         choose: Callable[[str], int],
         *,
         max_queued_bytes: int,
-        delivery_s: float = DELIVERY_S,
+        delivery_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counters = Appended()
         self._senders, self._choose = senders, choose
-        self._max_queued_bytes, self._delivery_s, self._monotonic = max_queued_bytes, delivery_s, monotonic
+        self._max_queued_bytes, self._monotonic = max_queued_bytes, monotonic
+        self._delivery_s = DELIVERY_S if delivery_s is None else delivery_s
         self._changed = threading.Condition()
         self._queues: list[deque[Pending]] = [deque() for _ in senders]
         self._held_bytes = [0] * len(senders)
