@@ -1,0 +1,271 @@
+"""The administrator's pages for views, zones and people to tell, and the record of what was done."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.core.validators import validate_email
+from django.forms import ModelForm
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.admin import TabularInline
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from alerts import editing
+from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
+from alerts.zones import check_points
+from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
+from detectors.models import Deployment, Model
+from streams.admin import Page, ReadOnlyPage
+from streams.models import View
+
+
+class ViewForm(ModelForm[View]):
+    """A view; its privacy masks are polygons within the picture."""
+
+    class Meta:
+        model = View
+        fields = ("camera", "name", "masks")
+
+    def clean_masks(self) -> list[Any]:
+        """Each mask a simple polygon."""
+        masks = self.cleaned_data["masks"] or []
+        if not isinstance(masks, list):
+            raise forms.ValidationError(_("Masks are a list of polygons: [[[x, y], …], …]."))
+        for number, mask in enumerate(masks, start=1):
+            try:
+                check_points(mask)
+            except ValueError as error:
+                raise forms.ValidationError(
+                    _("Mask %(number)s: %(problem)s") % {"number": number, "problem": error}
+                ) from None
+        return masks
+
+
+@admin.register(View)
+class ViewAdmin(Page):
+    """What a camera looks at; zones and masks belong to it."""
+
+    form = ViewForm
+    list_display = ("camera", "name")
+    list_select_related = ("camera",)
+    search_fields = ("camera__name", "name")
+
+
+class ZoneForm(ModelForm[Zone]):
+    """A zone: corners in fractions of the picture."""
+
+    class Meta:
+        model = Zone
+        fields = ("view", "name", "shape", "points")
+        widgets: ClassVar[dict[str, Any]] = {
+            "points": UnfoldAdminTextareaWidget(
+                attrs={"rows": 4, "placeholder": "[[0.10, 0.40], [0.55, 0.40], [0.55, 0.95], [0.10, 0.95]]"}
+            )
+        }
+        help_texts: ClassVar[dict[str, Any]] = {
+            "points": gettext_lazy(
+                "Corners as [[x, y], …]: x from the left edge (0) to the right (1), y from the top (0) to the bottom "
+                "(1). A polygon has 3 to 64, a directed line has 2."
+            )
+        }
+
+    def _post_clean(self) -> None:
+        """Geometry that is wrong, or that leaves a rule unable to fire, is refused where it was typed."""
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            try:
+                editing.check_zone(self.instance)
+            except editing.Refused as refused:
+                self.add_error(refused.field if refused.field in self.fields else None, str(refused))
+
+
+@admin.register(Zone)
+class ZoneAdmin(Page):
+    """Zones. A rule on a changed zone goes on with the new one at once."""
+
+    form = ZoneForm
+    list_display = ("name", "view", "shape", "rules_on_it")
+    list_filter = ("shape", "view__camera")
+    list_select_related = ("view__camera",)
+    search_fields = ("name", "view__camera__name")
+    fieldsets = ((None, {"fields": ("view", ("name", "shape"), "points")}),)
+
+    @admin.display(description=gettext_lazy("rules"))
+    def rules_on_it(self, zone: Zone) -> str:
+        """Their names."""
+        return ", ".join(rule.name for rule in zone.rules.all()) or "–"
+
+    def get_queryset(self, request: Any) -> Any:
+        """With the rules that the list shows."""
+        return super().get_queryset(request).prefetch_related("rules")
+
+
+class ContactForm(ModelForm[Contact]):
+    """A number that a text message can reach, or an e-mail address."""
+
+    class Meta:
+        model = Contact
+        fields = ("channel", "address", "order")
+        widgets: ClassVar[dict[str, Any]] = {
+            "address": UnfoldAdminTextInputWidget(attrs={"placeholder": "+886912345678"})
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """What is typed fits the channel; spaces and dashes in a number are forgiven."""
+        cleaned = super().clean() or self.cleaned_data
+        address = (cleaned.get("address") or "").strip()
+        if cleaned.get("channel") == Contact.Channel.SMS:
+            address = re.sub(r"[\s().-]", "", address)
+            if not re.fullmatch(r"\+[1-9]\d{6,14}", address):
+                self.add_error("address", _("Write the number with + and the country code, for example +886912345678."))
+        elif cleaned.get("channel") == Contact.Channel.EMAIL:
+            try:
+                validate_email(address)
+            except forms.ValidationError:
+                self.add_error("address", _("Write an e-mail address, for example guard@example.org."))
+        cleaned["address"] = address
+        return cleaned
+
+    def save(self, commit: bool = True) -> Contact:
+        """A number that was mended is tried again."""
+        if "address" in self.changed_data:
+            self.instance.disabled_at, self.instance.disabled_reason = None, ""
+        return super().save(commit)
+
+
+class ContactInline(TabularInline):  # type: ignore[misc]
+    """How somebody is reached, the first first."""
+
+    model = Contact
+    form = ContactForm
+    extra = 0
+    min_num = 1
+    fields = ("channel", "address", "order", "disabled_reason")
+    readonly_fields = ("disabled_reason",)
+
+
+@admin.register(Recipient)
+class RecipientAdmin(Page):
+    """Who is told."""
+
+    inlines = (ContactInline,)
+    list_display = ("name", "language", "reached_by", "active")
+    search_fields = ("name",)
+    fieldsets = ((None, {"fields": (("name", "user"), ("language", "time_zone"), "active")}),)
+
+    @admin.display(description=gettext_lazy("reached by"))
+    def reached_by(self, recipient: Recipient) -> str:
+        """Channels in their order; those that a provider refused are left out."""
+        working = [contact for contact in recipient.contacts.all() if contact.disabled_at is None]
+        return ", ".join(str(contact.get_channel_display()) for contact in working) or _("nothing: add a contact")
+
+    def get_queryset(self, request: Any) -> Any:
+        """With the contacts that the list shows."""
+        return super().get_queryset(request).prefetch_related("contacts")
+
+
+class GuardedDeploymentForm(DeploymentForm):
+    """Refuses a change that would leave a rule unable to fire."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if not self.errors and self.instance.pk:
+            covered = {camera.pk for camera in self.cleaned_data["cameras"]}
+            _refuse_starving(self, [self.instance], covered)
+
+
+class GuardedModelForm(RegisteredForm):
+    """Refuses labels that would leave a rule unable to fire."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if not self.errors and self.instance.pk:
+            deployments = list(self.instance.deployments.all())
+            for deployment in deployments:
+                deployment.model = self.instance
+            _refuse_starving(self, deployments, None)
+
+
+def _refuse_starving(form: ModelForm[Any], deployments: list[Deployment], covered: set[int] | None) -> None:
+    for deployment in deployments:
+        try:
+            editing.check_starved(deployment, covered=covered)
+        except editing.Refused as refused:
+            form.add_error(None, str(refused))
+
+
+# What the page for models and deployments must not allow is known only here, where the rules are.
+admin.site.unregister([Deployment, Model])
+
+
+@admin.register(Deployment)
+class GuardedDeploymentAdmin(DeploymentAdmin):
+    """Deployments, with the rules on them in mind."""
+
+    form = GuardedDeploymentForm
+
+
+@admin.register(Model)
+class GuardedModelsAdmin(ModelsAdmin):
+    """Models, with the rules on them in mind."""
+
+    form = GuardedModelForm
+
+
+@admin.register(RuleVersion)
+class RuleVersionAdmin(ReadOnlyPage):
+    """Every edit of every rule, as it ran."""
+
+    list_display = ("rule", "number", "severity", "author", "active_from_at", "active_until_at")
+    list_filter = ("rule",)
+    list_select_related = ("rule", "author")
+    fields = ("rule", "number", "kind", "severity", "author", "active_from_at", "active_until_at", "embedded")
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyPage):
+    """What was seen, as it was stored."""
+
+    list_display = ("happened_at", "camera", "kind", "severity", "picture")
+    list_filter = ("severity", "camera")
+    list_select_related = ("camera",)
+    fields = ("uid", "source", "kind", "severity", "camera", "happened_at", "known_at", "picture", "content")
+    date_hierarchy = "happened_at"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyPage):
+    """Who was told what, how, and whether it arrived."""
+
+    list_display = ("created_at", "recipient", "channel", "state", "attempts", "problem")
+    list_filter = ("state", "contact__channel")
+    list_select_related = ("alert__recipient", "contact")
+    fields = (
+        "uid",
+        "recipient",
+        "channel",
+        "notifier",
+        "state",
+        "attempts",
+        "subject",
+        "text",
+        "provider_id",
+        "problem",
+        "created_at",
+        "sent_at",
+        "finished_at",
+    )
+
+    @admin.display(description=gettext_lazy("recipient"))
+    def recipient(self, delivery: Delivery) -> str:
+        """Whom."""
+        return delivery.alert.recipient.name
+
+    @admin.display(description=gettext_lazy("channel"))
+    def channel(self, delivery: Delivery) -> str:
+        """How."""
+        return f"{delivery.contact.get_channel_display()} {delivery.contact.address}"

@@ -1,0 +1,362 @@
+"""What an edit means for the engine: a new rule version and its demand, in one transaction, or a refusal.
+
+A rule that could never fire is refused with the reason and the remedy; what runs is never half edited; and every edit
+of the configuration advances ``CONFIGURATION``, which each process asks for once a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Protocol, cast
+
+import msgspec
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from alerts.events import SEVERITIES, Severity
+from alerts.models import Rule, RuleVersion, Zone
+from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule, ScheduleSpan
+from alerts.rules.registry import BadConfig, read_config
+from alerts.schedule import check_schedule
+from alerts.zones import check_points
+from detectors.labels import expand
+from detectors.models import Deployment
+from streams.ids import new_uid
+from streams.models import Camera, Demand, SequenceCounter
+
+LARGEST = 1e9
+"""No setting of any kind needs more; a larger number is a slip of the finger."""
+
+
+class Refused(ValueError):
+    """An edit is refused. The text is a plain sentence with the remedy; ``field`` names the form field, or is empty."""
+
+    def __init__(self, text: str, *, field: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class _Kind(Protocol):
+    """What editing needs of a kind's config beyond the common settings."""
+
+    def needs(self) -> Needs: ...
+
+
+def touch() -> int:
+    """Tell every process that the configuration changed. Call it in the edit's own transaction."""
+    return SequenceCounter.advance(SequenceCounter.CONFIGURATION)
+
+
+# Refusals: each check passes in silence or raises ``Refused``.
+
+
+def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
+    """The settings of ``rule`` when it can fire on ``zones``. Raises ``Refused``; writes nothing."""
+    _check_name(rule)
+    config = _read_config(rule)
+    _check_zones(zones, config)
+    _read_schedule(rule, zones)
+    if rule.enabled:
+        check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
+    return config
+
+
+def check_zone(zone: Zone) -> None:
+    """The geometry of ``zone``, and that every enabled rule on it can still fire. Raises ``Refused``."""
+    check_geometry(zone)
+    if zone.pk:
+        for rule in zone.rules.filter(enabled=True):
+            others = rule.zones.exclude(pk=zone.pk).select_related("view__camera__site")
+            check_rule(rule, zones=[*others, zone])
+
+
+def check_geometry(zone: Zone) -> None:
+    """The corners of ``zone`` fit its shape and lie within the picture. Raises ``Refused``."""
+    if zone.shape not in Zone.Shape.values:
+        raise Refused(_("The shape must be a polygon or a directed line."), field="shape")
+    try:
+        check_points(zone.points, zone.shape)
+    except ValueError as error:
+        raise Refused(
+            _("Zone “%(zone)s”: %(problem)s") % {"zone": zone.name, "problem": error}, field="points"
+        ) from None
+
+
+def check_deployment(
+    deployment: Deployment,
+    cameras: Iterable[Camera],
+    *,
+    labels: Collection[str],
+    covered: Collection[int] | None = None,
+) -> None:
+    """``deployment`` gives ``labels`` on ``cameras``. ``covered``: ids of its cameras when they are just being changed.
+
+    Raises ``Refused`` with the camera or the label that it cannot serve.
+    """
+    if not deployment.enabled:
+        raise Refused(
+            _("The deployment “%(deployment)s” is switched off, so the rule could never fire. Enable it first.")
+            % {"deployment": deployment},
+            field="deployment",
+        )
+    for camera in cameras:
+        if not covers(deployment, camera, covered):
+            raise Refused(
+                _("The deployment “%(deployment)s” does not run on camera “%(camera)s”. Add the camera to it first.")
+                % {"deployment": deployment, "camera": camera},
+                field="deployment",
+            )
+    _check_labels(deployment, labels)
+
+
+def covers(deployment: Deployment, camera: Camera, covered: Collection[int] | None = None) -> bool:
+    """Whether ``deployment`` runs on ``camera``."""
+    if deployment.all_cameras:
+        return True
+    if covered is not None:
+        return camera.pk in covered
+    return deployment.cameras.filter(pk=camera.pk).exists()
+
+
+def check_starved(deployment: Deployment, *, covered: Collection[int] | None = None) -> None:
+    """A change of ``deployment``, not yet saved, leaves every enabled rule on it able to fire. Raises ``Refused``."""
+    for rule in Rule.objects.filter(deployment_id=deployment.pk, enabled=True):
+        cameras = Camera.objects.filter(views__zones__rules=rule).distinct()
+        try:
+            check_deployment(deployment, cameras, labels=_read_config(rule).labels, covered=covered)
+        except Refused as refused:
+            raise Refused(
+                _("The rule “%(rule)s” depends on it: %(problem)s") % {"rule": rule, "problem": refused}
+            ) from None
+
+
+def _check_name(rule: Rule) -> None:
+    if not rule.name.strip():
+        raise Refused(_("The rule needs a name, for example “Person in the dock lane”."), field="name")
+    if Rule.objects.filter(name__iexact=rule.name.strip()).exclude(pk=rule.pk).exists():
+        raise Refused(
+            _("There is a rule named “%(name)s” already. Choose another name.") % {"name": rule.name}, field="name"
+        )
+    if rule.severity not in SEVERITIES:
+        raise Refused(_("The severity must be one of %(known)s.") % {"known": ", ".join(SEVERITIES)}, field="severity")
+
+
+def _read_config(rule: Rule) -> CommonConfig:
+    for name, value in _numbers(rule.config):
+        if not math.isfinite(value) or abs(value) > LARGEST:
+            raise Refused(
+                _("“%(setting)s” must be an ordinary number, not %(value)s.") % {"setting": name, "value": value},
+                field=name,
+            )
+    try:
+        config = read_config(rule.kind, rule.config)
+    except BadConfig as error:
+        raise Refused(str(error), field=_field_of(str(error))) from None
+    if config.confirm_k > config.confirm_n:
+        raise Refused(
+            _("It cannot be seen in %(k)s of the last %(n)s pictures. Lower the first number or raise the second.")
+            % {"k": config.confirm_k, "n": config.confirm_n},
+            field="confirm_k",
+        )
+    return config
+
+
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in plain ``value`` with the name of the top setting it stands under."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, name or str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(inner, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, value
+
+
+def _field_of(message: str) -> str:
+    """The setting that msgspec's message names (``… - at `$.hold_s` ``, ``… unknown field `speed` ``)."""
+    _head, _at, tail = message.partition("`$.")
+    return tail.split("`")[0].split("[")[0].split(".")[0] if _at else ""
+
+
+def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
+    if not zones:
+        raise Refused(_("The rule needs at least one zone. Draw one on a camera's view first."), field="zones")
+    shapes = getattr(config, "shapes", ("polygon",))
+    for zone in zones:
+        check_geometry(zone)
+        if zone.shape not in shapes:
+            raise Refused(
+                _("Zone “%(zone)s” is a %(shape)s, which this kind of rule cannot use. Choose another zone.")
+                % {"zone": zone.name, "shape": zone.get_shape_display()},
+                field="zones",
+            )
+
+
+def _check_labels(deployment: Deployment, labels: Collection[str]) -> None:
+    given = set(deployment.model.labels)
+    for label in labels:
+        try:
+            terms = set(expand(label))
+        except (KeyError, ValueError):
+            raise Refused(
+                _("“%(label)s” is not a label. Choose one that the model gives: %(known)s.")
+                % {"label": label, "known": ", ".join(sorted(given))},
+                field="labels",
+            ) from None
+        if not terms & given:
+            raise Refused(
+                _("The model “%(model)s” never reports “%(label)s”. Choose one that it gives: %(known)s.")
+                % {"model": deployment.model, "label": label, "known": ", ".join(sorted(given)) or "–"},
+                field="labels",
+            )
+
+
+def _read_schedule(rule: Rule, zones: Sequence[Zone]) -> Schedule:
+    clocks = {zone.view.camera.site.time_zone for zone in zones}
+    if rule.schedule and len(clocks) > 1:
+        raise Refused(
+            _("The zones lie in different time zones (%(clocks)s). Make one rule for each site.")
+            % {"clocks": ", ".join(sorted(clocks))},
+            field="zones",
+        )
+    try:
+        spans = msgspec.convert(rule.schedule, list[ScheduleSpan])
+        schedule = Schedule(time_zone=min(clocks), spans=spans)
+        check_schedule(schedule)
+    except ValueError as error:  # msgspec.ValidationError is one
+        raise Refused(_("Schedule: %(problem)s") % {"problem": error}, field="schedule") from None
+    return schedule
+
+
+# Edits: each is one transaction.
+
+
+def save_rule(rule: Rule, *, zones: Sequence[Zone], author: AbstractBaseUser | None, now: datetime) -> RuleVersion:
+    """Write ``rule``, what runs of it, and what that needs, in one transaction. Raises ``Refused``.
+
+    A new version is made when something changed that a version embeds; else the newest is returned and the engine's
+    state lives on. A disabled rule's version acts in no time at all: [now, now).
+    """
+    config = check_rule(rule, zones=zones)
+    with transaction.atomic():
+        rule.name = rule.name.strip()
+        rule.config = msgspec.to_builtins(config)
+        rule.save()
+        rule.zones.set(zones)
+        version = _new_version(rule, zones, author, now)
+        write_demand(rule)
+        touch()
+    return version
+
+
+def retire_rule(rule: Rule) -> None:
+    """Stop ``rule`` for good reasons of others (its last zone is gone): nothing of it runs or is wanted any more."""
+    with transaction.atomic():
+        Rule.objects.filter(pk=rule.pk).update(enabled=False)
+        rule.enabled = False
+        _end_version(rule)
+        write_demand(rule)
+        touch()
+
+
+def save_zone(zone: Zone) -> None:
+    """Write ``zone``; the rules on it get new versions (``alerts.signals``). Raises ``Refused``."""
+    check_zone(zone)
+    with transaction.atomic():
+        zone.save()
+
+
+def republish(rule: Rule, *, now: datetime) -> None:
+    """Something that a version of ``rule`` embeds changed: bring what runs in step. Raises ``Refused``."""
+    zones = list(rule.zones.select_related("view__camera__site"))
+    if not zones:
+        retire_rule(rule)
+    elif rule.enabled:
+        save_rule(rule, zones=zones, author=None, now=now)
+
+
+def write_demand(rule: Rule) -> None:
+    """Make the demand rows of ``rule`` what its version in force needs: one a camera, none when nothing may run."""
+    Demand.objects.filter(wanted_by__in=rule.versions.values("uid")).delete()
+    version = rule.versions.filter(active_until_at__isnull=True).first()
+    deployment = rule.deployment
+    if version is None or not deployment.enabled:
+        return
+    needs = cast(_Kind, _read_config(rule)).needs()
+    cameras = Camera.objects.filter(views__zones__rules=rule).distinct()
+    Demand.objects.bulk_create(
+        Demand(
+            camera=camera,
+            wanted_by=version.uid,
+            pool=deployment.pool,
+            width_px=needs.width_px,
+            hz=min(needs.hz, deployment.hz),
+            every_frame=needs.every_frame,
+            severity=SEVERITIES.index(cast(Severity, rule.severity)),
+        )
+        for camera in cameras
+        if covers(deployment, camera)
+    )
+
+
+def _new_version(rule: Rule, zones: Sequence[Zone], author: AbstractBaseUser | None, now: datetime) -> RuleVersion:
+    newest = rule.versions.order_by("-number").first()
+    embedded = _embed(rule, zones, now)
+    if newest is not None and _same(newest, embedded) and (newest.active_until_at is None) == rule.enabled:
+        return newest
+    _end_version(rule, now)
+    return RuleVersion.objects.create(
+        uid=embedded.version,
+        rule=rule,
+        number=newest.number + 1 if newest else 1,
+        kind=rule.kind,
+        severity=rule.severity,
+        deployment=embedded.deployment,
+        embedded=msgspec.to_builtins(embedded),
+        author=cast(Any, author),
+        active_from_at=now,
+        active_until_at=None if rule.enabled else now,
+    )
+
+
+def _embed(rule: Rule, zones: Sequence[Zone], now: datetime) -> EmbeddedRule:
+    return EmbeddedRule(
+        rule=rule.uid,
+        version=new_uid(),
+        name=rule.name,
+        kind=rule.kind,
+        severity=cast(Severity, rule.severity),
+        deployment=rule.deployment.uid,
+        zones=[
+            EmbeddedZone(
+                uid=zone.uid,
+                camera=zone.view.camera.uid,
+                view=zone.view.uid,
+                name=zone.name,
+                shape=cast(Any, zone.shape),
+                points=check_points(zone.points, zone.shape),
+            )
+            for zone in sorted(zones, key=lambda zone: zone.uid)
+        ],
+        schedule=_read_schedule(rule, zones),
+        active_from_at=now,
+        config=rule.config,
+    )
+
+
+def _same(newest: RuleVersion, embedded: EmbeddedRule) -> bool:
+    """Whether ``newest`` already says what ``embedded`` does, its own name and dates aside."""
+    aside = {"version", "active_from_at", "active_until_at"}
+    plain = msgspec.json.decode(msgspec.json.encode(embedded))
+    return {k: v for k, v in newest.embedded.items() if k not in aside} == {
+        k: v for k, v in plain.items() if k not in aside
+    }
+
+
+def _end_version(rule: Rule, now: datetime | None = None) -> None:
+    rule.versions.filter(active_until_at__isnull=True).update(active_until_at=now or timezone.now())

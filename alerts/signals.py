@@ -1,0 +1,98 @@
+"""Every edit reaches the engine, wherever it is made: rows that change advance ``CONFIGURATION`` in their transaction.
+
+Connected by ``AlertsConfig.ready``. An exception here undoes an edit only inside a transaction, which the
+administrator's pages always hold open; elsewhere use ``alerts.editing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.db.models import Model as Row
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
+from django.dispatch import receiver
+from django.utils import timezone
+
+from alerts import editing
+from alerts.models import Contact, Recipient, Rule, RuleVersion, Zone
+from detectors.models import Deployment, Model
+from streams.models import Camera, Demand, Site, Source, View
+
+WATCHED: tuple[type[Row], ...] = (Site, Camera, Source, View, Zone, Model, Deployment, Recipient, Contact)
+NOT_CONFIGURATION = frozenset({"problem", "reference", "disabled_at", "disabled_reason"})
+"""Columns that processes write about what they found: reloading for them would make them write again."""
+
+
+def _is_only_a_finding(update_fields: Collection[str] | None) -> bool:
+    return bool(update_fields) and NOT_CONFIGURATION.issuperset(update_fields or ())
+
+
+def _changed(sender: type[Row], raw: bool = False, update_fields: Collection[str] | None = None, **_: Any) -> None:
+    if not raw and not _is_only_a_finding(update_fields):
+        editing.touch()
+
+
+def _linked(action: str, **_: Any) -> None:
+    if action.startswith("post_"):
+        editing.touch()
+
+
+for _row in WATCHED:
+    post_save.connect(_changed, sender=_row, dispatch_uid=f"alerts.touch.save.{_row.__name__}")
+    post_delete.connect(_changed, sender=_row, dispatch_uid=f"alerts.touch.delete.{_row.__name__}")
+for _links in (Rule.zones.through, Rule.recipients.through, Deployment.cameras.through):
+    m2m_changed.connect(_linked, sender=_links, dispatch_uid=f"alerts.touch.links.{_links.__name__}")
+
+
+@receiver(post_save, sender=Zone, dispatch_uid="alerts.zone.saved")
+def _zone_saved(instance: Zone, created: bool, raw: bool = False, **_: Any) -> None:
+    """Versions embed geometry, so a moved zone means new versions of the rules on it."""
+    if not created and not raw:
+        for rule in instance.rules.filter(enabled=True):
+            editing.republish(rule, now=timezone.now())
+
+
+@receiver(pre_delete, sender=Zone, dispatch_uid="alerts.zone.going")
+def _zone_going(instance: Zone, **_: Any) -> None:
+    """The links are gone by the time the zone is."""
+    instance._rules_on_it = list(instance.rules.values_list("pk", flat=True))  # type: ignore[attr-defined]
+
+
+@receiver(post_delete, sender=Zone, dispatch_uid="alerts.zone.gone")
+def _zone_gone(instance: Zone, **_: Any) -> None:
+    for rule in Rule.objects.filter(pk__in=getattr(instance, "_rules_on_it", ())):
+        editing.republish(rule, now=timezone.now())
+
+
+@receiver(post_save, sender=Site, dispatch_uid="alerts.site.saved")
+def _site_saved(instance: Site, created: bool, raw: bool = False, **_: Any) -> None:
+    """Versions embed the site's clock."""
+    if not created and not raw:
+        for rule in Rule.objects.filter(zones__view__camera__site=instance, enabled=True).distinct():
+            editing.republish(rule, now=timezone.now())
+
+
+@receiver(post_save, sender=Deployment, dispatch_uid="alerts.deployment.saved")
+def _deployment_saved(instance: Deployment, created: bool, raw: bool = False, **_: Any) -> None:
+    """Demand names the pool and stops with the deployment."""
+    if not created and not raw:
+        _rewrite_demand(instance)
+
+
+@receiver(m2m_changed, sender=Deployment.cameras.through, dispatch_uid="alerts.deployment.cameras")
+def _deployment_cameras(instance: Deployment | Camera, action: str, **_: Any) -> None:
+    if action.startswith("post_") and isinstance(instance, Deployment):
+        _rewrite_demand(instance)
+
+
+def _rewrite_demand(deployment: Deployment) -> None:
+    for rule in deployment.rules.filter(enabled=True):
+        editing.write_demand(rule)
+
+
+@receiver(post_delete, sender=RuleVersion, dispatch_uid="alerts.version.gone")
+def _version_gone(instance: RuleVersion, **_: Any) -> None:
+    """Demand names its version by uid only, so the database cannot clear it away."""
+    Demand.objects.filter(wanted_by=instance.uid).delete()
+    editing.touch()

@@ -1,0 +1,342 @@
+"""The administrator's pages for rules and people: where forms derive from configs, and tokens are shown once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Model as Row
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminSelect2MultipleWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from alerts import editing
+from alerts.models import Rule
+from alerts.rules.registry import RULES, rule_kind
+from detectors.labels import LABELS, family
+from frontend import tokens
+from frontend.forms import Struct, fields_for, initial_for, values_from
+from frontend.models import ApiToken, User, ViewAudit
+from streams.admin import Page, ReadOnlyPage
+
+SETTING = "setting_"
+"""Keeps a kind's settings apart from the rule's own columns."""
+DAYS = (
+    (0, gettext_lazy("Monday")),
+    (1, gettext_lazy("Tuesday")),
+    (2, gettext_lazy("Wednesday")),
+    (3, gettext_lazy("Thursday")),
+    (4, gettext_lazy("Friday")),
+    (5, gettext_lazy("Saturday")),
+    (6, gettext_lazy("Sunday")),
+)
+SPANS = 2
+"""Daily spans that the plain form offers; further ones of a rule are kept as they are."""
+
+
+def _span_fields(number: int) -> dict[str, forms.Field]:
+    clock = {"required": False, "initial": "00:00", "widget": UnfoldAdminTextInputWidget(attrs={"type": "time"})}
+    return {
+        f"days_{number}": forms.TypedMultipleChoiceField(
+            label=gettext_lazy("Days"),
+            choices=DAYS,
+            coerce=int,
+            required=False,
+            widget=UnfoldAdminCheckboxSelectMultiple,
+            help_text=gettext_lazy("No day: this span does not count. Without any span the rule always acts."),
+        ),
+        f"from_{number}": forms.RegexField(r"^([01]\d|2[0-3]):[0-5]\d$", label=gettext_lazy("From"), **clock),
+        f"until_{number}": forms.RegexField(
+            r"^([01]\d|2[0-3]):[0-5]\d$",
+            label=gettext_lazy("Until"),
+            help_text=gettext_lazy("Earlier than “From” passes midnight; both equal means the whole day."),
+            **clock,
+        ),
+    }
+
+
+def _label_field(field: forms.Field) -> forms.Field:
+    """Labels are chosen from the tree, families first within their letters."""
+    known = sorted(LABELS, key=lambda label: (family(label), label != family(label), label))
+    return forms.MultipleChoiceField(
+        label=field.label,
+        help_text=field.help_text,
+        choices=[(label, gettext_lazy(label)) for label in known],
+        widget=UnfoldAdminSelect2MultipleWidget,
+    )
+
+
+class RuleForm(ModelForm[Rule]):
+    """A rule of one kind: its own columns, the kind's settings (derived from its config), and when it acts."""
+
+    struct: Struct
+
+    class Meta:
+        model = Rule
+        fields = (
+            "name",
+            "enabled",
+            "severity",
+            "zones",
+            "deployment",
+            "recipients",
+            "why_it_matters",
+            "procedure",
+        )
+        widgets = {"procedure": UnfoldAdminTextareaWidget(attrs={"rows": 4})}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in initial_for(self.struct, self.instance.config).items():
+            self.initial.setdefault(SETTING + name, value)
+        for number, span in enumerate(self.instance.schedule[:SPANS], start=1):
+            self.initial |= {
+                f"days_{number}": span.get("days", list(range(7))),
+                f"from_{number}": span.get("from", "00:00"),
+                f"until_{number}": span.get("until", "00:00"),
+            }
+
+    def _post_clean(self) -> None:
+        """The whole rule is judged as the engine would: what could never fire is refused beside its field."""
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors:
+            return
+        self.instance.config = self._settings()
+        self.instance.schedule = self._spans()
+        try:
+            editing.check_rule(self.instance, zones=list(self.cleaned_data["zones"]))
+        except editing.Refused as refused:
+            self.add_error(self._field_of(refused), str(refused))
+
+    def _settings(self) -> dict[str, Any]:
+        typed = {
+            name.removeprefix(SETTING): value for name, value in self.cleaned_data.items() if name.startswith(SETTING)
+        }
+        return values_from(self.struct, typed)
+
+    def _spans(self) -> list[dict[str, Any]]:
+        shown = [
+            {
+                "days": self.cleaned_data[f"days_{number}"],
+                "from": self.cleaned_data[f"from_{number}"] or "00:00",
+                "until": self.cleaned_data[f"until_{number}"] or "00:00",
+            }
+            for number in range(1, SPANS + 1)
+            if self.cleaned_data[f"days_{number}"]
+        ]
+        return shown + list(self.instance.schedule[SPANS:])
+
+    def _field_of(self, refused: editing.Refused) -> str | None:
+        for name in (refused.field, SETTING + refused.field):
+            if name in self.fields:
+                return name
+        return "days_1" if refused.field == "schedule" else None
+
+
+def rule_form(kind: str) -> type[RuleForm]:
+    """The form of rules of ``kind``. Raises ``BadConfig`` for a kind that is not there."""
+    struct = rule_kind(kind)
+    settings = {SETTING + name: field for name, field in fields_for(struct).items()}
+    if SETTING + "labels" in settings:
+        settings[SETTING + "labels"] = _label_field(settings[SETTING + "labels"])
+    spans = {name: field for number in range(1, SPANS + 1) for name, field in _span_fields(number).items()}
+    return type("RuleForm", (RuleForm,), {"struct": struct, **settings, **spans})
+
+
+@admin.register(Rule)
+class RuleAdmin(Page):
+    """Rules. Every edit makes a new version, and the engine goes on with it within five seconds."""
+
+    list_display = ("name", "severity", "where", "deployment", "enabled")
+    list_filter = ("severity", "enabled", "zones__view__camera__site")
+    list_select_related = ("deployment",)
+    search_fields = ("name", "zones__name", "zones__view__camera__name")
+    filter_horizontal = ("zones", "recipients")
+    readonly_fields = ("kind_of_rule",)
+
+    @admin.display(description=gettext_lazy("where"))
+    def where(self, rule: Rule) -> str:
+        """Its zones."""
+        return ", ".join(str(zone) for zone in rule.zones.all())
+
+    @admin.display(description=gettext_lazy("kind"))
+    def kind_of_rule(self, rule: Rule) -> str | SafeString:
+        """The kind, and for a new rule the ways to the other kinds' forms."""
+        others = [kind for kind in sorted(RULES) if kind != rule.kind]
+        if rule.pk or not others:
+            return _(rule.kind)
+        links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, _(kind)) for kind in others))
+        return format_html("{} ({} {})", _(rule.kind), _("or:"), links)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """With the zones that the list shows."""
+        return super().get_queryset(request).prefetch_related("zones__view__camera")
+
+    def get_form(self, request: HttpRequest, obj: Rule | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form of the rule's kind, or of the kind that the address asks for."""
+        kind = _kind_asked(request, obj)
+        form = rule_form(kind)
+        base = super().get_form(request, obj, change, form=form, fields=list(RuleForm.Meta.fields), **kwargs)
+        return type("RuleForm", (base,), {"instance_kind": kind})
+
+    def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
+        """What is looked for, where, when, and who is told."""
+        settings = [SETTING + name for name in rule_kind(_kind_asked(request, obj)).__struct_fields__]
+        spans = [(f"days_{number}", f"from_{number}", f"until_{number}") for number in range(1, SPANS + 1)]
+        return (
+            (None, {"fields": (("name", "severity"), ("kind_of_rule", "enabled"), "deployment", "zones")}),
+            (gettext_lazy("What is looked for"), {"fields": settings}),
+            (gettext_lazy("When it acts"), {"fields": spans}),
+            (gettext_lazy("Who is told"), {"fields": ("recipients", "why_it_matters", "procedure")}),
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """The only deployment there is need not be chosen."""
+        initial = super().get_changeform_initial_data(request)
+        field = Rule._meta.get_field("deployment")
+        found = list(field.related_model.objects.filter(enabled=True)[:2])  # type: ignore[union-attr]
+        return ({"deployment": found[0].pk} if len(found) == 1 else {}) | initial
+
+    def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
+        """Row, version and demand in one transaction."""
+        editing.save_rule(obj, zones=list(form.cleaned_data["zones"]), author=request.user, now=timezone.now())
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        """Incidents point at what a rule was; it is switched off instead."""
+        return False
+
+
+def _kind_asked(request: HttpRequest, rule: Rule | None) -> str:
+    if rule is not None:
+        return rule.kind
+    asked = request.GET.get("kind", "")
+    return asked if asked in RULES else next(iter(RULES))
+
+
+class _StaffForm(ModelForm[User]):
+    """Nobody locks the last administrator out."""
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        stays = self.cleaned_data.get("role") == User.Role.ADMINISTRATOR and self.cleaned_data.get("is_active")
+        others = User.objects.filter(role=User.Role.ADMINISTRATOR, is_active=True).exclude(pk=self.instance.pk)
+        was = self.instance.pk and User.objects.filter(pk=self.instance.pk, role=User.Role.ADMINISTRATOR).exists()
+        if was and not stays and not others.exists():
+            raise forms.ValidationError(_("This is the last active administrator. Make another one first."))
+        return cleaned
+
+
+class PersonForm(_StaffForm, UserChangeForm):  # type: ignore[misc]
+    """A person's account."""
+
+
+admin.site.unregister(Group)  # access is by role and camera group; Django's permissions would be a second truth
+
+
+@admin.register(User)
+class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[type-arg]
+    """People: their role, the cameras they see, their language and clock."""
+
+    form = PersonForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "name", "role", "language", "is_active", "last_login")
+    list_filter = ("role", "is_active", "camera_groups")
+    search_fields = ("username", "first_name", "last_name", "email")
+    filter_horizontal = ("camera_groups",)
+    readonly_fields = ("last_login", "date_joined")
+    _access = (
+        gettext_lazy("Access"),
+        {
+            "fields": ("role", "camera_groups", "is_active"),
+            "description": gettext_lazy("An administrator sees every camera; all others see those of their groups."),
+        },
+    )
+    _room = (gettext_lazy("On the screen"), {"fields": (("language", "time_zone"),)})
+    fieldsets = (
+        (None, {"fields": (("username", "password"), ("first_name", "last_name"), "email")}),
+        _access,
+        _room,
+        (gettext_lazy("Dates"), {"fields": (("last_login", "date_joined"),)}),
+    )
+    add_fieldsets = ((None, {"fields": ("username", ("password1", "password2"))}), _access, _room)
+
+    @admin.display(description=gettext_lazy("name"))
+    def name(self, user: User) -> str:
+        """First and last name."""
+        return user.get_full_name() or "–"
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        """The record of who looked and acted outlives an account: it is made inactive instead."""
+        return False
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(Page):
+    """Bearer tokens for programs. The token is on the page that answers its making, and never again."""
+
+    list_display = ("name", "user", "created_at", "last_used_at", "expires_at")
+    list_select_related = ("user",)
+    fields = (("name", "user"), "expires_at", ("created_at", "last_used_at"))
+    readonly_fields = ("created_at", "last_used_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> tuple[str, ...]:
+        """A token stays its owner's."""
+        return (*self.readonly_fields, "user") if obj else self.readonly_fields
+
+    def get_fields(self, request: HttpRequest, obj: ApiToken | None = None) -> Any:
+        """No dates before there are any."""
+        return self.fields if obj else (("name", "user"), "expires_at")
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: Any, change: bool) -> None:
+        """A new one is drawn; its plain text lives as long as this request."""
+        if change:
+            obj.save(update_fields=["name", "expires_at"])
+            return
+        made, plain = tokens.create(obj.user, obj.name, expires_at=obj.expires_at)
+        obj.pk, obj.uid, obj.digest, obj.created_at = made.pk, made.uid, made.digest, made.created_at
+        request.plain_token = plain  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:
+        """Answer in this very response: a redirect would have to keep the plain token somewhere."""
+        plain = request.plain_token  # type: ignore[attr-defined]
+        messages.success(
+            request,
+            format_html(
+                '{}<br><code class="new-token">{}</code>',
+                _("This is the token. Copy it now; it is never shown again."),
+                plain,
+            ),
+        )
+        request.method = "GET"
+        response = self.change_view(
+            request, str(obj.pk), form_url=reverse("admin:frontend_apitoken_change", args=[obj.pk])
+        )
+        response["Cache-Control"] = "no-store"
+        rendered: HttpResponse = response.render() if hasattr(response, "render") else response
+        return rendered
+
+
+@admin.register(ViewAudit)
+class ViewAuditAdmin(ReadOnlyPage):
+    """Who looked at what, and who did what."""
+
+    list_display = ("at", "user", "action", "camera", "address")
+    list_filter = ("action", "camera")
+    list_select_related = ("user", "camera")
+    date_hierarchy = "at"

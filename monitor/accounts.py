@@ -1,0 +1,63 @@
+"""The first accounts of an installation, with passwords that are shown once and kept only as hashes."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from frontend import tokens
+from frontend.models import User
+from monitor.instance import write_private
+from streams.models import CameraGroup
+
+ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+"""Without the characters that are taken for one another when read from a screen."""
+ADMIN, OPERATOR = "admin", "operator"
+TOKEN_NAME = "up"
+
+
+def new_password() -> str:
+    """Sixteen characters in four groups, 79 bits: a person can type it, nobody can guess it.
+
+    >>> len(new_password())
+    19
+    """
+    return "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(4))
+
+
+def create_accounts(data: Path) -> dict[str, Any]:
+    """Make the administrator, the operator and the API token of ``up`` where they are missing.
+
+    Returns ``{"admin": {"user", "password"}, "operator": {…}, "token"}``; ``password`` is None for an account that was
+    there already. A new operator sees every camera group there is, so seed the demo first. The token is kept in
+    ``data``, readable by its owner alone, beside the key that could forge a session anyway.
+    """
+    with transaction.atomic():
+        admin, administrator = _account(ADMIN, User.Role.ADMINISTRATOR)
+        operator, person = _account(OPERATOR, User.Role.OPERATOR)
+        if operator["password"]:
+            person.camera_groups.set(CameraGroup.objects.all())
+    return {"admin": admin, "operator": operator, "token": _token(data / "token.secret", administrator)}
+
+
+def _account(name: str, role: str) -> tuple[dict[str, str | None], User]:
+    user = User.objects.filter(username=name).first()
+    if user is not None:
+        return {"user": name, "password": None}, user
+    password = new_password()
+    return {"user": name, "password": password}, User.objects.create_user(name, password=password, role=role)
+
+
+def _token(path: Path, owner: User) -> str:
+    """The token in ``path`` while it works; else a new one, and the old one is forgotten."""
+    plain = path.read_text().strip() if path.exists() else ""
+    if plain and tokens.authenticate(plain) is not None:
+        return plain
+    with transaction.atomic():
+        owner.api_tokens.filter(name=TOKEN_NAME).delete()
+        _row, plain = tokens.create(owner, TOKEN_NAME)
+    write_private(path, plain)
+    return plain

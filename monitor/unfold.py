@@ -1,0 +1,110 @@
+"""The administrator's pages in the control room's colours, type and words (``UNFOLD`` of the settings)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+
+def _item(title: Any, icon: str, name: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{name}_changelist")}
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Poliscope",
+    "SITE_HEADER": "Poliscope",
+    "SITE_SUBHEADER": _("Set-up"),
+    "SITE_URL": "/",
+    "SITE_SYMBOL": "visibility",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: static("frontend/admin.css")],
+    # The tokens' greys and their one accent: blue means "you can act on this", never a severity.
+    "COLORS": {
+        "base": {
+            "50": "#f5f6f8",
+            "100": "#eef0f2",
+            "200": "#e2e6ea",
+            "300": "#cfd5da",
+            "400": "#a3acb5",
+            "500": "#6b747d",
+            "600": "#4d565f",
+            "700": "#30363c",
+            "800": "#23282d",
+            "900": "#1b1f23",
+            "950": "#14171a",
+        },
+        "primary": {
+            "50": "#eef5fd",
+            "100": "#d9e9fb",
+            "200": "#b6d5f7",
+            "300": "#8fc2fb",
+            "400": "#6cb2ff",
+            "500": "#2f86e0",
+            "600": "#0b62c4",
+            "700": "#0a55aa",
+            "800": "#0b478c",
+            "900": "#0c3a70",
+            "950": "#06233f",
+        },
+        "font": {
+            "subtle-light": "#5c656e",
+            "subtle-dark": "#a3acb5",
+            "default-light": "#4d565f",
+            "default-dark": "#c5ccd2",
+            "important-light": "#1a1e22",
+            "important-dark": "#e6e9ec",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": [
+            {"items": [{"title": _("Back to the control room"), "icon": "arrow_back", "link": reverse_lazy("room")}]},
+            {
+                "title": _("Places"),
+                "separator": True,
+                "items": [
+                    _item(_("Sites"), "location_on", "streams_site"),
+                    _item(_("Camera groups"), "group_work", "streams_cameragroup"),
+                    _item(_("Cameras"), "videocam", "streams_camera"),
+                    _item(_("Views"), "crop_free", "streams_view"),
+                    _item(_("Zones"), "polyline", "alerts_zone"),
+                ],
+            },
+            {
+                "title": _("Watching"),
+                "separator": True,
+                "items": [
+                    _item(_("Rules"), "rule", "alerts_rule"),
+                    _item(_("Deployments"), "memory", "detectors_deployment"),
+                    _item(_("Models"), "neurology", "detectors_model"),
+                ],
+            },
+            {
+                "title": _("People"),
+                "separator": True,
+                "items": [
+                    _item(_("Recipients"), "notifications", "alerts_recipient"),
+                    _item(_("Users"), "person", "frontend_user"),
+                    _item(_("API tokens"), "key", "frontend_apitoken"),
+                ],
+            },
+            {
+                "title": _("Records"),
+                "separator": True,
+                "items": [
+                    _item(_("Rule versions"), "history", "alerts_ruleversion"),
+                    _item(_("Events"), "bolt", "alerts_event"),
+                    _item(_("Deliveries"), "outgoing_mail", "alerts_delivery"),
+                    _item(_("Audit"), "policy", "frontend_viewaudit"),
+                ],
+            },
+        ],
+    },
+}
