@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.instance import BASE_DIR, Instance, InstanceBusy, free_port, port_is_free
-from monitor.kafka import KafkaMissing, KafkaServer
+from monitor.kafka import KafkaMissing, KafkaServer, find_home, find_java
 from monitor.supervise import Part, Supervisor, wait_until
 from monitor.valkey import ValkeyError, ValkeyServer
 
@@ -151,12 +151,11 @@ class Up:
             self._add(f"valkey.{server.role}", server.command(), os.environ)
         addresses = {"REDIS_URL": rest.url, "POLISCOPE_FRAMES_URL": frames.url, "POLISCOPE_KAFKA": ""}
         if self.options.kafka:
-            kafka = KafkaServer(run / "kafka", free_port(), free_port())
+            kafka = KafkaServer(find_home(), find_java(), run / "kafka", free_port(), free_port())
             kafka.prepare()
             self._add("kafka", kafka.command(), os.environ)
-            if not kafka.wait_ready(40):
-                raise CannotStart(f"Kafka did not answer within 40 s; its log: {self._log('kafka')}")
-            addresses["POLISCOPE_KAFKA"] = kafka.address
+            kafka.wait_ready(40)
+            addresses["POLISCOPE_KAFKA"] = kafka.bootstrap
         for server in (frames, rest):
             server.wait_ready(10)
         return addresses

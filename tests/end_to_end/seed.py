@@ -1,0 +1,96 @@
+"""Rows for end-to-end tests, written by the product's own functions: ``python -m tests.end_to_end.seed WHAT JSON``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+from uuid import UUID
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor.settings")
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from alerts import editing  # noqa: E402
+from alerts.models import Contact, Recipient, Rule, RuleVersion, Zone  # noqa: E402
+from detectors.models import Deployment, Model  # noqa: E402
+from detectors.registry import load_card  # noqa: E402
+from streams.log import LogAddresses, open_log  # noqa: E402
+from streams.models import Camera, CameraGroup, Site, Source, View  # noqa: E402
+from streams.topics import standing_topics  # noqa: E402
+
+
+def uid(number: int) -> UUID:
+    """Names that are the same in every run, so that events can be compared between runs."""
+    return UUID(int=number, version=4)
+
+
+ZONES = {"left": (0.05, 0.35), "middle": (0.35, 0.65), "right": (0.65, 0.95)}
+
+
+def street(
+    cameras: int = 4, sms: bool = True, rearm_s: float = 5.0, address: str = "", hold_s: float = 0.6
+) -> dict[str, Any]:
+    """``cameras`` cameras that each watch three zones across the picture, one deployment, one recipient."""
+    call_command("migrate", verbosity=0, interactive=False)
+    log = open_log(LogAddresses.from_environment())
+    log.create(standing_topics(["general"]))
+    log.close()
+    site = Site.objects.create(name="Street", time_zone="Asia/Taipei")
+    group = CameraGroup.objects.create(name="All")
+    card = load_card("nanodet_g")
+    model = Model.objects.create(
+        name=card.name, version=card.version, backend="openvino", card="nanodet_g", labels=["person", "vehicle"]
+    )
+    deployment = Deployment.objects.create(uid=uid(2), name="general", model=model, pool="general")
+    alice = Recipient.objects.create(name="Alice", language="en")
+    if sms:
+        Contact.objects.create(recipient=alice, channel="sms", address="+886912000001")
+    made = [_camera(number, site, group, deployment, alice, address, rearm_s, hold_s) for number in range(cameras)]
+    return {"cameras": made, "deployment": str(deployment.uid)}
+
+
+def _camera(
+    number: int,
+    site: Site,
+    group: CameraGroup,
+    deployment: Deployment,
+    recipient: Recipient,
+    address: str,
+    rearm_s: float,
+    hold_s: float,
+) -> dict[str, Any]:
+    camera = Camera.objects.create(uid=uid(100 + number), name=f"Camera {number + 1}", site=site, group=group)
+    if address:
+        Source.objects.create(camera=camera, role="detect", address=address.format(number=number))
+    view = View.objects.create(uid=uid(200 + number), camera=camera)
+    for place, (name, (left, right)) in enumerate(ZONES.items()):
+        zone = Zone.objects.create(
+            uid=uid(300 + number * 10 + place),
+            view=view,
+            name=name,
+            points=[[left, 0.2], [right, 0.2], [right, 0.98], [left, 0.98]],
+        )
+        config = {"rearm": "interval", "rearm_s": rearm_s, "hold_s": hold_s, "confidence": 0.4}
+        _rule(400 + number * 10 + place, f"{camera.name}, {name}", zone, deployment, recipient, config)
+    return {"uid": str(camera.uid), "slot": camera.slot, "view": str(view.uid)}
+
+
+def _rule(
+    number: int, name: str, zone: Zone, deployment: Deployment, recipient: Recipient, config: dict[str, Any]
+) -> None:
+    rule = Rule(uid=uid(number), name=name, kind="presence", severity="high", deployment=deployment, config=config)
+    version = editing.save_rule(rule, zones=[zone], author=None, now=timezone.now())
+    rule.recipients.add(recipient)
+    # The version's name goes into the events' names: the same in every run.
+    named = uid(number + 500)
+    RuleVersion.objects.filter(pk=version.pk).update(uid=named, embedded={**version.embedded, "version": str(named)})
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))))

@@ -1,0 +1,107 @@
+"""A whole installation under the tests' control: real log, real database, real processes that can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from monitor.instance import BASE_DIR, Instance
+from streams.log import LogAddresses
+from tests.services.valkey import Valkey
+
+
+def wait_for(what: str, done: Callable[[], Any], timeout_s: float, step_s: float = 0.1) -> Any:
+    """The first true answer of ``done``; fails with ``what`` after ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(step_s)
+    raise AssertionError(f"{what}: not within {timeout_s} s")
+
+
+class Installation:
+    """Valkeys of its own (and the given Kafka), a SQLite database, and parts started by name."""
+
+    def __init__(self, folder: Path, *, kafka: str = "", **environment: str) -> None:
+        self.instance = Instance.open(folder)
+        self.valkey = Valkey(folder / "valkey")
+        self.valkey.start()
+        self.environment = {
+            **self.instance.environment(),
+            "REDIS_URL": self.valkey.rest_url,
+            "POLISCOPE_FRAMES_URL": self.valkey.frames_url,
+            "POLISCOPE_KAFKA": kafka,
+            **environment,
+        }
+        self.addresses = LogAddresses.from_environment(self.environment)
+        self._parts: dict[str, tuple[Sequence[str], subprocess.Popen[bytes]]] = {}
+
+    def python(self, *arguments: str) -> str:
+        """Run a Python program in this installation's environment; its output. Fails with what it printed."""
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=BASE_DIR, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def start(self, name: str, *arguments: str) -> None:
+        """Start a part: ``arguments`` are Python's. Its output goes to ``logs/<name>.log``."""
+        with (self.instance.data / "logs" / f"{name}.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=BASE_DIR,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._parts[name] = (arguments, process)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to the part and everything it started."""
+        _, process = self._parts[name]
+        os.killpg(process.pid, number)
+        if number == signal.SIGKILL:
+            process.wait(10)
+
+    def restart(self, name: str) -> None:
+        """Start a killed part again, with the same arguments."""
+        self.start(name, *self._parts[name][0])
+
+    def alive(self, name: str) -> bool:
+        return self._parts[name][1].poll() is None
+
+    def log_text(self, name: str) -> str:
+        return (self.instance.data / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Read from the database, beside everybody who writes."""
+        path = self.instance.data / "poliscope.sqlite3"
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+
+    def seed(self, what: str, **values: Any) -> dict[str, Any]:
+        """Migrate and run ``tests/end_to_end/seed.py``'s function ``what``."""
+        answer: dict[str, Any] = json.loads(
+            self.python("-m", "tests.end_to_end.seed", what, json.dumps(values)).splitlines()[-1]
+        )
+        return answer
+
+    def close(self) -> None:
+        for _, process in self._parts.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+        self.valkey.kill9()
