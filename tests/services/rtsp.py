@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.services.capture"]
+
 PYTHON = "/usr/bin/python3"
 READY_S = 20.0
 

@@ -1,0 +1,542 @@
+"""One camera in a capture child: its connection, its thread, its sessions, what it writes and what it says of itself.
+
+A ``Lookout`` outlives connections. Each connection is read by a thread of its own, which may hang in a camera's
+silence; nobody waits for it: the lookout's ``tick``, called from the child's main loop, gives up on a silent thread,
+takes its token away (so that whatever it still does is not written) and starts another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal, Protocol
+from uuid import UUID
+
+import msgspec
+from av.video.frame import VideoFrame
+
+from streams import rtsp
+from streams.addresses import Pairs, check_address
+from streams.clock import Break, SessionClock, Stamp
+from streams.frame import Frame, Jpeg, Why, encode_frame
+from streams.ladder import Fact, Facts, Ladder, Rate
+from streams.live import LivePicture, encode_live
+from streams.log import OnDone
+from streams.observations import Dropped, Observation, SourceState, encode_observation
+from streams.picture import Planes, fitted_wh, gate_plane, jpeg
+from streams.problems import CONNECTING, NO_DEMAND, Corrupt, Stalled, StreamProblem
+from streams.topics import frames, partition_of
+
+logger = logging.getLogger(__name__)
+
+SESSIONS_PER_FENCE = 2**20
+"""A session's number is the lease's fencing number times this, plus a count: a new holder's are always larger."""
+SILENT_S = 8.0
+"""A thread without a packet for so long is given up; with the main loop's quarter second, noticed in less than 10 s."""
+HEALTHY_S = 10.0
+"""A connection that lasted so long was a good one: the next wait is short again."""
+WAIT_S, WAIT_MAX_S, WAIT_EDITED_MAX_S = 0.5, 10.0, 30.0
+"""First and longest waits between attempts. 10 s lets pictures flow within 15 s of a camera's return; where only
+somebody's edit can help (a wrong password), 30 s keeps cameras from locking the account."""
+BREAKS_MAX, BREAKS_S = 5, 60.0
+"""More breaks of the stream's time than this within so many seconds: the stream is damaged, not interrupted."""
+LIVE_HZ = 6.0
+"""Pictures a second for people's screens while someone watches."""
+METER_S = 5.0
+
+
+class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a child needs to know of one camera. Travels over the child's standard input and nowhere else.
+
+    ``masks``: polygons of [x, y] in fractions of the picture; ``hz`` and ``pools``: what is wanted, empty for nothing;
+    ``long_px``: long side of the pictures made.
+    """
+
+    uid: UUID
+    slot: int
+    view: UUID
+    address: str
+    fence: int
+    user: str = ""
+    password: str = ""
+    masks: list[list[tuple[float, float]]] = msgspec.field(default_factory=list)
+    hz: float = 0.0
+    pools: list[str] = msgspec.field(default_factory=list)
+    gated: bool = True
+    long_px: int = 960
+
+    def __repr__(self) -> str:
+        """Without address and log-in, for log lines and tracebacks."""
+        return f"CameraConfig(uid={self.uid}, slot={self.slot}, fence={self.fence})"
+
+    @property
+    def connection(self) -> tuple[str, str, str, int]:
+        """What, when it changes, needs a new connection; everything else is taken up by the running one."""
+        return self.address, self.user, self.password, self.fence
+
+
+class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera's line in the child's report of each second. ``fps`` and ``analysed`` are means of some seconds."""
+
+    uid: UUID
+    state: Literal["connecting", "quiet", "active", "blind"]
+    reason: str = ""
+    session: int = 0
+    fps: float = 0.0
+    analysed: float = 0.0
+    last_captured_at: datetime | None = None
+    width: int = 0
+    height: int = 0
+    dropped: int = 0
+    corrupt: int = 0
+
+
+class Outlet(Protocol):
+    """Where a lookout's records go. Nothing here blocks."""
+
+    def append(self, topic: str, partition: int, payload: bytes, on_done: OnDone) -> bool:
+        """As ``Producer.append``."""
+
+    def watched(self, camera: UUID) -> bool:
+        """Whether somebody looks at this camera's live picture now."""
+
+    def show(self, camera: UUID, payload: bytes) -> None:
+        """A live picture; may be lost."""
+
+
+class Backoff:
+    """How long to wait before the next attempt: doubling, jittered, forgotten after health."""
+
+    def __init__(self, jitter: Callable[[float, float], float] = random.uniform) -> None:
+        self._jitter, self._next_s = jitter, WAIT_S
+
+    def after(self, healthy_s: float, *, until_edited: bool) -> float:
+        """The wait in seconds after a connection that was healthy for ``healthy_s``."""
+        if healthy_s >= HEALTHY_S:
+            self._next_s = WAIT_S
+        wait_s = min(self._next_s, WAIT_EDITED_MAX_S if until_edited else WAIT_MAX_S)
+        self._next_s = min(self._next_s * 2, WAIT_EDITED_MAX_S)
+        return self._jitter(wait_s / 2, wait_s)
+
+
+class Meter:
+    """How many a second, over the last ``METER_S``. Times in monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def count(self, now_s: float) -> None:
+        """One more."""
+        self._times.append(now_s)
+        self._forget(now_s)
+
+    def per_s(self, now_s: float) -> float:
+        """The mean rate."""
+        self._forget(now_s)
+        return len(self._times) / METER_S
+
+    def _forget(self, now_s: float) -> None:
+        while self._times and self._times[0] < now_s - METER_S:
+            self._times.popleft()
+
+
+@dataclass(slots=True)
+class _Session:
+    """The pictures between two seams: of one connection, one size, one course of time."""
+
+    number: int
+    source_wh: tuple[int, int]
+    began_at: datetime
+    clock: SessionClock
+    ladder: Ladder
+    live: Rate = field(default_factory=lambda: Rate(LIVE_HZ))
+    state: Literal["quiet", "active"] = "quiet"
+    sequence: int = 0
+    written: int = 0
+
+
+@dataclass(slots=True)
+class _Loss:
+    """Frames of one session that did not reach the log, not yet said."""
+
+    sequence: int
+    captured_at: datetime
+    count: int
+
+
+class _Replaced(Exception):
+    """This thread was given up, or its camera taken away: stop quietly."""
+
+
+class _Token:
+    """Held by the one thread that may write for a camera."""
+
+    def __init__(self) -> None:
+        self.quit = threading.Event()
+        self.doing: Literal["opening", "reading", "waiting"] = "opening"
+        self.progress_s = time.monotonic()
+        self.stream: rtsp.Stream | None = None
+        self.thread: threading.Thread | None = None
+
+
+class Lookout:
+    """Keeps one camera read for as long as it exists. ``configure``, ``tick``, ``status`` and ``stop`` never block."""
+
+    def __init__(self, config: CameraConfig, outlet: Outlet, allow: Pairs, own: Pairs) -> None:
+        self._outlet, self._allow, self._own = outlet, allow, own
+        self._config = config
+        self._lock = threading.RLock()
+        self._backoff = Backoff()
+        self._facts = Facts(_now(), time.monotonic())
+        self._number = config.fence * SESSIONS_PER_FENCE
+        self._session: _Session | None = None
+        self._problem = CONNECTING
+        self._breaks: deque[float] = deque()
+        self._decoded, self._analysed = Meter(), Meter()
+        self._last_captured_at: datetime | None = None
+        self._lost_lock = threading.Lock()
+        self._lost: dict[int, _Loss] = {}
+        self._dropped = 0
+        self._corrupt = 0
+        self._given_up: list[threading.Thread] = []
+        self._token = _Token()
+        self._start(self._token)
+
+    # The child's main loop
+
+    def configure(self, config: CameraConfig) -> None:
+        """Take up an edit: a new connection only where the old one cannot serve it."""
+        with self._lock:
+            before, self._config = self._config, config
+            if config.connection == before.connection:
+                return
+            if config.fence != before.fence:
+                self._number = config.fence * SESSIONS_PER_FENCE
+            self._problem, self._backoff = CONNECTING, Backoff()
+        self._replace()
+
+    def tick(self, now_s: float) -> None:
+        """Watch over the thread, and say what is to be said while no picture comes. Call a few times a second."""
+        token = self._token
+        dead = token.thread is not None and not token.thread.is_alive()
+        silent = token.doing != "waiting" and now_s - token.progress_s >= SILENT_S
+        if silent:
+            logger.warning("camera %s: nothing came for %.0f s; connecting anew", self._config.uid, SILENT_S)
+            self._problem = Stalled.code
+        if dead or silent:
+            self._replace()
+        self._given_up = [thread for thread in self._given_up if thread.is_alive()]
+        with self._lock:
+            if fact := self._facts.unseen(self._reason(now_s), _now(), now_s):
+                self._say(fact)
+        self._confess()
+
+    def hung_threads(self) -> int:
+        """Threads given up that still have not returned."""
+        return sum(thread.is_alive() for thread in self._given_up)
+
+    def status(self, now_s: float) -> CameraStatus:
+        """What the report of this second says of the camera."""
+        with self._lock:
+            said, session = self._facts.current, self._session
+            state, reason = said or ("connecting", self._problem)
+            return CameraStatus(
+                uid=self._config.uid,
+                state=state if said else "connecting",
+                reason=reason,
+                session=session.number if session else self._number,
+                fps=round(self._decoded.per_s(now_s), 2),
+                analysed=round(self._analysed.per_s(now_s), 2),
+                last_captured_at=self._last_captured_at,
+                width=session.source_wh[0] if session else 0,
+                height=session.source_wh[1] if session else 0,
+                dropped=self._dropped,
+                corrupt=self._corrupt,
+            )
+
+    def stop(self) -> None:
+        """Write nothing more; the thread ends by itself."""
+        with self._lock:
+            self._token.quit.set()
+
+    def _replace(self) -> None:
+        with self._lock:
+            old = self._token
+            old.quit.set()
+            if old.thread is not None:
+                self._given_up.append(old.thread)
+            self._token = _Token()
+            self._start(self._token)
+
+    def _start(self, token: _Token) -> None:
+        name = f"camera-{self._config.uid}"
+        token.thread = threading.Thread(target=self._run, args=(token,), name=name, daemon=True)
+        token.thread.start()
+
+    # The reading thread
+
+    def _run(self, token: _Token) -> None:
+        while not token.quit.is_set():
+            began_s = time.monotonic()
+            until_edited = False
+            try:
+                self._read(token)
+            except _Replaced:
+                return
+            except StreamProblem as problem:
+                self._trouble(token, problem.code, str(problem))
+                until_edited = problem.until_edited
+            except Exception as error:
+                # Its text may hold what the camera sent or how it was asked; the kind is enough to find it.
+                self._trouble(token, StreamProblem.code, type(error).__name__)
+            token.doing = "waiting"
+            wait_s = self._backoff.after(token.progress_s - began_s, until_edited=until_edited)
+            token.quit.wait(wait_s)
+
+    def _trouble(self, token: _Token, code: str, text: str) -> None:
+        with self._lock:
+            if self._token is token and not token.quit.is_set():
+                if code != self._problem:
+                    logger.warning("camera %s: %s", self._config.uid, text)
+                self._problem = code
+
+    def _read(self, token: _Token) -> None:
+        """One connection, from opening to its end. Raises ``StreamProblem`` or ``_Replaced``, always."""
+        config = self._config
+        token.doing, token.progress_s = "opening", time.monotonic()
+        address = check_address(config.address, allow=self._allow, own=self._own)
+        progress = partial(self._progress, token)
+        progress()
+        with rtsp.open_stream(address, config.user, config.password, on_progress=progress) as stream:
+            with self._mine(token):
+                self._session, token.stream = None, stream
+                token.doing, token.progress_s = "reading", time.monotonic()
+            logger.info("camera %s: connected to %s", config.uid, address.where)
+            stream.decoding = self._wanted()
+            corrupt = 0
+            for arrival in stream.read():
+                token.progress_s = arrival.arrived_s
+                self._check(token)
+                if not stream.decoding:
+                    self._idle(token, arrival.arrived_s)
+                for frame in arrival.frames:
+                    self._picture(token, frame, arrival.arrived_s)
+                self._corrupt += stream.corrupt - corrupt
+                corrupt = stream.corrupt
+                stream.decoding = self._wanted()
+
+    def _progress(self, token: _Token) -> None:
+        self._check(token)
+        token.progress_s = time.monotonic()
+
+    def _check(self, token: _Token) -> None:
+        if token.quit.is_set() or self._token is not token:
+            raise _Replaced
+
+    @contextlib.contextmanager
+    def _mine(self, token: _Token) -> Iterator[None]:
+        """Holds the lock, having made sure that this thread still speaks for the camera."""
+        with self._lock:
+            self._check(token)
+            yield
+
+    def _wanted(self) -> bool:
+        """No demand, no decode."""
+        return bool(self._config.pools) or self._outlet.watched(self._config.uid)
+
+    def _idle(self, token: _Token, now_s: float) -> None:
+        """Connected, and nobody wants pictures: packets prove that the camera lives."""
+        with self._mine(token):
+            self._session = None
+            if fact := self._facts.seen("quiet", _now(), now_s, NO_DEMAND):
+                self._say(fact)
+
+    def _picture(self, token: _Token, frame: VideoFrame, arrived_s: float) -> None:
+        config, planes = self._config, rtsp.planes_of(frame)
+        pts_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        with self._mine(token):
+            session, stamp = self._stamped(planes, pts_s, arrived_s)
+            session.sequence += 1
+            self._decoded.count(arrived_s)
+            self._last_captured_at = stamp.captured_at
+        at_s = (stamp.captured_at - session.began_at).total_seconds()
+        why = self._look(config, session, planes, at_s)
+        due = self._outlet.watched(config.uid) and (session.live.due(at_s) or why is not None)
+        data = b""
+        if why is not None or due:
+            wh = fitted_wh(planes.wh, config.long_px)
+            data = jpeg(planes, wh, config.masks)
+        with self._mine(token):
+            if why is not None:
+                self._write(config, session, stamp, why, wh, data)
+                self._analysed.count(arrived_s)
+            if due:
+                self._show(config, session, stamp, wh, data)
+            reason = "" if config.pools else NO_DEMAND
+            if fact := self._facts.seen(session.state, stamp.captured_at, arrived_s, reason):
+                self._say(fact)
+
+    def _look(self, config: CameraConfig, session: _Session, planes: Planes, at_s: float) -> Why | None:
+        if not config.pools:
+            session.state = "quiet"
+            return None
+        session.ladder.want(config.hz, gated=config.gated)
+        if not session.ladder.due(at_s):
+            return None
+        verdict = session.ladder.look(gate_plane(planes, config.masks), at_s)
+        session.state = verdict.state
+        return verdict.sample
+
+    def _stamped(self, planes: Planes, pts_s: float | None, arrived_s: float) -> tuple[_Session, Stamp]:
+        """The session this picture belongs to, a new one at every seam, and when it was taken."""
+        session = self._session
+        if session is None or session.source_wh != planes.wh:
+            session = self._new_session(planes.wh, arrived_s)
+        stamp = session.clock.stamp(pts_s, arrived_s)
+        if isinstance(stamp, Break):
+            logger.info("camera %s: new session: %s", self._config.uid, stamp.reason)
+            self._count_break(arrived_s)
+            session = self._new_session(planes.wh, arrived_s)
+            stamp = session.clock.stamp(pts_s, arrived_s)
+            assert isinstance(stamp, Stamp), "a fresh clock has nothing to break with"
+        return session, stamp
+
+    def _new_session(self, wh: tuple[int, int], arrived_s: float) -> _Session:
+        self._number += 1
+        config = self._config
+        anchor_at = _now() - timedelta(seconds=time.monotonic() - arrived_s)
+        clock, ladder = SessionClock(anchor_at, arrived_s), Ladder(config.hz, gated=config.gated)
+        self._session = _Session(self._number, wh, anchor_at, clock, ladder)
+        return self._session
+
+    def _count_break(self, now_s: float) -> None:
+        self._breaks.append(now_s)
+        while self._breaks[0] < now_s - BREAKS_S:
+            self._breaks.popleft()
+        if len(self._breaks) > BREAKS_MAX:
+            self._breaks.clear()
+            raise Corrupt("", f"its time broke off more than {BREAKS_MAX} times in {BREAKS_S:.0f} s")
+
+    # What is written down (the lock is held)
+
+    def _write(
+        self, config: CameraConfig, session: _Session, stamp: Stamp, why: Why, wh: tuple[int, int], data: bytes
+    ) -> None:
+        payload = encode_frame(
+            Frame(
+                camera=config.uid,
+                session=session.number,
+                sequence=session.sequence,
+                captured_at=stamp.captured_at,
+                uncertainty_s=round(stamp.uncertainty_s, 4),
+                view=config.view,
+                why=why,
+                width_px=wh[0],
+                height_px=wh[1],
+                source_wh=session.source_wh,
+                payload=Jpeg(data),
+            )
+        )
+        lost = partial(self._lose, session.number, session.sequence, stamp.captured_at)
+        partition = partition_of(config.slot)
+        taken = [
+            self._outlet.append(frames(pool).name, partition, payload, partial(_if_failed, lost))
+            for pool in config.pools
+        ]
+        if all(taken):
+            session.written = session.sequence
+        else:
+            lost()
+
+    def _show(self, config: CameraConfig, session: _Session, stamp: Stamp, wh: tuple[int, int], data: bytes) -> None:
+        picture = LivePicture(
+            camera=config.uid,
+            session=session.number,
+            sequence=session.sequence,
+            captured_at=stamp.captured_at,
+            width_px=wh[0],
+            height_px=wh[1],
+            jpeg=data,
+        )
+        self._outlet.show(config.uid, encode_live(picture))
+
+    def _say(self, fact: Fact) -> None:
+        session = self._session
+        if fact.state != "blind":
+            self._problem = ""
+        state = SourceState(
+            camera=self._config.uid,
+            session=session.number if session else self._number,
+            sequence=session.written if session else 0,
+            at=fact.at,
+            state=fact.state,
+            since_at=fact.since_at,
+            reason=fact.reason,
+        )
+        if not self._observe(state, partial(_if_failed, self._facts.unsaid)):
+            self._facts.unsaid()
+
+    def _observe(self, observation: Observation, on_done: OnDone) -> bool:
+        partition = partition_of(self._config.slot)
+        return self._outlet.append("observations", partition, encode_observation(observation), on_done)
+
+    def _reason(self, now_s: float) -> str:
+        """Why there is no picture now."""
+        token = self._token
+        if token.doing != "reading":
+            return self._problem or CONNECTING
+        if now_s - token.progress_s > rtsp.READ_S:
+            return Stalled.code
+        # Packets come and no picture: damage, or a key frame is still awaited.
+        return Corrupt.code if token.stream is not None and token.stream.corrupt else CONNECTING
+
+    # Frames that did not reach the log
+
+    def _lose(self, session: int, sequence: int, captured_at: datetime, count: int = 1) -> None:
+        with self._lost_lock:
+            loss = self._lost.setdefault(session, _Loss(0, captured_at, 0))
+            if count == 1 and sequence == loss.sequence:
+                return  # The same frame for another pool.
+            loss.sequence, loss.captured_at = max(loss.sequence, sequence), max(loss.captured_at, captured_at)
+            loss.count += count
+            self._dropped += count
+
+    def _confess(self) -> None:
+        """Say what was lost since, one record a session, as soon as the log takes it."""
+        with self._lost_lock:
+            pending, self._lost = self._lost, {}
+        for number, loss in sorted(pending.items()):
+            record = Dropped(
+                camera=self._config.uid,
+                session=number,
+                sequence=loss.sequence,
+                captured_at=loss.captured_at,
+                count=loss.count,
+                reason="log",
+            )
+            again = partial(self._unconfess, number, loss)
+            if not self._observe(record, partial(_if_failed, again)):
+                again()
+
+    def _unconfess(self, number: int, loss: _Loss) -> None:
+        self._lose(number, loss.sequence, loss.captured_at, loss.count)
+        with self._lost_lock:
+            self._dropped -= loss.count
+
+
+def _if_failed(then: Callable[[], None], offset: int | None, error: Exception | None) -> None:
+    """An ``OnDone`` that calls ``then`` only for a record that did not reach the log."""
+    if error is not None:
+        then()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
