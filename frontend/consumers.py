@@ -1,0 +1,306 @@
+"""The sockets. They carry hints and live pictures, never the truth: the browser fetches that over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import redis.asyncio
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from redis.exceptions import RedisError
+
+from frontend import groups, health_tail, messages, queries
+from frontend.models import User
+from frontend.outgoing import Outgoing
+from frontend.permissions import visible_cameras
+from streams import live
+from streams.log import LogAddresses
+from streams.models import SequenceCounter
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 2.0
+"""The screen equals the database within this, even when every hint is lost."""
+WATCH_S = 1.0
+PERMISSION_S = 5.0
+"""How soon a person who may no longer see a camera, or is no longer active, stops seeing it."""
+RECONNECT_S = 1.0
+NOT_LOGGED_IN = 4401
+NOT_HERE = 4404
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Consumer(AsyncWebsocketConsumer):
+    """A socket for a logged-in person, with tasks that end with it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def user(self) -> User | None:
+        """The person, or None."""
+        user = self.scope.get("user")
+        return user if isinstance(user, User) and user.is_authenticated and user.is_active else None
+
+    async def connect(self) -> None:
+        """Let logged-in people in; turn everybody else away before the handshake is over."""
+        if self.user is None:
+            await self.close(code=NOT_LOGGED_IN)
+            return
+        await self.accept()
+        await self.begin()
+
+    async def begin(self) -> None:
+        """What follows the handshake."""
+
+    def keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work`` as long as the socket lives; a failure of it closes the socket, and the browser comes back."""
+        task = asyncio.ensure_future(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("%s: a task failed; the socket is closed and the browser comes back", type(self).__name__)
+            with contextlib.suppress(Exception):
+                await self.close()
+
+    async def disconnect(self, code: int) -> None:
+        """End what ran for this socket."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class NowhereConsumer(AsyncWebsocketConsumer):
+    """There is no such socket."""
+
+    async def connect(self) -> None:
+        """Refuse."""
+        await self.close(code=NOT_HERE)
+
+
+class RoomConsumer(_Consumer):
+    """``/ws/room/``: says that something changed. Hints come by the channel layer; a poll makes up for lost ones."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._change = -1
+        self._digest = ""
+
+    async def begin(self) -> None:
+        """Listen, say hello, and look every two seconds."""
+        try:
+            await self.channel_layer.group_add(groups.CHANGES, self.channel_name)
+        except (RedisError, OSError) as error:
+            logger.warning("hints cannot be heard (%s); the poll each %s s goes on", error, POLL_S)
+        self._change = await database_sync_to_async(SequenceCounter.current)(SequenceCounter.CHANGES)
+        await self.send(text_data=messages.encode(messages.Hello(self._change, _now())))
+        self.keep(self._poll)
+
+    async def changes_announced(self, event: dict[str, Any]) -> None:
+        """A hint from ``alerts.announce``."""
+        await self._changed(int(event["change"]))
+
+    async def _changed(self, change: int) -> None:
+        if change > self._change:
+            self._change = change
+            await self.send(text_data=messages.encode(messages.Changed(change)))
+
+    async def _poll(self) -> None:
+        while True:
+            look = await database_sync_to_async(self._look)()
+            if look is None:
+                await self.close(code=NOT_LOGGED_IN)
+                return
+            change, digest = look
+            await self._changed(change)
+            if digest != self._digest:
+                self._digest = digest
+                await self.send(text_data=messages.encode(messages.HealthChanged(digest)))
+            await self.send(text_data=messages.encode(messages.Alive(_now())))
+            await asyncio.sleep(POLL_S)
+
+    def _look(self) -> tuple[int, str] | None:
+        """The sequence and the strip's digest; None when the person may no longer be here."""
+        user = self.user and User.objects.filter(pk=self.user.pk, is_active=True).first()
+        if user is None:
+            return None
+        now = _now()
+        strip = queries.strip(user, health_tail.parts(now), health_tail.starting(now))
+        return strip.change, strip.digest
+
+    async def disconnect(self, code: int) -> None:
+        """Listen no more."""
+        await super().disconnect(code)
+        if self.channel_layer is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await self.channel_layer.group_discard(groups.CHANGES, self.channel_name)
+
+
+def frames_client() -> redis.asyncio.Redis:
+    """A client of the frames server, where live pictures pass."""
+    return redis.asyncio.Redis.from_url(
+        LogAddresses.from_environment().frames_url, socket_connect_timeout=2, health_check_interval=5
+    )
+
+
+class WallConsumer(_Consumer):
+    """``/ws/wall/``: live pictures and boxes of the cameras the browser asks for, and of no others.
+
+    Permission is asked per camera with every ``watch``, and again every few seconds while pictures flow.
+    """
+
+    channel_layer_alias = "none: this socket sends and hears no hints"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._outgoing = Outgoing()
+        self._something = asyncio.Event()
+        self._cameras: frozenset[UUID] = frozenset()
+        self._rewatch = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Send what waits; look after permissions; hear the frames server."""
+        self.keep(self._send)
+        self.keep(self._mind)
+        self.keep(self._hear)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """``watch`` is all a browser can say."""
+        try:
+            wish = messages.decode_watch(text_data or "")
+        except messages.BadMessage:
+            self._say(messages.Problem("bad-message"))
+            return
+        allowed = await self._allowed(wish.cameras)
+        refused = [name for name in wish.cameras if _uuid(name) not in allowed]
+        self._watch(allowed)
+        self._say(messages.Watching(sorted(allowed), refused))
+
+    async def _allowed(self, names: list[str]) -> frozenset[UUID]:
+        asked = [uid for uid in map(_uuid, names) if uid is not None]
+        return await database_sync_to_async(self._visible)(asked)
+
+    def _visible(self, asked: list[UUID]) -> frozenset[UUID]:
+        user = self.user and User.objects.filter(pk=self.user.pk).first()
+        return frozenset(visible_cameras(user).filter(uid__in=asked).values_list("uid", flat=True))
+
+    def _watch(self, cameras: frozenset[UUID]) -> None:
+        for gone in self._cameras - cameras:
+            self._outgoing.forget(gone)
+        if cameras != self._cameras:
+            self._cameras = cameras
+            self._rewatch.set()
+
+    def _say(self, message: messages.FromServer) -> None:
+        self._outgoing.put_text(messages.encode(message))
+        self._something.set()
+
+    async def _send(self) -> None:
+        """``send`` waits while the browser does not read: meanwhile newer pictures replace older ones."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while (item := self._outgoing.take()) is not None:
+                if isinstance(item, bytes):
+                    await self.send(bytes_data=item)
+                else:
+                    await self.send(text_data=item)
+
+    async def _mind(self) -> None:
+        """A sign of life each two seconds; permissions each five."""
+        since_s = 0.0
+        while True:
+            self._say(messages.Alive(_now()))
+            await asyncio.sleep(POLL_S)
+            since_s += POLL_S
+            if since_s >= PERMISSION_S and self._cameras:
+                since_s = 0.0
+                self._watch(await self._allowed([str(uid) for uid in self._cameras]))
+
+    async def _hear(self) -> None:
+        while True:
+            try:
+                async with contextlib.aclosing(frames_client()) as client:
+                    await self._hear_from(client)
+            except (RedisError, OSError) as error:
+                logger.warning("live pictures: the frames server does not answer (%s); trying again", error)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _hear_from(self, client: redis.asyncio.Redis) -> None:
+        """Keep the watch keys alive and pass on what is published for them, until the server goes away."""
+        watching = asyncio.ensure_future(self._keep_watched(client))
+        try:
+            async with client.pubsub() as listener:
+                heard: frozenset[UUID] = frozenset()
+                while not watching.done():
+                    heard = await self._subscribe(listener, heard)
+                    if not heard:
+                        await self._rewatch.wait()
+                        self._rewatch.clear()
+                        continue
+                    item = await listener.get_message(ignore_subscribe_messages=True, timeout=0.2)
+                    if item is not None:
+                        self._pass_on(item["channel"], item["data"])
+                watching.result()
+        finally:
+            watching.cancel()
+
+    async def _subscribe(self, listener: redis.asyncio.client.PubSub, heard: frozenset[UUID]) -> frozenset[UUID]:
+        wanted = self._cameras
+        if gone := heard - wanted:
+            await listener.unsubscribe(*_channels(gone))
+        if fresh := wanted - heard:
+            await listener.subscribe(*_channels(fresh))
+        return wanted
+
+    async def _keep_watched(self, client: redis.asyncio.Redis) -> None:
+        while True:
+            if self._cameras:
+                async with client.pipeline(transaction=False) as pipeline:
+                    for camera in self._cameras:
+                        pipeline.set(live.watch_key(camera), 1, ex=live.WATCH_TTL_S)
+                    await pipeline.execute()
+            await asyncio.sleep(WATCH_S)
+
+    def _pass_on(self, channel: bytes, data: bytes) -> None:
+        try:
+            if channel.startswith(b"boxes:"):
+                boxes = live.decode_boxes(data)
+                if boxes.camera in self._cameras:
+                    self._outgoing.put_boxes(boxes.camera, messages.encode(messages.boxes_message(boxes)))
+            else:
+                picture = live.decode_picture(data)
+                if picture.camera in self._cameras:
+                    self._outgoing.put_picture(picture.camera, messages.encode_picture(picture))
+        except msgspec.DecodeError as error:
+            logger.warning("live pictures: a message on %s cannot be read (%s); skipped", channel.decode(), error)
+            return
+        self._something.set()
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _channels(cameras: frozenset[UUID]) -> list[str]:
+    return [name for camera in cameras for name in (live.picture_channel(camera), live.boxes_channel(camera))]

@@ -1,0 +1,214 @@
+"""What the screens ask of the database. Every question goes through ``visible_cameras`` or ``visible_incidents``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Case, IntegerField, Prefetch, QuerySet, Value, When
+
+from alerts.events import SEVERITIES
+from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
+from frontend.models import User
+from frontend.permissions import visible_cameras, visible_incidents
+from streams.health import PartHealth
+from streams.models import BlindSpan, Camera, SequenceCounter, Source
+
+QUEUE_LIMIT = 100
+OUTBOX_LIMIT = 60
+
+SHOWS = ("waiting", "mine", "open", "resolved")
+"""The queue's filters, in the order of its chips."""
+
+SEEING_PARTS = ("capture", "evaluate", "detect.")
+"""Parts without which nobody watches."""
+
+
+def _by_severity() -> Case:
+    """Worst first, when ordered descending."""
+    whens = [When(severity=name, then=Value(rank)) for rank, name in enumerate(SEVERITIES)]
+    return Case(*whens, default=Value(0), output_field=IntegerField())
+
+
+def queue(user: User, show: str) -> QuerySet[Incident]:
+    """The incidents of one filter, the most pressing first; at most ``QUEUE_LIMIT``."""
+    found = visible_incidents(user).select_related("camera", "site", "rule", "acknowledged_by", "resolved_by")
+    found = found.annotate(rank=_by_severity())
+    if show == "mine":
+        found = found.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user)
+    elif show == "open":
+        found = found.exclude(state=Incident.State.RESOLVED)
+    elif show == "resolved":
+        return found.filter(state=Incident.State.RESOLVED).order_by("-resolved_at", "-id")[:QUEUE_LIMIT]
+    else:
+        found = found.filter(state=Incident.State.OPEN)
+    return found.order_by("-state", "-rank", "-opened_at", "-id")[:QUEUE_LIMIT]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many wait, how many are this person's, and the newest that waits."""
+
+    waiting: int
+    mine: int
+    newest: str
+
+
+def counts(user: User) -> Counts:
+    """Counts over everything the person may see."""
+    seen = visible_incidents(user)
+    waiting = seen.filter(state=Incident.State.OPEN)
+    newest = waiting.order_by("-id").values_list("uid", flat=True).first()
+    mine = seen.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user).count()
+    return Counts(waiting.count(), mine, str(newest or ""))
+
+
+def pictured(incidents: Sequence[Incident]) -> dict[int, Event]:
+    """The first event of each incident, by incident key: what its thumbnail shows."""
+    found: dict[int, Event] = {}
+    for event in Event.objects.filter(incident__in=incidents).order_by("happened_at", "id"):
+        if event.incident_id is not None:
+            found.setdefault(event.incident_id, event)
+    return found
+
+
+def incident(user: User, uid: object) -> Incident | None:
+    """One incident with all that its page shows, or None when it is not there for this person."""
+    return (
+        visible_incidents(user)
+        .select_related("camera", "site", "rule", "rule_version", "acknowledged_by", "resolved_by")
+        .prefetch_related(
+            Prefetch("events", Event.objects.order_by("happened_at", "id")),
+            Prefetch("transitions", IncidentTransition.objects.select_related("by")),
+        )
+        .filter(uid=uid)
+        .first()
+    )
+
+
+def told(shown: Incident) -> list[Delivery]:
+    """Every delivery of an incident, in the order they were decided."""
+    return list(
+        Delivery.objects.filter(alert__incident=shown)
+        .select_related("alert", "alert__recipient", "contact", "resends")
+        .order_by("created_at", "id")
+    )
+
+
+def outbox(user: User) -> QuerySet[Delivery]:
+    """What was or would be sent about anything the person may see, newest first."""
+    return (
+        Delivery.objects.filter(alert__incident__in=visible_incidents(user))
+        .select_related("alert", "alert__recipient", "alert__incident", "contact", "resends")
+        .order_by("-created_at", "-id")[:OUTBOX_LIMIT]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CameraState:
+    """What is known of one camera: whether it sees, since when not, and why (a code)."""
+
+    camera: Camera
+    sees: bool
+    since_at: datetime | None = None
+    reason: str = ""
+
+
+def camera_states(user: User) -> list[CameraState]:
+    """Every enabled camera the person may see. Blind: an open blind span over all deployments, or no address."""
+    cameras = list(visible_cameras(user).filter(enabled=True).select_related("site").order_by("site__name", "name"))
+    spans = BlindSpan.objects.filter(camera__in=cameras, deployment__isnull=True, to_at__isnull=True)
+    blind = {span.camera_id: span for span in spans.order_by("-from_at")}
+    addressed = set(Source.objects.filter(camera__in=cameras).values_list("camera_id", flat=True))
+    return [_camera_state(camera, blind.get(camera.pk), camera.pk in addressed) for camera in cameras]
+
+
+def _camera_state(camera: Camera, span: BlindSpan | None, addressed: bool) -> CameraState:
+    if not addressed:
+        return CameraState(camera, False, None, "no_address")
+    if span is not None:
+        return CameraState(camera, False, span.from_at, span.reason)
+    return CameraState(camera, True)
+
+
+def last_message(user: User) -> Delivery | None:
+    """The message sent last about anything the person may see."""
+    return (
+        Delivery.objects.filter(alert__incident__in=visible_incidents(user), sent_at__isnull=False)
+        .select_related("contact")
+        .order_by("-sent_at")
+        .first()
+    )
+
+
+def nobody_told() -> bool:
+    """Whether there are enabled rules, and not one of them tells anybody who can be reached."""
+    rules = Rule.objects.filter(enabled=True)
+    reachable = Contact.objects.filter(disabled_at__isnull=True, recipient__active=True).values("recipient")
+    return rules.exists() and not rules.filter(recipients__in=Recipient.objects.filter(pk__in=reachable)).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The health strip: can we see, does anything wait, does sending work."""
+
+    cameras: list[CameraState]
+    silent: list[PartHealth]
+    counts: Counts
+    last: Delivery | None
+    nobody_told: bool
+    change: int
+    starting: bool
+
+    @property
+    def seeing(self) -> int:
+        """How many cameras see."""
+        return sum(state.sees for state in self.cameras)
+
+    @property
+    def offline(self) -> list[CameraState]:
+        """Those that do not."""
+        return [state for state in self.cameras if not state.sees]
+
+    @property
+    def watching(self) -> bool:
+        """Whether every part that watching needs is alive; otherwise nothing is known about any camera."""
+        return not any(part.part.startswith(SEEING_PARTS) for part in self.silent)
+
+    @property
+    def level(self) -> str:
+        """``bad``: nobody watches or nobody is told; ``poor``: something does not work; ``good``; ``none``: empty."""
+        if not self.watching or self.nobody_told:
+            return "bad"
+        if self.silent or self.offline:
+            return "poor"
+        return "good" if self.cameras else "none"
+
+    @property
+    def digest(self) -> str:
+        """Names this reading: another one differs in something that a person would see."""
+        said = (
+            [(str(state.camera.uid), state.sees, state.since_at, state.reason) for state in self.cameras],
+            [(part.part, part.instance, part.state, part.problem) for part in self.silent],
+            (self.counts.waiting, self.counts.mine, self.counts.newest),
+            self.last and (self.last.pk, self.last.sent_at),
+            (self.nobody_told, self.starting),
+        )
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
+    """The strip for one person. A part never heard of while we are ``starting`` is not yet counted as silent."""
+    unwell = [part for part in parts if part.state != "ok" and not (starting and part.state == "missing")]
+    alive = {part.part for part in parts if part.state == "ok"}
+    silent = [part for part in unwell if part.state == "troubled" or part.part not in alive]
+    change = SequenceCounter.current(SequenceCounter.CHANGES)
+    coming = starting and any(part.state == "missing" for part in parts)
+    return Strip(camera_states(user), silent, counts(user), last_message(user), nobody_told(), change, coming)
+
+
+def last_incident(user: User) -> Incident | None:
+    """The newest one, whatever became of it: what an empty queue remembers."""
+    return visible_incidents(user).select_related("camera", "site", "resolved_by").order_by("-opened_at").first()

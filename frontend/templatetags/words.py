@@ -1,0 +1,345 @@
+"""The room's words: kinds, labels, figures, states and times as a guard would say them, in the reader's language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext as _
+
+from alerts import texts
+from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition
+from frontend.models import User
+from frontend.queries import CameraState
+from streams.health import PartHealth
+from streams.models import Camera
+from streams.problems import SENTENCES
+
+register = template.Library()
+
+_UNITS = {
+    "s": pgettext_lazy("unit", "s"),
+    "heights": gettext_lazy("picture heights"),
+    "frames": gettext_lazy("pictures"),
+    "pictures": gettext_lazy("pictures"),
+}
+
+_DEFAULT_UNITS = {"in_zone": "s", "confirmed": "frames", "travel": "heights"}
+
+_PARTS = {
+    "capture": gettext_lazy("Cameras are not being read"),
+    "detect": gettext_lazy("Pictures are not being analysed"),
+    "evaluate": gettext_lazy("Rules are not being checked"),
+    "worker": gettext_lazy("Messages are sent more slowly"),
+    "sweep": gettext_lazy("Late messages are not being caught up"),
+    "web": gettext_lazy("A screen server does not answer"),
+}
+
+_BLIND = {
+    "no_address": gettext_lazy("It has no address yet; give it one in Set-up."),
+    "silent": gettext_lazy("The camera's reader is silent."),
+}
+"""Codes of ours beside those of ``streams.problems.SENTENCES``."""
+
+_DELIVERY = {
+    Delivery.State.QUEUED: gettext_lazy("waiting"),
+    Delivery.State.SENDING: gettext_lazy("being sent"),
+    Delivery.State.SENT: gettext_lazy("sent"),
+    Delivery.State.DELIVERED: gettext_lazy("delivered"),
+    Delivery.State.FAILED: gettext_lazy("not sent"),
+    Delivery.State.UNKNOWN: gettext_lazy("outcome unknown"),
+    Delivery.State.CANCELLED: gettext_lazy("not needed any more"),
+}
+
+_SHOWS = {
+    "waiting": pgettext_lazy("queue filter", "Waiting"),
+    "mine": pgettext_lazy("queue filter", "Mine"),
+    "open": pgettext_lazy("queue filter", "All open"),
+    "resolved": pgettext_lazy("queue filter", "Resolved"),
+}
+
+_EMPTY = {
+    "waiting": gettext_lazy("Nothing waits for anybody."),
+    "mine": gettext_lazy("You have nothing in hand."),
+    "open": gettext_lazy("Nothing is open."),
+    "resolved": gettext_lazy("Nothing has been resolved yet."),
+}
+
+register.filter("headline", texts.headline)
+register.filter("place", texts.place)
+register.filter("severity_word", texts.severity_name)
+register.filter("segments", texts.segments)
+
+
+@register.filter
+def person(user: User | None) -> str:
+    """A person's name on a screen."""
+    return user.get_full_name() or user.get_username() if user else ""
+
+
+@register.filter
+def show_word(show: str) -> Any:
+    """A queue filter's chip."""
+    return _SHOWS[show]
+
+
+@register.filter
+def empty_word(show: str) -> Any:
+    """What an empty queue says."""
+    return _EMPTY[show]
+
+
+@register.filter
+def state_word(incident: Incident) -> str:
+    """Where the case stands and who has it."""
+    if incident.state == Incident.State.ACKNOWLEDGED:
+        return _("%(name)s has it") % {"name": person(incident.acknowledged_by) or _("Somebody")}
+    if incident.state == Incident.State.RESOLVED:
+        return _("Resolved: %(disposition)s") % {"disposition": incident.get_disposition_display()}
+    return _("Open")
+
+
+@register.filter
+def owner_word(incident: Incident, user: User) -> str:
+    """Who has it, for a row of the queue."""
+    if incident.state == Incident.State.RESOLVED:
+        return incident.get_disposition_display()
+    if incident.acknowledged_by_id is None:
+        return _("nobody yet")
+    return _("yours") if incident.acknowledged_by_id == user.pk else person(incident.acknowledged_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number beside its bound, in words."""
+
+    name: str
+    value: str
+    bound: str
+
+
+def _number(value: float, name: str) -> str:
+    if name == "confirmed":
+        return f"{value:.0f}"
+    return f"{value:.1f}" if name == "in_zone" else f"{value:.2f}"
+
+
+def figure(fact: dict[str, Any]) -> Figure:
+    """One fact of an event as a person reads it."""
+    name, value, bound = str(fact["name"]), float(fact["value"]), float(fact["bound"])
+    key = fact.get("unit") or _DEFAULT_UNITS.get(name, "")
+    words = {"value": _number(value, name), "bound": _number(bound, name), "unit": str(_UNITS.get(key, key))}
+    title = texts.fact_label(name)
+    if name == "in_zone":
+        return Figure(title, _("%(value)s s") % words, _("of %(bound)s s needed") % words)
+    if fact["relation"] == "of":
+        return Figure(title, _("%(value)s of %(bound)s") % words, words["unit"])
+    sign = {">=": "≥", "<=": "≤"}.get(str(fact["relation"]), "=")
+    return Figure(title, words["value"], f"{sign} {words['bound']} {words['unit']}".strip())
+
+
+@register.filter
+def figures(event: Event | None) -> list[Figure]:
+    """The numbers that made the rule fire."""
+    return [figure(fact) for fact in event.content.get("facts", [])] if event else []
+
+
+@register.filter
+def overlay(event: Event | None) -> dict[str, Any]:
+    """Boxes, path and zone of the picture, as SVG takes them, in fractions of the picture."""
+    content = event.content if event else {}
+    boxes = [
+        {"x": x1, "y": y1, "w": x2 - x1, "h": y2 - y1, "fired": box.get("fired", False)}
+        for box in content.get("boxes", [])
+        for x1, y1, x2, y2 in [box["xyxy"]]
+    ]
+    return {
+        "boxes": sorted(boxes, key=lambda box: bool(box["fired"])),
+        "zone": _svg_points(content.get("zone_polygon", [])),
+        "path": _svg_points(content.get("path", [])),
+    }
+
+
+def _svg_points(points: list[list[float]]) -> str:
+    return " ".join(f"{x:.4f},{y:.4f}" for x, y in points)
+
+
+@register.filter
+def delivery_word(delivery: Delivery) -> str:
+    """What became of one message."""
+    if delivery.state == Delivery.State.FAILED and delivery.problem:
+        return _("not sent: %(problem)s") % {"problem": delivery.problem}
+    return str(_DELIVERY.get(Delivery.State(delivery.state), delivery.state))
+
+
+@register.filter
+def delivery_look(delivery: Delivery) -> str:
+    """How a state looks: ``good``, ``bad``, ``doubt`` or ``quiet``."""
+    looks = {
+        Delivery.State.DELIVERED: "good",
+        Delivery.State.SENT: "good",
+        Delivery.State.FAILED: "bad",
+        Delivery.State.UNKNOWN: "doubt",
+    }
+    return looks.get(Delivery.State(delivery.state), "quiet")
+
+
+@register.filter
+def may_arrive_twice(delivery: Delivery) -> bool:
+    """Whether this message repeats, or is repeated after, one of unknown outcome."""
+    return delivery.state == Delivery.State.UNKNOWN or delivery.resends_id is not None
+
+
+@register.filter
+def masked(contact: Contact) -> str:
+    """An address that a colleague recognises and a passer-by cannot use."""
+    if contact.channel == Contact.Channel.EMAIL:
+        name, at, domain = contact.address.partition("@")
+        return f"{name[:2]}•••{at}{domain}"
+    return f"{contact.address[:4]} ••• {contact.address[-3:]}"
+
+
+@register.filter
+def reason_word(alert: Alert) -> str:
+    """Why a message was sent."""
+    words = {
+        Alert.Reason.OPENED: _("first message"),
+        Alert.Reason.REMINDER: _("sent once more"),
+        Alert.Reason.WORSE: _("it got worse"),
+        Alert.Reason.LATE: _("known late"),
+    }
+    return words.get(Alert.Reason(alert.reason), "")
+
+
+@register.filter
+def step_word(step: IncidentTransition) -> str:
+    """One line of an incident's history."""
+    name = person(step.by)
+    if step.after == Incident.State.ACKNOWLEDGED:
+        return _("Acknowledged by %(name)s") % {"name": name} if name else _("Acknowledged")
+    if step.after == Incident.State.RESOLVED:
+        return _("Resolved by %(name)s") % {"name": name} if name else _("Resolved")
+    if step.before:
+        return _("It happened again")
+    return _("The rule fired")
+
+
+@register.filter
+def part_word(part: PartHealth) -> str:
+    """What does not work while a part is silent."""
+    words = _PARTS.get(part.part.partition(".")[0])
+    return str(words) if words else _("Part “%(part)s” is silent") % {"part": part.part}
+
+
+def camera_zone(camera: Camera) -> ZoneInfo:
+    """The clock of the camera's site."""
+    return ZoneInfo(camera.site.time_zone)
+
+
+@register.filter
+def offline_word(state: CameraState) -> str:
+    """“Offline since 13:48 (Asia/Taipei)”, in the clock of the camera's site."""
+    if state.since_at is None:
+        return _("No picture yet")
+    zone = camera_zone(state.camera)
+    words = {"time": _short(state.since_at, zone), "zone": zone.key}
+    return _("Offline since %(time)s (%(zone)s)") % words
+
+
+@register.filter
+def blind_word(state: CameraState) -> str:
+    """Why a camera does not see and what is tried."""
+    if state.reason in SENTENCES:
+        return _(SENTENCES[state.reason])
+    return str(_BLIND.get(state.reason) or _("No picture arrives from it. We keep trying."))
+
+
+def _short(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    same_day = local.date() == timezone.now().astimezone(zone).date()
+    return f"{local:%H:%M}" if same_day else f"{_day(local)} {local:%H:%M}"
+
+
+def _day(local: datetime) -> str:
+    return date_format(local, "n月j日" if get_language() == "zh-hant" else "j M")
+
+
+def moment_text(at: datetime, zone: ZoneInfo | None = None) -> str:
+    """The room's time to the second, with the day when it is not today."""
+    local = timezone.localtime(at, zone)
+    if local.date() == timezone.localtime(timezone.now(), zone).date():
+        return f"{local:%H:%M:%S}"
+    return f"{_day(local)} {local:%H:%M:%S}"
+
+
+@register.simple_tag
+def moment(at: datetime | None) -> SafeString | str:
+    """A time in the room's clock; UTC on hover."""
+    if at is None:
+        return ""
+    utc = f"{at.astimezone(ZoneInfo('UTC')):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), utc, moment_text(at))
+
+
+@register.simple_tag
+def ago(at: datetime | None) -> SafeString | str:
+    """A relative age that the browser keeps current."""
+    return format_html('<time class="ago" data-ago datetime="{}"></time>', at.isoformat()) if at else ""
+
+
+@register.simple_tag
+def countdown(at: datetime) -> SafeString:
+    """Seconds until ``at``, counted down by the browser."""
+    return format_html('<time class="num" data-until datetime="{}"></time>', at.isoformat())
+
+
+@register.simple_tag
+def room_zone_name() -> str:
+    """The room's time zone, by name."""
+    return timezone.get_current_timezone_name()
+
+
+@register.simple_tag
+def site_time(incident: Incident) -> str:
+    """The site's own time with its zone where it differs from the room's; else empty."""
+    if incident.site.time_zone == timezone.get_current_timezone_name():
+        return ""
+    zone = ZoneInfo(incident.site.time_zone)
+    return f"{moment_text(incident.happened_at, zone)} {zone.key}"
+
+
+@register.filter
+def lines(text: str) -> list[str]:
+    """The lines of a procedure, blank ones left out."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@register.simple_tag
+def sentences_for_scripts() -> dict[str, str]:
+    """Sentences that the browser itself completes."""
+    return {
+        "just_now": _("just now"),
+        "ago_s": _("{n} s ago"),
+        "ago_min": _("{n} min ago"),
+        "ago_h": _("{n} h ago"),
+        "ago_d": _("{n} d ago"),
+        "in_s": _("{n} s"),
+        "in_min": _("{m} min {s} s"),
+        "now": _("any moment"),
+        "new": _("{n} new"),
+        "lost": _("Connection lost. What you see was true at {time}. Trying again."),
+        "slow": _("Live updates are interrupted; refreshed every few seconds. Last at {time}."),
+        "failed": _("That did not work: the server does not answer. Try again."),
+        "quiet": _("Quiet: nothing moves"),
+        "no_picture": _("No live picture for {n} s"),
+        "waiting_picture": _("Waiting for the first picture"),
+        "seen": _("{n} s old"),
+    }
