@@ -110,6 +110,8 @@ class KafkaServer:
             "message.max.bytes": 4_259_840,
             "replica.fetch.max.bytes": 4_259_840,
             "log.retention.check.interval.ms": 5000,
+            # The first look comes 30 s after a start otherwise, and a full disk does not wait.
+            "log.initial.task.delay.ms": 1000,
             "log.segment.delete.delay.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 16_777_216,
         }

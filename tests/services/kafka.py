@@ -17,6 +17,11 @@ from tests.services.valkey import free_port
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[3] / "shared" / "kafka"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python reads its message schemas in a way that Python 3.11 (only) calls deprecated."""
+    config.addinivalue_line("filterwarnings", "ignore:(open|read)_text is deprecated:DeprecationWarning")
+
+
 class Kafka:
     """One node. The same fault methods as ``tests.services.valkey.Valkey``, without a role."""
 
