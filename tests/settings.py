@@ -7,8 +7,12 @@ os.environ.setdefault("POLISCOPE_SECRET_KEY", "tests-only-tests-only-tests-only-
 os.environ.setdefault("POLISCOPE_DATA", tempfile.mkdtemp(prefix="poliscope-tests-"))
 
 from monitor.settings import *  # noqa: F403
-from monitor.settings import STORAGES
+from monitor.settings import DATABASES, STORAGES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file: SQLite's in-memory databases cannot be shared by the threads that some tests start.
+    DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["POLISCOPE_DATA"], "test.sqlite3")}

@@ -1,0 +1,224 @@
+"""The shell around the fold, over a real Valkey and a real database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from alerts.engine import BlindChange
+from alerts.evaluate import GROUP, Evaluator, claim, commit, load_configuration, store_blind
+from alerts.models import Event, FoldPosition, Incident, Rule, RuleVersion, Zone
+from alerts.rules.config import EmbeddedRule
+from detectors.models import Deployment, Model
+from streams.log import Log, LogAddresses, open_log
+from streams.models import BlindSpan, Camera, CameraGroup, SequenceCounter, Site, View
+from streams.observations import Observation, encode_observation
+from streams.topics import OBSERVATIONS, standing_topics
+from tests.alerts import histories
+from tests.alerts.histories import GATE, GENERAL, LANE, RULE, VERSION, VIEW, source, walk
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey]
+
+CROSSING = walk(0, 8, 0.1, 0.95)
+
+
+@pytest.fixture
+def log(log_addresses: LogAddresses) -> Iterator[Log]:
+    log = open_log(log_addresses)
+    log.create(standing_topics(["general"]))
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def lane() -> RuleVersion:
+    """The camera, zone and rule of ``histories``, as rows."""
+    site = Site.objects.create(name="Harbour", time_zone="Asia/Taipei")
+    camera = Camera.objects.create(uid=GATE, name="Gate", site=site, group=CameraGroup.objects.create(name="All"))
+    view = View.objects.create(uid=VIEW, camera=camera)
+    zone = Zone.objects.create(uid=LANE, view=view, name="Lane", points=histories.LANE_CORNERS)
+    model = Model.objects.create(name="test", version="1", backend="openvino", labels=["person"])
+    deployment = Deployment.objects.create(uid=GENERAL, name="general", model=model)
+    rule = Rule.objects.create(uid=RULE, name="Lane", deployment=deployment, severity="high")
+    rule.zones.add(zone)
+    embedded = json.loads(msgspec.json.encode(histories.rule()))
+    return RuleVersion.objects.create(
+        uid=VERSION,
+        rule=rule,
+        number=1,
+        kind="presence",
+        severity="high",
+        deployment=GENERAL,
+        embedded=embedded,
+        active_from_at=histories.rule().active_from_at,
+    )
+
+
+@pytest.fixture
+def evaluators(log: Log) -> Iterator[Callable[..., Evaluator]]:
+    made: list[Evaluator] = []
+
+    def make(member: str = "one", **changes: Any) -> Evaluator:
+        made.append(Evaluator(log, member, session_timeout_s=2.0, **changes))
+        return made[-1]
+
+    yield make
+    for evaluator in made:
+        evaluator.close()
+
+
+def append(log: Log, observations: list[Observation]) -> None:
+    partition = Camera.objects.get(uid=GATE).partition
+    producer = log.producer()
+    for observation in observations:
+        assert producer.append(OBSERVATIONS.name, partition, encode_observation(observation))
+    assert producer.flush(5)
+    producer.close()
+
+
+def turn(evaluator: Evaluator, folded: int, turns: int = 100) -> None:
+    """Let it run until it has folded ``folded`` records or more."""
+    seen = 0
+    for _ in range(turns):
+        seen += evaluator.turn(0.05)
+        if seen >= folded:
+            return
+    raise AssertionError(f"folded {seen} of {folded} records in {turns} turns")
+
+
+def test_it_records_an_event_once(log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]) -> None:
+    append(log, list(CROSSING))
+    turn(evaluators(), len(CROSSING))
+    [expected] = histories.run(CROSSING)
+    assert list(Event.objects.values_list("uid", flat=True)) == [expected.uid]
+    incident = Incident.objects.get()
+    assert (incident.state, incident.severity, incident.camera.uid) == ("open", "high", GATE)
+
+
+def test_a_crash_at_any_point_repeats_nothing(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    append(log, list(CROSSING[:30]))
+    crashed = evaluators("one")
+    turn(crashed, 30)
+    append(log, list(CROSSING[30:]))
+    # The next owner never hears of the first one's end; it starts at the last commit, before the event.
+    turn(evaluators("one"), 1)
+    again = evaluators("one")
+    for _ in range(20):
+        again.turn(0.05)
+    assert Event.objects.count() == 1
+    assert Incident.objects.get().event_count == 1
+
+
+def test_what_a_former_owner_decides_is_discarded(log: Log, lane: RuleVersion) -> None:
+    from alerts.engine import Engine
+    from alerts.evaluate import NotOwner, Partition
+
+    first = claim(0, "one", "log", 0)
+    claim(0, "two", "log", 0)
+    held = Partition(0, first.generation, Engine([histories.rule()]), 0, 0.0)
+    held.pending = histories.fold(held.engine, CROSSING)
+    with pytest.raises(NotOwner):
+        commit(held, datetime.now(UTC))
+    assert not Event.objects.exists()
+
+
+def test_positions_of_another_log_mean_nothing(log: Log, lane: RuleVersion) -> None:
+    claim(3, "one", "first log", 0)
+    FoldPosition.objects.filter(partition=3).update(position=99, snapshot=b"old")
+    assert claim(3, "one", "first log", 0).position == 99
+    other = claim(3, "one", "second log", 7)
+    assert (other.position, bytes(other.snapshot)) == (7, b"")
+
+
+def test_an_unknown_version_stops_the_partition_and_is_told(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    evaluator = evaluators()
+    partition = Camera.objects.get(uid=GATE).partition
+    producer = log.producer()
+    producer.append(OBSERVATIONS.name, partition, msgspec.msgpack.encode({"v": 99, "kind": "detections"}))
+    assert producer.flush(5)
+    append(log, list(CROSSING))
+    for _ in range(30):
+        evaluator.turn(0.05)
+    assert evaluator.pulse().problem == "unknown_version"
+    assert not Event.objects.exists()
+
+
+def test_bytes_that_are_no_observation_are_set_aside(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    partition = Camera.objects.get(uid=GATE).partition
+    producer = log.producer()
+    producer.append(OBSERVATIONS.name, partition, b"\xc1 garbage")
+    assert producer.flush(5)
+    append(log, list(CROSSING))
+    turn(evaluators(), len(CROSSING) + 1)
+    assert Event.objects.count() == 1
+    assert log.end("dead-letters", 0) - log.start("dead-letters", 0) == 1
+
+
+def test_blindness_is_written_when_it_begins_and_when_it_ends(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    evaluator = evaluators()
+    append(log, [source(10, "blind", since=4)])
+    turn(evaluator, 1)
+    assert list(BlindSpan.objects.values_list("to_at", "reason")) == [(None, "stalled")]
+    append(log, [source(60, "active", since=60)])
+    turn(evaluator, 1)
+    assert BlindSpan.objects.get().to_at == histories.at(60)
+
+
+def test_the_same_blindness_told_twice_is_one_row(lane: RuleVersion) -> None:
+    change = BlindChange(GATE, None, histories.at(0), None, "stalled")
+    store_blind([change])
+    store_blind([change])
+    assert BlindSpan.objects.count() == 1
+
+
+def test_an_edit_is_taken_without_a_restart(log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]) -> None:
+    RuleVersion.objects.update(active_until_at=histories.at(-3600))
+    clock = [0.0]
+    evaluator = evaluators(monotonic=lambda: clock[0])
+    evaluator.turn(0.05)
+    fresh = RuleVersion.objects.get()
+    fresh.active_until_at = None
+    fresh.save()
+    SequenceCounter.advance(SequenceCounter.CONFIGURATION)
+    clock[0] += 2.0
+    append(log, list(CROSSING))
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1
+
+
+def test_rules_go_only_to_the_partitions_of_their_cameras(lane: RuleVersion) -> None:
+    configuration = load_configuration(datetime.now(UTC))
+    [rules] = configuration.rules.values()
+    assert [rule.version for rule in rules] == [VERSION]
+    assert isinstance(rules[0], EmbeddedRule)
+    assert configuration.populated == {Camera.objects.get().partition}
+
+
+def test_versions_that_ended_long_ago_are_left_out(lane: RuleVersion) -> None:
+    now = datetime.now(UTC)
+    RuleVersion.objects.update(active_until_at=now - timedelta(hours=2))
+    assert load_configuration(now).rules == {}
+
+
+def test_it_says_how_far_it_has_come(log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]) -> None:
+    append(log, list(CROSSING))
+    evaluator = evaluators()
+    turn(evaluator, len(CROSSING))
+    partition = Camera.objects.get().partition
+    assert FoldPosition.objects.get(partition=partition).position == log.end(OBSERVATIONS.name, partition)
+    assert evaluator.pulse().problem == ""
+    evaluator.close()
+    assert log.committed(OBSERVATIONS.name, GROUP).get(partition) is not None
