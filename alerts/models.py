@@ -324,6 +324,11 @@ class Delivery(models.Model):
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         indexes = [models.Index(fields=("state", "not_before_at"))]
+        constraints = [
+            models.UniqueConstraint(
+                fields=("alert", "contact"), condition=Q(resends__isnull=True), name="delivery_once_per_contact"
+            )
+        ]
 
 
 class ProcessLease(models.Model):

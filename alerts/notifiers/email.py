@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
-from alerts.notifiers.base import TIMEOUT_S, DeliveryError, Message, Receipt
+from alerts.notifiers.base import TIMEOUT_S, DeliveryError, Message, Outcome, Receipt
 
 PICTURE_ID = "picture"
 """The HTML shows it as ``cid:picture``."""
@@ -46,7 +46,8 @@ class Smtp:
         """
         wrong = DeliveryError(
             "definite",
-            "POLISCOPE_SMTP_URL: expected smtp://user:password@host:port?tls=1 or smtps://…, got something else; mend it",
+            "POLISCOPE_SMTP_URL: expected smtp://user:password@host:port?tls=1 or smtps://…, "
+            "got something else; mend it",
         )
         try:
             parts = urlsplit(url)
@@ -117,7 +118,7 @@ def compose(message: Message) -> EmailMultiAlternatives:
         picture = MIMEImage(message.picture, "jpeg")
         picture.add_header("Content-ID", f"<{PICTURE_ID}>")
         picture.add_header("Content-Disposition", "inline", filename="picture.jpg")
-        mail.mixed_subtype = "related"
+        mail.mixed_subtype = "related"  # type: ignore[attr-defined]
         mail.attach(picture)
     return mail
 
@@ -135,7 +136,7 @@ def failure(error: Exception, *, data_begun: bool) -> DeliveryError:
     """
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = next(iter(error.recipients.values()))
-        outcome = "rejected" if _about_the_address(code, text) else "definite"
+        outcome: Outcome = "rejected" if _about_the_address(code, text) else "definite"
         return DeliveryError(outcome, f"SMTP: {code}: {_plain(text)}")
     if isinstance(error, smtplib.SMTPResponseException):
         return DeliveryError("definite", f"SMTP: {_said(error)}")

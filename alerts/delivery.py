@@ -1,0 +1,364 @@
+"""The outbox: deliveries are rows, claimed by conditional UPDATE with a lease, sent outside any transaction.
+
+``queued → sending (lease) → sent | queued again | failed | unknown``. Nothing is lost, because the row is there before
+anything is sent. Nothing is sent twice while the outcome is definite, because only the claim's winner sends. A lease
+that ran out, an answer that never came: *unknown*, sent once more after ``RESEND_AFTER_S`` and never again.
+
+Every conditional UPDATE here names columns of ``Delivery`` only. With a condition on another table Django writes
+``id IN (SELECT …)``, and PostgreSQL, having waited for a row, does not look at the sub-select again: two would win.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from alerts import texts
+from alerts.announce import stamp
+from alerts.handover import broker_away_s, hand_over
+from alerts.models import Alert, Contact, Delivery, Event, Incident
+from alerts.notifiers.base import DeliveryError, Message, Receipt
+from alerts.notifiers.registry import notifier_for
+
+__all__ = ["broker_away_s", "deliver", "hand_over", "queue"]
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 30.0
+"""Longer than any notifier may take; a worker that was killed has let go of it by then."""
+RESEND_AFTER_S = 60.0
+RESEND_WITHIN_S = 6 * 3600.0
+GIVE_UP_AFTER_S = 4 * 3600.0
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 300.0
+AT_ONCE = 6
+"""Of one channel, over all workers. Fewer than one worker's slots, so a channel that hangs never takes them all."""
+PICTURE_WAIT_S = 4.0
+"""An e-mail waits so long for its picture, which is fetched right after the commit."""
+POSTPONE_S = 1.0
+
+State = Delivery.State
+
+
+# Deciding
+
+
+def queue(alert: Alert, contact: Contact, now: datetime, *, resends: Delivery | None = None) -> Delivery:
+    """A new delivery, due at once. Raises ``IntegrityError`` when the alert has one to that contact already."""
+    return Delivery.objects.create(alert=alert, contact=contact, resends=resends, not_before_at=now, created_at=now)
+
+
+def suits(contact: Contact, incident: Incident) -> bool:
+    """What is long past wakes nobody by SMS, unless it is critical."""
+    return contact.channel == Contact.Channel.EMAIL or not incident.late or incident.severity == "critical"
+
+
+def wanted(delivery: Delivery) -> bool:
+    """Whether it is still to be sent: nobody has the incident, or it got worse since somebody took it."""
+    alert = delivery.alert
+    incident = alert.incident
+    if incident.state == Incident.State.ACKNOWLEDGED and incident.acknowledged_at is not None:
+        return alert.reason == Alert.Reason.WORSE and alert.created_at > incident.acknowledged_at
+    return incident.state == Incident.State.OPEN
+
+
+def cancel_queued(incident: int, now: datetime) -> int:
+    """Cancel whatever has not left of an incident (key), inside the caller's transaction. Returns how many."""
+    waiting = list(Delivery.objects.filter(alert__incident=incident, state=State.QUEUED).values_list("pk", flat=True))
+    return _cancel(waiting, now)
+
+
+def _cancel(keys: list[int], now: datetime) -> int:
+    rows = Delivery.objects.filter(pk__in=keys, state=State.QUEUED)
+    return rows.update(state=State.CANCELLED, finished_at=now)
+
+
+def channels_pending(incident: int) -> frozenset[tuple[int, str]]:
+    """Recipient key and channel of everything of an incident (key) that is still on its way."""
+    rows = Delivery.objects.filter(alert__incident=incident, state__in=(State.QUEUED, State.SENDING))
+    return frozenset(rows.values_list("alert__recipient", "contact__channel"))
+
+
+def backoff_s(attempts: int, retry_after_s: float | None, jitter: float) -> float:
+    """How long to wait after ``attempts`` definite failures; ``jitter`` is in [0, 1).
+
+    >>> backoff_s(1, None, 0.5), backoff_s(3, None, 0.5), backoff_s(40, None, 0.5), backoff_s(1, 60.0, 0.0)
+    (2.0, 8.0, 300.0, 60.0)
+    """
+    grown = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempts - 1, 20))
+    return max(grown * (0.5 + jitter), retry_after_s or 0.0)
+
+
+# Sending
+
+
+def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str | None:
+    """Send one delivery, if it is due and nobody else does. Returns its new state; None: not ours to send now."""
+    row = _load(uid)
+    if row is None or row.state != State.QUEUED or row.not_before_at > clock():
+        return None
+    if _crowded(row) or _waits_for_picture(row, clock()):
+        later = clock() + timedelta(seconds=POSTPONE_S)
+        Delivery.objects.filter(pk=row.pk, state=State.QUEUED).update(not_before_at=later)
+        return None
+    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    if not claim(row.pk, owner, clock()):
+        return None
+    # Read again: from here on an acknowledgement comes too late, up to here it does not.
+    row = _load(uid)
+    return _attempt(row, owner, clock) if row is not None else None
+
+
+def claim(key: int, owner: str, now: datetime) -> bool:
+    """Make ``owner`` the only one that sends it. False: somebody else does, or it is not due."""
+    rows = Delivery.objects.filter(pk=key, state=State.QUEUED, not_before_at__lte=now)
+    lease_until_at = now + timedelta(seconds=LEASE_S)
+    return bool(
+        rows.update(state=State.SENDING, lease_owner=owner, lease_until_at=lease_until_at, attempts=F("attempts") + 1)
+    )
+
+
+def _load(uid: UUID) -> Delivery | None:
+    related = (
+        "contact",
+        "alert__recipient",
+        "alert__incident__site",
+        "alert__incident__camera",
+        "alert__incident__rule",
+    )
+    return Delivery.objects.select_related(*related, "resends").filter(uid=uid).first()
+
+
+def _crowded(row: Delivery) -> bool:
+    # Counted, not locked: now and then one more slips in, which costs a slot and nothing else.
+    sending = Delivery.objects.filter(state=State.SENDING, contact__channel=row.contact.channel)
+    return sending.count() >= AT_ONCE
+
+
+def _opening_event(row: Delivery) -> Event | None:
+    return Event.objects.filter(incident=row.alert.incident_id).order_by("happened_at", "id").first()
+
+
+def _waits_for_picture(row: Delivery, now: datetime) -> bool:
+    if row.contact.channel != Contact.Channel.EMAIL or row.attempts:
+        return False
+    event = _opening_event(row)
+    return (
+        event is not None
+        and event.picture == Event.Picture.PENDING
+        and (now - event.known_at).total_seconds() < PICTURE_WAIT_S
+    )
+
+
+def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | None:
+    if not wanted(row):
+        return _finish(row, owner, State.CANCELLED, clock())
+    try:
+        if row.contact.disabled_at is not None:
+            raise DeliveryError("rejected", row.contact.disabled_reason or "this contact is switched off")
+        receipt = _send(row, owner, clock())
+    except DeliveryError as error:
+        return _failed(row, owner, error, clock())
+    return _finish(row, owner, State.SENT, clock(), provider_id=receipt.provider_id[:100], sent_at=clock(), problem="")
+
+
+def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
+    """Find words and notifier, store the words, send. Raises ``DeliveryError`` and nothing else."""
+    try:
+        notifier = notifier_for(row.contact.channel)
+        message = compose(row, now)
+        words = {"subject": message.subject, "text": message.text, "html": message.html, "notifier": notifier.key}
+        Delivery.objects.filter(pk=row.pk, lease_owner=owner).update(**words)
+    except DeliveryError:
+        raise
+    except Exception as error:
+        logger.exception("delivery %s: not put into words", row.uid)
+        raise DeliveryError("definite", f"not put into words ({type(error).__name__})") from None
+    try:
+        return notifier.send(message)
+    except DeliveryError:
+        raise
+    except Exception as error:  # nobody can say how far it got
+        logger.exception("delivery %s: the notifier failed in a way it does not know", row.uid)
+        raise DeliveryError("unknown", f"{notifier.key}: {type(error).__name__}") from None
+
+
+def compose(row: Delivery, now: datetime) -> Message:
+    """The delivery in words, for its channel and in its recipient's language."""
+    incident = row.alert.incident
+    urgent = incident.severity == "critical"
+    # A repetition goes by the name of what it repeats.
+    reference = str(row.resends.uid if row.resends else row.uid)
+    if row.contact.channel != Contact.Channel.EMAIL:
+        words = texts.sms(row.alert, now)
+        return Message(to=row.contact.address, text=words.text, reference=reference, urgent=urgent)
+    event = _opening_event(row)
+    picture = _picture(event)
+    words = texts.email(row.alert, event, now, picture=picture is not None)
+    return Message(
+        to=row.contact.address,
+        subject=words.subject,
+        text=words.text,
+        html=words.html,
+        picture=picture,
+        reference=reference,
+        urgent=urgent,
+    )
+
+
+def _picture(event: Event | None) -> bytes | None:
+    if event is None or event.picture != Event.Picture.KEPT:
+        return None
+    try:
+        return (settings.MEDIA_ROOT / event.picture_path).read_bytes()
+    except OSError as error:
+        logger.warning("event %s: its picture cannot be read (%s); the e-mail goes without", event.uid, error)
+        return None
+
+
+# What became of it
+
+
+def _finish(row: Delivery, owner: str, state: str, now: datetime, **fields: object) -> str | None:
+    """Record an outcome, if the lease is still ours. Returns the new state, or None when it is not."""
+    # Sent after all, although the lease ran out meanwhile: knowing is better than sending it once more.
+    ours = [State.SENDING, State.UNKNOWN] if state == State.SENT else [State.SENDING]
+    finished_at = None if state == State.QUEUED else now
+    with transaction.atomic():
+        rows = Delivery.objects.filter(pk=row.pk, lease_owner=owner, state__in=ours)
+        if not rows.update(state=state, lease_until_at=None, finished_at=finished_at, **fields):
+            return None
+        if state == State.SENT:
+            Delivery.objects.filter(resends=row.pk, state=State.QUEUED).update(state=State.CANCELLED, finished_at=now)
+        stamp([row.alert.incident_id])
+    return state
+
+
+def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> str | None:
+    problem = error.text[:500]
+    if error.outcome == "unknown":
+        logger.warning("delivery %s: outcome unknown: %s", row.uid, problem)
+        return _finish(row, owner, State.UNKNOWN, now, problem=problem)
+    if error.outcome == "rejected":
+        return _rejected(row, owner, problem, now)
+    if (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
+        logger.error("delivery %s: given up after %s attempts: %s", row.uid, row.attempts, problem)
+        return _finish(row, owner, State.FAILED, now, problem=problem)
+    wait_s = backoff_s(row.attempts, error.retry_after_s, random.random())
+    logger.info("delivery %s: not sent, again in %.0f s: %s", row.uid, wait_s, problem)
+    return _finish(row, owner, State.QUEUED, now, problem=problem, not_before_at=now + timedelta(seconds=wait_s))
+
+
+def _rejected(row: Delivery, owner: str, problem: str, now: datetime) -> str | None:
+    """Switch the contact off, and give the recipient's next one its turn at once."""
+    with transaction.atomic():
+        state = _finish(row, owner, State.FAILED, now, problem=problem)
+        if state is None:
+            return None
+        Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
+            disabled_at=now, disabled_reason=problem[:300]
+        )
+        following = _next_contact(row)
+        if following is None:
+            logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
+            return state
+        _queue_once(row, following, now)
+    return state
+
+
+def _next_contact(row: Delivery) -> Contact | None:
+    """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
+    tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
+    left = Contact.objects.filter(recipient=row.alert.recipient_id, disabled_at__isnull=True).exclude(pk__in=tried)
+    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident)]
+    return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
+
+
+def _queue_once(row: Delivery, contact: Contact, now: datetime, *, resends: Delivery | None = None) -> bool:
+    """Queue another delivery of ``row``'s alert and hand it over on commit; False when somebody just did."""
+    try:
+        with transaction.atomic():
+            made = queue(row.alert, contact, now, resends=resends)
+    except IntegrityError:
+        return False
+    transaction.on_commit(partial(hand_over, [made.uid], severity=row.alert.incident.severity))
+    return True
+
+
+# What the sweep asks for
+
+
+def overdue(now: datetime, *, since_s: float, limit: int = 500) -> list[tuple[UUID, str, str, datetime]]:
+    """Queued and due for ``since_s``: uid, severity, channel and since when; the most severe first."""
+    rows = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=since_s))
+    found = rows.order_by("not_before_at").values_list(
+        "uid", "alert__incident__severity", "contact__channel", "not_before_at"
+    )[:limit]
+    return sorted(found, key=lambda row: (row[1] != "critical", row[3]))
+
+
+def count_overdue(now: datetime, *, since_s: float) -> int:
+    """How many are queued and due for ``since_s``."""
+    return Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=since_s)).count()
+
+
+def cancel_unwanted(now: datetime) -> int:
+    """Cancel what was queued again while somebody acknowledged. Returns how many."""
+    rows = Delivery.objects.filter(state=State.QUEUED).exclude(alert__incident__state=Incident.State.OPEN)
+    stray = [row for row in rows.select_related("alert__incident")[:500] if not wanted(row)]
+    if not stray:
+        return 0
+    with transaction.atomic():
+        cancelled = _cancel([row.pk for row in stray], now)
+        stamp({row.alert.incident_id for row in stray})
+    return cancelled
+
+
+def expire_leases(now: datetime) -> int:
+    """Whoever was sending has stopped: what became of it is unknown. Returns how many."""
+    rows = Delivery.objects.filter(state=State.SENDING, lease_until_at__lt=now).select_related("alert")
+    return sum(_expire(row, now) for row in rows[:500])
+
+
+def _expire(row: Delivery, now: datetime) -> bool:
+    with transaction.atomic():
+        ours = Delivery.objects.filter(pk=row.pk, state=State.SENDING, lease_owner=row.lease_owner)
+        problem = "whoever was sending it stopped"
+        if not ours.update(state=State.UNKNOWN, lease_until_at=None, finished_at=now, problem=problem):
+            return False
+        stamp([row.alert.incident_id])
+    logger.warning("delivery %s: its lease ran out while sending; outcome unknown", row.uid)
+    return True
+
+
+def resend_unknown(now: datetime) -> int:
+    """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many."""
+    rows = Delivery.objects.filter(
+        state=State.UNKNOWN,
+        resends__isnull=True,
+        resent_as__isnull=True,
+        finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S),
+        finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
+        contact__disabled_at__isnull=True,
+    ).exclude(alert__incident__state=Incident.State.RESOLVED)
+    found = rows.select_related("alert__incident", "contact").order_by("finished_at")[:500]
+    return sum(_resend(row, now) for row in found if wanted(row))
+
+
+def _resend(row: Delivery, now: datetime) -> bool:
+    with transaction.atomic():
+        if not _queue_once(row, row.contact, now, resends=row):
+            return False
+        stamp([row.alert.incident_id])
+    return True

@@ -1,0 +1,377 @@
+"""Incidents: the one place of their transactions.
+
+Nothing here relies on ``select_for_update``. Who opens an incident is decided by a unique index, who extends or moves
+it by a conditional UPDATE; whoever loses either looks again. So it is right on SQLite and PostgreSQL alike, with any
+number of writers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Max, Prefetch
+
+from alerts.announce import stamp
+from alerts.delivery import cancel_queued, channels_pending, hand_over, queue, suits
+from alerts.events import SEVERITIES, Event, to_json
+from alerts.models import Alert, Contact, Incident, IncidentTransition, Recipient, RuleVersion
+from alerts.models import Event as EventRow
+from streams.models import Camera
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+logger = logging.getLogger(__name__)
+
+REMIND_AFTER_S = 120.0
+TRIES = 5
+"""An incident can be resolved between looking and extending; nobody resolves five in a row."""
+
+State = Incident.State
+
+LEGAL: Mapping[str, frozenset[str]] = {
+    State.OPEN: frozenset({State.ACKNOWLEDGED, State.RESOLVED}),
+    State.ACKNOWLEDGED: frozenset({State.RESOLVED}),
+    State.RESOLVED: frozenset(),
+}
+"""Every transition there is."""
+
+
+class IllegalTransition(ValueError):
+    """An incident cannot go from where it is to where it was asked to."""
+
+    def __init__(self, uid: UUID, before: str, after: str) -> None:
+        allowed = ", ".join(sorted(LEGAL[before])) or "nothing"
+        super().__init__(
+            f"incident {uid}: it is {before}, from where it can become {allowed}, not {after}; reload it first"
+        )
+        self.before, self.after = before, after
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What one transaction changed: incidents by key, and the deliveries that it made, by severity."""
+
+    touched: set[int] = field(default_factory=set)
+    deliveries: dict[str, list[UUID]] = field(default_factory=dict)
+
+    def tell(self, incident: Incident, severity: str, uids: Iterable[UUID]) -> None:
+        self.touched.add(incident.pk)
+        self.deliveries.setdefault(severity, []).extend(uids)
+
+    def conclude(self) -> None:
+        """Advance ``changes``, last in the transaction; hand over and announce once it is committed."""
+        if not self.touched:
+            return
+        stamp(self.touched)
+        for severity, uids in self.deliveries.items():
+            if uids:
+                transaction.on_commit(partial(hand_over, uids, severity=severity))
+
+
+# Events
+
+
+def record(events: Sequence[Event], *, now: datetime) -> None:
+    """Store ``events``, open or extend their incidents, and decide who is told, in the caller's transaction.
+
+    An event that is stored already changes nothing, so giving the same ones again is harmless.
+    """
+    with transaction.atomic():
+        places = _Places.of(events)
+        decided = _Decided()
+        for event in events:
+            _record_one(event, places, decided, now)
+        decided.conclude()
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The rows that events speak of, by uid; read once."""
+
+    cameras: Mapping[UUID, Camera]
+    versions: Mapping[UUID, RuleVersion]
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> _Places:
+        cameras = Camera.objects.select_related("site").filter(uid__in={event.camera for event in events})
+        versions = RuleVersion.objects.select_related("rule").filter(
+            uid__in={event.rule_version for event in events if event.rule_version}
+        )
+        return cls({row.uid: row for row in cameras}, {row.uid: row for row in versions})
+
+
+def _record_one(event: Event, places: _Places, decided: _Decided, now: datetime) -> None:
+    camera = places.cameras.get(event.camera)
+    if camera is None:
+        logger.error("event %s: its camera %s is no longer there; set aside", event.uid, event.camera)
+        return
+    version = places.versions.get(event.rule_version) if event.rule_version else None
+    row = _insert(event, camera, version, now)
+    if row is None:
+        return
+    incident, reason = _open_or_extend(event, camera, version, now)
+    EventRow.objects.filter(pk=row.pk).update(incident=incident)
+    decided.touched.add(incident.pk)
+    if reason is not None and version is not None:
+        recipients = _reachable(Recipient.objects.filter(rules=version.rule))
+        for uids in _tell(incident, reason, recipients, now, step=_step(incident, reason)):
+            decided.tell(incident, incident.severity, uids)
+
+
+def _insert(event: Event, camera: Camera, version: RuleVersion | None, now: datetime) -> EventRow | None:
+    """The new row, or None when the event is known."""
+    if EventRow.objects.filter(uid=event.uid).exists():
+        return None
+    try:
+        with transaction.atomic():
+            return EventRow.objects.create(
+                uid=event.uid,
+                source=event.source,
+                kind=event.kind,
+                severity=event.severity,
+                camera=camera,
+                rule_version=version,
+                happened_at=event.happened_at,
+                known_at=now,
+                content=to_json(event),
+                picture=EventRow.Picture.PENDING if event.frame else EventRow.Picture.NONE,
+            )
+    except IntegrityError:
+        return None
+
+
+def group_key(event: Event, version: RuleVersion | None) -> str:
+    """Names the group that has at most one unresolved incident: the rule (all its versions) and the place."""
+    cause = f"rule:{version.rule.uid}" if version else f"{event.source}:{event.kind}"
+    return f"{cause}@{event.camera}"
+
+
+def is_late(event: Event, now: datetime) -> bool:
+    """Known so long after it happened that it must not look like news."""
+    return (now - event.happened_at).total_seconds() > event.stale_s
+
+
+def _open_or_extend(
+    event: Event, camera: Camera, version: RuleVersion | None, now: datetime
+) -> tuple[Incident, Alert.Reason | None]:
+    """The incident that takes ``event``, and why somebody is told of it now, if anybody is."""
+    key = group_key(event, version)
+    for _try in range(TRIES):
+        incident = Incident.objects.filter(group_key=key).exclude(state=State.RESOLVED).first()
+        if incident is None:
+            incident = _open(event, camera, version, key, now)
+            if incident is not None:
+                return incident, Alert.Reason.LATE if incident.late else Alert.Reason.OPENED
+        elif _unresolved(incident).update(event_count=F("event_count") + 1):
+            return incident, _extend(incident, event, now)
+    raise RuntimeError(f"group {key}: neither opened nor extended in {TRIES} tries; the transaction starts again")
+
+
+def _open(event: Event, camera: Camera, version: RuleVersion | None, key: str, now: datetime) -> Incident | None:
+    """The new incident, or None when another transaction opened it first."""
+    try:
+        with transaction.atomic():
+            incident = Incident.objects.create(
+                group_key=key,
+                severity=event.severity,
+                kind=event.kind,
+                label=event.label,
+                site=camera.site,
+                camera=camera,
+                rule=version.rule if version else None,
+                rule_version=version,
+                zone_name=_zone_name(event, version),
+                happened_at=event.happened_at,
+                opened_at=now,
+                last_event_at=event.happened_at,
+                event_count=1,
+                late=is_late(event, now),
+            )
+            _log_transition(incident, "", State.OPEN, now)
+    except IntegrityError:
+        return None
+    return incident
+
+
+def _zone_name(event: Event, version: RuleVersion | None) -> str:
+    zones: list[dict[str, Any]] = version.embedded.get("zones", []) if version else []
+    return next((str(zone["name"]) for zone in zones if str(zone["uid"]) == str(event.zone)), "")
+
+
+def _unresolved(incident: Incident) -> models.QuerySet[Incident]:
+    return Incident.objects.filter(pk=incident.pk).exclude(state=State.RESOLVED)
+
+
+def _extend(incident: Incident, event: Event, now: datetime) -> Alert.Reason | None:
+    """Take in what ``event`` adds. A repeat tells nobody; a new fact does."""
+    rows = _unresolved(incident)
+    rows.filter(last_event_at__lt=event.happened_at).update(last_event_at=event.happened_at)
+    lower = SEVERITIES[: SEVERITIES.index(event.severity)]
+    worse = rows.filter(severity__in=lower).update(severity=event.severity)
+    # So far people only know, by e-mail, of something long past; that it happens now is news.
+    fresh = 0 if is_late(event, now) else rows.filter(late=True).update(late=False, happened_at=event.happened_at)
+    incident.refresh_from_db()
+    if fresh:
+        return Alert.Reason.OPENED
+    return Alert.Reason.WORSE if worse else None
+
+
+# Telling
+
+
+def _reachable(recipients: models.QuerySet[Recipient]) -> list[Recipient]:
+    """The active ones, with their usable contacts in order in ``usable``."""
+    usable = Contact.objects.filter(disabled_at__isnull=True).order_by("order", "id")
+    return list(recipients.filter(active=True).prefetch_related(Prefetch("contacts", usable, to_attr="usable")))
+
+
+def _step(incident: Incident, reason: Alert.Reason) -> int:
+    """Reminders are step 1; an incident that gets worse a second time is one step further."""
+    if reason is Alert.Reason.WORSE:
+        return SEVERITIES.index(incident.severity)
+    return 1 if reason is Alert.Reason.REMINDER else 0
+
+
+def _tell(
+    incident: Incident,
+    reason: Alert.Reason,
+    recipients: Iterable[Recipient],
+    now: datetime,
+    *,
+    step: int,
+    without: frozenset[tuple[int, str]] = frozenset(),
+) -> Iterable[list[UUID]]:
+    """Create the alerts and their deliveries; yields the deliveries' uids for each recipient.
+
+    ``without``: pairs of recipient key and channel that are left out, as something is on its way there still.
+    """
+    for recipient in recipients:
+        contacts = [
+            contact
+            for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
+            if (recipient.pk, contact.channel) not in without and suits(contact, incident)
+        ]
+        if not contacts and without:
+            continue
+        try:
+            with transaction.atomic():
+                alert = Alert.objects.create(
+                    incident=incident, recipient=recipient, reason=reason, step=step, created_at=now
+                )
+        except IntegrityError:
+            continue
+        yield [queue(alert, contact, now).uid for contact in contacts]
+
+
+def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:
+    """The first contact of each channel; the others stand in when it is rejected."""
+    chosen: dict[str, Contact] = {}
+    for contact in contacts:
+        chosen.setdefault(contact.channel, contact)
+    return list(chosen.values())
+
+
+def reminder_due_at(incident: Incident) -> datetime | None:
+    """When it is sent once more unless somebody acknowledges; None when it will not be."""
+    if incident.state != State.OPEN or incident.alerts.filter(reason=Alert.Reason.REMINDER).exists():
+        return None
+    last: datetime | None = incident.alerts.aggregate(last=Max("created_at"))["last"]
+    return last + timedelta(seconds=REMIND_AFTER_S) if last else None
+
+
+def remind_unacknowledged(now: datetime) -> int:
+    """Send once more whatever is still open ``REMIND_AFTER_S`` after its last alert; returns how many incidents.
+
+    Where an earlier message still waits for its channel, another would only make two of it: that channel is left out.
+    """
+    due = (
+        Incident.objects.filter(state=State.OPEN)
+        .exclude(alerts__reason=Alert.Reason.REMINDER)
+        .annotate(last_alert_at=Max("alerts__created_at"))
+        .filter(last_alert_at__lte=now - timedelta(seconds=REMIND_AFTER_S))
+        .order_by("pk")
+    )
+    return sum(_remind(incident, now) for incident in due[:200])
+
+
+def _remind(incident: Incident, now: datetime) -> bool:
+    with transaction.atomic():
+        decided = _Decided()
+        recipients = _reachable(Recipient.objects.filter(alerts__incident=incident).distinct())
+        told = _tell(incident, Alert.Reason.REMINDER, recipients, now, step=1, without=channels_pending(incident.pk))
+        for uids in told:
+            decided.tell(incident, incident.severity, uids)
+        decided.conclude()
+    return bool(decided.touched)
+
+
+# What people decide
+
+
+def acknowledge(uid: UUID, *, by: AbstractBaseUser | None, through: str, now: datetime) -> Incident:
+    """Somebody has it: nothing more is sent. Raises ``IllegalTransition``, ``Incident.DoesNotExist``."""
+    return _move(uid, State.ACKNOWLEDGED, by, through, now, acknowledged_at=now, acknowledged_by=by)
+
+
+def resolve(
+    uid: UUID, *, by: AbstractBaseUser | None, disposition: str, note: str, through: str, now: datetime
+) -> Incident:
+    """It is over, and what it was. Raises ``IllegalTransition``, ``Incident.DoesNotExist``, ``ValueError``."""
+    if disposition not in Incident.Disposition.values:
+        raise ValueError(
+            f"disposition: expected one of {', '.join(Incident.Disposition.values)}, got {disposition!r}; choose one"
+        )
+    given = {"resolved_at": now, "resolved_by": by, "disposition": disposition}
+    return _move(uid, State.RESOLVED, by, through, now, note=note, **given)
+
+
+def _move(
+    uid: UUID, after: str, by: AbstractBaseUser | None, through: str, now: datetime, note: str = "", **changes: Any
+) -> Incident:
+    with transaction.atomic():
+        incident = Incident.objects.get(uid=uid)
+        before = _step_to(incident, after, changes)
+        incident.refresh_from_db()
+        _log_transition(incident, before, after, now, by=by, through=through, note=note)
+        cancel_queued(incident.pk, now)
+        incident.change = stamp([incident.pk])
+    return incident
+
+
+def _step_to(incident: Incident, after: str, changes: dict[str, Any]) -> str:
+    """Change the row from whatever it is now, and return what that was. Raises ``IllegalTransition``."""
+    before: str = incident.state
+    while after in LEGAL[before]:
+        if Incident.objects.filter(pk=incident.pk, state=before).update(state=after, **changes):
+            return before
+        before = Incident.objects.values_list("state", flat=True).get(pk=incident.pk)
+    raise IllegalTransition(incident.uid, before, after)
+
+
+def _log_transition(
+    incident: Incident,
+    before: str,
+    after: str,
+    now: datetime,
+    *,
+    by: AbstractBaseUser | None = None,
+    through: str = "engine",
+    note: str = "",
+) -> None:
+    IncidentTransition.objects.create(
+        incident=incident,
+        at=now,
+        before=before,
+        after=after,
+        by=by,  # type: ignore[misc]
+        through=through,
+        note=note[:500],
+    )

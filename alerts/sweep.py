@@ -1,0 +1,234 @@
+"""The sweep: once a second, whatever ought to have happened and has not.
+
+One sweeps, under a database lease; others stand by. Each step stands alone: one that fails is logged, the others run.
+The database is the truth, so every step may be repeated at will, by any number of sweeps.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, close_old_connections, connection
+from django.db.models import Q
+
+from alerts import delivery, incidents, pictures
+from alerts.events import Event as Content
+from alerts.events import encode_event
+from alerts.models import Event, ProcessLease
+from streams.beat import Pulse
+from streams.log import Log, Producer
+from streams.topics import EVENTS
+
+logger = logging.getLogger(__name__)
+
+LEASE = "sweep"
+LEASE_S = 10.0
+GRACE_S = 1.5
+"""Deliveries are handed over right after their commit; what is still queued then is handed over again."""
+AGAIN_S = 5.0
+BROKER_AWAY_S = 10.0
+OVERDUE_S = 20.0
+"""Handed over and still queued: the broker lost it or no worker runs. The sweep sends it itself."""
+LATE_S = 10.0
+"""What the heartbeat counts as lag: due for longer than this."""
+SENDERS = 4
+"""Threads for each channel, so that one that hangs holds only its own."""
+CLOSE_S = 2.0
+PICTURES_AT_ONCE, EVENTS_AT_ONCE = 20, 200
+
+
+class Lane:
+    """A few threads that work off one queue, each item once at a time. They end with the process, whatever they do."""
+
+    def __init__(self, name: str, threads: int, work: Callable[[UUID], object]) -> None:
+        self._work = work
+        self._waiting: queue.SimpleQueue[UUID] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._held: set[UUID] = set()
+        for number in range(threads):
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or is being worked on."""
+        return bool(self._held)
+
+    def give(self, item: UUID) -> None:
+        """Work on ``item`` soon, unless it is waiting or in hand already."""
+        with self._lock:
+            if item in self._held:
+                return
+            self._held.add(item)
+        self._waiting.put(item)
+
+    def _run(self) -> None:
+        while True:
+            item = self._waiting.get()
+            try:
+                self._work(item)
+            except Exception:
+                logger.exception("%s: failed; the sweep comes back to it", item)
+            finally:
+                close_old_connections()
+                with self._lock:
+                    self._held.discard(item)
+
+
+class Sweeper:
+    """Call ``turn`` each second. It never waits for a provider, a picture or the broker."""
+
+    def __init__(
+        self,
+        log: Log,
+        owner: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._owner, self._now, self._monotonic = log, owner, now, monotonic
+        self._producer: Producer = log.producer()
+        self._handed: dict[UUID, float] = {}
+        self._senders: dict[str, Lane] = {}
+        self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
+        self._lag = 0
+        self._problem = ""
+        self.leading = False
+
+    def pulse(self) -> Pulse:
+        """Overdue deliveries, and whether this one leads."""
+        return Pulse(lag=self._lag, problem=self._problem, figures={"leading": float(self.leading)})
+
+    def turn(self) -> None:
+        """Do everything that is due, if the lease is ours."""
+        problems = [problem for step in self._steps() if (problem := self._guarded(step))]
+        self._problem = problems[0] if problems else self._broker_problem()
+
+    def _steps(self) -> list[Callable[[], object]]:
+        if self._guarded(self._lead) or not self.leading:
+            return []
+        steps = (
+            delivery.cancel_unwanted,
+            delivery.expire_leases,
+            delivery.resend_unknown,
+            incidents.remind_unacknowledged,
+        )
+        return [*(lambda step=step: step(self._now()) for step in steps), self._forward, self._count, self._copy]
+
+    def _guarded(self, step: Callable[[], object]) -> str:
+        """Run ``step``; the code of the problem that stopped it, or nothing."""
+        try:
+            step()
+        except DatabaseError as error:
+            logger.error("the database does not answer (%s); trying again", error)
+            if not connection.in_atomic_block:
+                connection.close()
+            return "database"
+        except Exception:
+            logger.exception("a step of the sweep failed; the others run")
+            return "sweep"
+        return ""
+
+    def _broker_problem(self) -> str:
+        return "broker" if delivery.broker_away_s() >= BROKER_AWAY_S else ""
+
+    def _lead(self) -> None:
+        was, self.leading = self.leading, False
+        self.leading = take_lease(LEASE, self._owner, self._now(), LEASE_S)
+        if self.leading and not was:
+            logger.info("%s sweeps", self._owner)
+
+    def _count(self) -> None:
+        self._lag = delivery.count_overdue(self._now(), since_s=LATE_S)
+
+    def _forward(self) -> None:
+        """Hand over what is due; send it ourselves when nobody else will."""
+        due = delivery.overdue(self._now(), since_s=GRACE_S)
+        self._handed = {uid: at_s for uid, at_s in self._handed.items() if uid in {row[0] for row in due}}
+        alone = delivery.broker_away_s() >= BROKER_AWAY_S
+        for uid, severity, channel, due_at in due:
+            if alone or self._now() - due_at > timedelta(seconds=OVERDUE_S):
+                self._send_ourselves(uid, channel)
+            if self._monotonic() - self._handed.get(uid, float("-inf")) >= AGAIN_S:
+                # Also while the broker is away: that is how its return is noticed.
+                self._handed[uid] = self._monotonic()
+                delivery.hand_over([uid], severity=severity)
+
+    def _send_ourselves(self, uid: UUID, channel: str) -> None:
+        if channel not in self._senders:
+            self._senders[channel] = Lane(f"sweep-{channel}", SENDERS, delivery.deliver)
+        self._senders[channel].give(uid)
+
+    def _copy(self) -> None:
+        """Pictures out of the log and events into it, on a thread: the log may take its time."""
+        self._copier.give(_COPY)
+
+    def _copy_all(self) -> None:
+        fetch_pictures(self._log, self._now())
+        publish_events(self._producer, self._now())
+
+    def close(self) -> None:
+        """Give the lease back, and what is being sent a moment to end; else its lease runs out: *unknown*."""
+        self._guarded(lambda: give_back_lease(LEASE, self._owner, self._now()))
+        until_s = self._monotonic() + CLOSE_S
+        while self._monotonic() < until_s and any(lane.busy for lane in self._senders.values()):
+            time.sleep(0.05)
+        self._producer.close(0.5)
+
+
+_COPY = UUID(int=0)
+
+
+def take_lease(name: str, owner: str, now: datetime, lease_s: float) -> bool:
+    """Make or keep ``owner`` the one that does ``name``'s work until ``lease_s`` from ``now``. False: another is."""
+    until_at = now + timedelta(seconds=lease_s)
+    free = Q(owner=owner) | Q(owner="") | Q(until_at__lt=now) | Q(until_at__isnull=True)
+    if ProcessLease.objects.filter(free, name=name).update(owner=owner, until_at=until_at):
+        return True
+    if ProcessLease.objects.filter(name=name).exists():
+        return False
+    try:
+        ProcessLease.objects.create(name=name, owner=owner, until_at=until_at)
+    except IntegrityError:
+        return False
+    return True
+
+
+def give_back_lease(name: str, owner: str, now: datetime) -> None:
+    """Let the next one begin at once."""
+    ProcessLease.objects.filter(name=name, owner=owner).update(owner="", until_at=now)
+
+
+def fetch_pictures(log: Log, now: datetime) -> int:
+    """Fetch what evaluate has not, a little after it had its turn. Returns how many were settled."""
+    pending = Event.objects.filter(picture=Event.Picture.PENDING, known_at__lte=now - timedelta(seconds=1))
+    rows = list(pending.order_by("known_at")[:PICTURES_AT_ONCE])
+    return sum(pictures.fetch(row, log) != Event.Picture.PENDING for row in rows)
+
+
+def publish_events(producer: Producer, now: datetime) -> int:
+    """Append stored events to the ``events`` topic, at least once and in order. Returns how many were acknowledged."""
+    rows = list(
+        Event.objects.filter(published_at__isnull=True).select_related("camera").order_by("pk")[:EVENTS_AT_ONCE]
+    )
+    acknowledged: list[int] = []
+    for row in rows:
+        partition = row.camera.partition if row.camera else 0
+
+        def done(offset: int | None, error: Exception | None, key: int = row.pk) -> None:
+            if error is None:
+                acknowledged.append(key)
+
+        if not producer.append(EVENTS.name, partition, encode_event(msgspec.convert(row.content, Content)), done):
+            break
+    if rows:
+        producer.flush(5.0)
+        Event.objects.filter(pk__in=list(acknowledged)).update(published_at=now)
+    return len(acknowledged)

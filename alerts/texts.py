@@ -1,0 +1,304 @@
+"""What people are told: sentences from kind and parameters, in the reader's language and the site's time.
+
+Nothing stored is a sentence; each is made here when it is shown or sent. An SMS is one segment in English.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils import translation
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop, pgettext_lazy
+
+from alerts.models import Alert, Event, Incident
+
+SUBJECT_LENGTH = 300
+
+_HEADLINES = {
+    "person": gettext_noop("Person in “%(zone)s”"),
+    "vehicle": gettext_noop("Vehicle in “%(zone)s”"),
+    "car": gettext_noop("Car in “%(zone)s”"),
+    "truck": gettext_noop("Truck in “%(zone)s”"),
+    "bus": gettext_noop("Bus in “%(zone)s”"),
+    "motorcycle": gettext_noop("Motorcycle in “%(zone)s”"),
+    "bicycle": gettext_noop("Bicycle in “%(zone)s”"),
+    "animal": gettext_noop("Animal in “%(zone)s”"),
+    "dog": gettext_noop("Dog in “%(zone)s”"),
+}
+
+_LABELS = {
+    "person": pgettext_lazy("label", "person"),
+    "vehicle": pgettext_lazy("label", "vehicle"),
+    "car": pgettext_lazy("label", "car"),
+    "truck": pgettext_lazy("label", "truck"),
+    "bus": pgettext_lazy("label", "bus"),
+    "motorcycle": pgettext_lazy("label", "motorcycle"),
+    "bicycle": pgettext_lazy("label", "bicycle"),
+    "train": pgettext_lazy("label", "train"),
+    "boat": pgettext_lazy("label", "boat"),
+    "aircraft": pgettext_lazy("label", "aircraft"),
+    "animal": pgettext_lazy("label", "animal"),
+    "bird": pgettext_lazy("label", "bird"),
+    "cat": pgettext_lazy("label", "cat"),
+    "dog": pgettext_lazy("label", "dog"),
+    "horse": pgettext_lazy("label", "horse"),
+    "sheep": pgettext_lazy("label", "sheep"),
+    "cow": pgettext_lazy("label", "cow"),
+    "bear": pgettext_lazy("label", "bear"),
+    "bag": pgettext_lazy("label", "bag"),
+    "backpack": pgettext_lazy("label", "backpack"),
+    "handbag": pgettext_lazy("label", "handbag"),
+    "suitcase": pgettext_lazy("label", "suitcase"),
+    "umbrella": pgettext_lazy("label", "umbrella"),
+    "street-furniture": pgettext_lazy("label", "street furniture"),
+    "traffic-light": pgettext_lazy("label", "traffic light"),
+    "fire-hydrant": pgettext_lazy("label", "fire hydrant"),
+    "stop-sign": pgettext_lazy("label", "stop sign"),
+    "parking-meter": pgettext_lazy("label", "parking meter"),
+    "bench": pgettext_lazy("label", "bench"),
+    "sports-gear": pgettext_lazy("label", "sports gear"),
+    "ball": pgettext_lazy("label", "ball"),
+    "skateboard": pgettext_lazy("label", "skateboard"),
+    "tableware": pgettext_lazy("label", "tableware"),
+    "bottle": pgettext_lazy("label", "bottle"),
+    "knife": pgettext_lazy("label", "knife"),
+    "food": pgettext_lazy("label", "food"),
+    "furniture": pgettext_lazy("label", "furniture"),
+    "chair": pgettext_lazy("label", "chair"),
+    "appliance": pgettext_lazy("label", "appliance"),
+    "phone": pgettext_lazy("label", "phone"),
+    "laptop": pgettext_lazy("label", "laptop"),
+    "thing": pgettext_lazy("label", "thing"),
+}
+"""Those that a city's rules ask for. A label without a word here is shown as it is, hyphens as spaces."""
+
+_FACTS = {
+    "in_zone": gettext_lazy("In the zone for"),
+    "confirmed": gettext_lazy("Confirmed"),
+    "confidence": gettext_lazy("Confidence"),
+    "travel": gettext_lazy("Moved"),
+}
+
+_FIGURES = {
+    "in_zone": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "confirmed": gettext_noop("%(value)d of %(bound)d pictures"),
+    "confidence": gettext_noop("%(value).2f, at least %(bound).2f needed"),
+    "travel": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+}
+
+_SEVERITIES = {
+    "critical": pgettext_lazy("severity", "Critical"),
+    "high": pgettext_lazy("severity", "High"),
+    "medium": pgettext_lazy("severity", "Medium"),
+    "low": pgettext_lazy("severity", "Low"),
+}
+
+_SHORT = {
+    Alert.Reason.OPENED: gettext_noop("%(severity)s: %(headline)s. %(place)s, %(time)s."),
+    Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s. %(place)s, %(time)s."),
+    Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s. %(place)s, %(time)s."),
+    Alert.Reason.LATE: gettext_noop("Known late: %(headline)s. %(place)s, %(time)s, known %(known)s."),
+}
+"""The SMS, before its link."""
+
+_SUBJECTS = {
+    Alert.Reason.OPENED: gettext_noop("%(severity)s: %(headline)s, %(camera)s"),
+    Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s, %(camera)s"),
+    Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s, %(camera)s"),
+    Alert.Reason.LATE: gettext_noop("Known late: %(headline)s, %(camera)s"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One alert in words, for one channel."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def label_name(name: str) -> str:
+    """A label in the reader's language, for the middle of a sentence."""
+    return str(_LABELS.get(name, name.replace("-", " ").replace("_", " ")))
+
+
+def fact_label(name: str) -> str:
+    """What a number of an event is called."""
+    return str(_FACTS.get(name, name.replace("_", " ").capitalize()))
+
+
+def fact_value(fact: Mapping[str, Any]) -> str:
+    """A number of an event beside its bound, in words."""
+    figures = {"value": float(fact["value"]), "bound": float(fact["bound"]), "unit": str(fact.get("unit", ""))}
+    sentence = _FIGURES.get(str(fact["name"]))
+    return _(sentence) % figures if sentence else f"{figures['value']:g} {figures['unit']}".strip()
+
+
+def severity_name(severity: str) -> str:
+    """How bad, as the first word of a sentence."""
+    return str(_SEVERITIES.get(severity, severity))
+
+
+def headline(incident: Incident) -> str:
+    """What happened, in one sentence without its full stop: Person in “Dock lane”."""
+    zone = incident.zone_name or (incident.camera.name if incident.camera else incident.site.name)
+    known = _HEADLINES.get(incident.label)
+    if known:
+        return _(known) % {"zone": zone}
+    if incident.label:
+        name = label_name(incident.label)
+        return _("%(label)s in “%(zone)s”") % {"label": name[:1].upper() + name[1:], "zone": zone}
+    return _("Something in “%(zone)s”") % {"zone": zone}
+
+
+def place(incident: Incident) -> str:
+    """Where: camera and site."""
+    if incident.camera is None:
+        return incident.site.name
+    return _("%(camera)s, %(site)s") % {"camera": incident.camera.name, "site": incident.site.name}
+
+
+def local_time(at: datetime, time_zone: str, *, beside: datetime | None = None) -> str:
+    """``at`` on the clock of ``time_zone``, with its name; with the date unless that is the day of ``beside``.
+
+    >>> from datetime import UTC
+    >>> local_time(datetime(2026, 1, 2, 20, 5, 6, tzinfo=UTC), "Asia/Taipei")
+    '2026-01-03 04:05:06 (Asia/Taipei)'
+    """
+    zone = ZoneInfo(time_zone)
+    local = at.astimezone(zone)
+    same_day = beside is not None and beside.astimezone(zone).date() == local.date()
+    return f"{local:%H:%M:%S} ({time_zone})" if same_day else f"{local:%Y-%m-%d %H:%M:%S} ({time_zone})"
+
+
+def incident_address(incident: Incident) -> str:
+    """Where people open it."""
+    return f"{settings.PUBLIC_URL}/incidents/{incident.uid}/"
+
+
+# SMS
+
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_DOUBLE = frozenset("^{}\\[~]|€\f")
+"""Of the extension table: two septets each. Source: 3GPP TS 23.038, 6.2.1."""
+
+_PLAIN = str.maketrans(
+    {"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "...", "×": "x", "≥": ">=", "\u2011": "-"}
+    | dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")
+)
+"""One of these would make the whole message UCS-2 and more than double its price."""
+
+ONE_GSM, ONE_UCS2, PART_GSM, PART_UCS2 = 160, 70, 153, 67
+MOST_UCS2 = 2 * PART_UCS2
+"""Chinese says it, with its address, in two segments; more is cut."""
+
+
+def clean(text: str) -> str:
+    """``text`` in one line, without control, format and unassigned characters.
+
+    >>> clean("Gate\\r\\nBcc: \\x1b[31m all")
+    'Gate Bcc: [31m all'
+    """
+    kept = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    return " ".join(kept.split())
+
+
+def septets(text: str) -> int | None:
+    """Length of ``text`` in GSM-7 septets; None when it needs UCS-2."""
+    if not all(c in _GSM or c in _GSM_DOUBLE for c in text):
+        return None
+    return len(text) + sum(c in _GSM_DOUBLE for c in text)
+
+
+def segments(text: str) -> int:
+    """How many SMS segments ``text`` is sent, and paid, as."""
+    gsm = septets(text)
+    length, one, part = (gsm, ONE_GSM, PART_GSM) if gsm is not None else (_units(text), ONE_UCS2, PART_UCS2)
+    return 1 if length <= one else -(-length // part)
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def fit(text: str, address: str) -> str:
+    """``text`` and the whole of ``address``, cut at the end of ``text`` where one segment (in UCS-2: two) is full.
+
+    Typographic characters that would alone force UCS-2 are written plainly first.
+    """
+    plain = text.translate(_PLAIN)
+    text = plain if septets(plain) is not None else text
+    whole = f"{text} {address}"
+    while text and not _fits(whole):
+        text = text[:-1]
+        dots = "..." if septets(text) is not None else "…"
+        whole = f"{text.rstrip()}{dots} {address}"
+    return whole
+
+
+def _fits(text: str) -> bool:
+    gsm = septets(text)
+    return gsm <= ONE_GSM if gsm is not None else _units(text) <= MOST_UCS2
+
+
+# One alert in words
+
+
+def sms(alert: Alert, now: datetime) -> Words:
+    """The SMS for ``alert``, in its recipient's language. ``alert`` comes with incident, site, camera, recipient."""
+    with translation.override(alert.recipient.language):
+        text = _(_SHORT[Alert.Reason(alert.reason)]) % _parameters(alert, now)
+        return Words("", fit(clean(text), incident_address(alert.incident)), "")
+
+
+def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool) -> Words:
+    """Subject, text and HTML for ``alert``; ``picture``: whether ``cid:picture`` comes with it."""
+    incident = alert.incident
+    with translation.override(alert.recipient.language):
+        subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % _parameters(alert, now))[:SUBJECT_LENGTH]
+        context = {
+            "subject": subject,
+            "language": alert.recipient.language,
+            "headline": headline(incident),
+            "place": place(incident),
+            "severity": severity_name(incident.severity),
+            "reason": alert.reason,
+            "happened": local_time(incident.happened_at, incident.site.time_zone),
+            "known": local_time(incident.opened_at, incident.site.time_zone) if incident.late else "",
+            "facts": [(fact_label(fact["name"]), fact_value(fact)) for fact in _facts(event)],
+            "why": incident.rule.why_it_matters if incident.rule else "",
+            "steps": incident.rule.procedure.splitlines() if incident.rule else [],
+            "address": incident_address(incident),
+            "picture": picture,
+        }
+        text = render_to_string("alerts/email.txt", context)
+        return Words(subject, text.strip() + "\n", render_to_string("alerts/email.html", context))
+
+
+def _facts(event: Event | None) -> list[dict[str, Any]]:
+    return list(event.content.get("facts", [])) if event else []
+
+
+def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
+    incident = alert.incident
+    zone = incident.site.time_zone
+    return {
+        "severity": severity_name(incident.severity),
+        "headline": headline(incident),
+        "place": place(incident),
+        "camera": incident.camera.name if incident.camera else incident.site.name,
+        "time": local_time(incident.happened_at, zone, beside=now),
+        "known": local_time(incident.opened_at, zone, beside=now),
+    }
