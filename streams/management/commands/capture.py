@@ -29,6 +29,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["children"] < 1 or options["capacity"] < 1:
             raise CommandError("capture: expected at least one child and one camera; write --children 2 --capacity 64")
+        try:
+            log = open_log(LogAddresses.from_environment(), name="capture")
+            log.verify(standing_topics([]))
+        except LogError as error:
+            raise CommandError(f"capture: {error}") from None
         stop = threading.Event()
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -36,11 +41,6 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
-        try:
-            log = open_log(LogAddresses.from_environment(), name="capture")
-            log.verify(standing_topics([]))
-        except LogError as error:
-            raise CommandError(f"capture: {error}") from None
         owner = owner_name()
         capture = Capture(log, owner, parent=os.getpid(), children=options["children"], capacity=options["capacity"])
         producer = log.producer()
