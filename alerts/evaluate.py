@@ -202,7 +202,9 @@ class Evaluator:
 
     def close(self) -> None:
         """Commit everything and leave, so that the next owner starts where we are."""
+        positions = {held.number: held.position for held in self._held.values()}
         self._revoked(frozenset(self._held))
+        self._consumer.commit(positions)
         self._consumer.close()
         self._producer.close()
         self._pictures.shutdown(wait=True, cancel_futures=True)
