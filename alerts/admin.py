@@ -14,7 +14,10 @@ from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from alerts import editing
+from alerts import (
+    editing,
+    signals,  # noqa: F401  Django imports this file in every process, so edits are noticed wherever they are made
+)
 from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
 from alerts.zones import check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
@@ -172,7 +175,7 @@ class GuardedDeploymentForm(DeploymentForm):
     """Refuses a change that would leave a rule unable to fire."""
 
     def _post_clean(self) -> None:
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]
         if not self.errors and self.instance.pk:
             covered = {camera.pk for camera in self.cleaned_data["cameras"]}
             _refuse_starving(self, [self.instance], covered)
@@ -182,7 +185,7 @@ class GuardedModelForm(RegisteredForm):
     """Refuses labels that would leave a rule unable to fire."""
 
     def _post_clean(self) -> None:
-        super()._post_clean()
+        super()._post_clean()  # type: ignore[misc]
         if not self.errors and self.instance.pk:
             deployments = list(self.instance.deployments.all())
             for deployment in deployments:

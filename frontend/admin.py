@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -29,6 +29,7 @@ from alerts import editing
 from alerts.models import Rule
 from alerts.rules.registry import RULES, rule_kind
 from detectors.labels import LABELS, family
+from detectors.models import Deployment
 from frontend import tokens
 from frontend.forms import Struct, fields_for, initial_for, values_from
 from frontend.models import ApiToken, User, ViewAudit
@@ -105,11 +106,9 @@ class RuleForm(ModelForm[Rule]):
         for name, value in initial_for(self.struct, self.instance.config).items():
             self.initial.setdefault(SETTING + name, value)
         for number, span in enumerate(self.instance.schedule[:SPANS], start=1):
-            self.initial |= {
-                f"days_{number}": span.get("days", list(range(7))),
-                f"from_{number}": span.get("from", "00:00"),
-                f"until_{number}": span.get("until", "00:00"),
-            }
+            self.initial[f"days_{number}"] = span.get("days", list(range(7)))
+            self.initial[f"from_{number}"] = span.get("from", "00:00")
+            self.initial[f"until_{number}"] = span.get("until", "00:00")
 
     def _post_clean(self) -> None:
         """The whole rule is judged as the engine would: what could never fire is refused beside its field."""
@@ -207,14 +206,15 @@ class RuleAdmin(Page):
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """The only deployment there is need not be chosen."""
-        initial = super().get_changeform_initial_data(request)
-        field = Rule._meta.get_field("deployment")
-        found = list(field.related_model.objects.filter(enabled=True)[:2])  # type: ignore[union-attr]
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        found = list(Deployment.objects.filter(enabled=True)[:2])
         return ({"deployment": found[0].pk} if len(found) == 1 else {}) | initial
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
         """Row, version and demand in one transaction."""
-        editing.save_rule(obj, zones=list(form.cleaned_data["zones"]), author=request.user, now=timezone.now())
+        editing.save_rule(
+            obj, zones=list(form.cleaned_data["zones"]), author=cast(User, request.user), now=timezone.now()
+        )
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """Incidents point at what a rule was; it is switched off instead."""
@@ -268,13 +268,16 @@ class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[type-arg]
         },
     )
     _room = (gettext_lazy("On the screen"), {"fields": (("language", "time_zone"),)})
-    fieldsets = (
-        (None, {"fields": (("username", "password"), ("first_name", "last_name"), "email")}),
-        _access,
-        _room,
-        (gettext_lazy("Dates"), {"fields": (("last_login", "date_joined"),)}),
+    fieldsets = cast(
+        Any,
+        (
+            (None, {"fields": (("username", "password"), ("first_name", "last_name"), "email")}),
+            _access,
+            _room,
+            (gettext_lazy("Dates"), {"fields": (("last_login", "date_joined"),)}),
+        ),
     )
-    add_fieldsets = ((None, {"fields": ("username", ("password1", "password2"))}), _access, _room)
+    add_fieldsets = cast(Any, ((None, {"fields": ("username", ("password1", "password2"))}), _access, _room))
 
     @admin.display(description=gettext_lazy("name"))
     def name(self, user: User) -> str:
