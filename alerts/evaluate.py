@@ -30,9 +30,9 @@ from alerts.screens import LiveScreens
 from streams.beat import Pulse
 from streams.frame import UnknownVersion
 from streams.log import Consumer, Log, Producer, Record
-from streams.models import BlindSpan, Camera, SequenceCounter, partition_of
+from streams.models import BlindSpan, Camera, SequenceCounter
 from streams.observations import Tick, decode_observation, encode_observation
-from streams.topics import DEAD_LETTERS, OBSERVATIONS
+from streams.topics import DEAD_LETTERS, OBSERVATIONS, partition_of
 
 logger = logging.getLogger(__name__)
 

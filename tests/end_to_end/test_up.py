@@ -1,0 +1,205 @@
+"""``./poliscope up`` as a person runs it: ready, an incident, Ctrl-C, again; and what is left behind (nothing)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from monitor.instance import BASE_DIR, free_port
+from tests.services.installation import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.valkey, pytest.mark.rtsp, pytest.mark.timeout(300)]
+
+
+class Running:
+    """One ``./poliscope up --json``."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data, self.port = data, free_port()
+        command = ["./poliscope", "up", "--json", "--data", str(data), "--port", str(self.port), *options]
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            command, cwd=BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        self.ready_s = time.monotonic() - self.started
+        if not line:
+            assert self.process.stderr is not None
+            raise AssertionError(self.process.stderr.read())
+        self.ready: dict[str, Any] = json.loads(line)
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def get(self, path: str, token: str | None = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.ready['url']}/api/v1/{path}", headers={"Authorization": f"Bearer {token or self.ready['token']}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def stop(self, number: int = signal.SIGINT) -> float:
+        """Seconds until it was gone."""
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+        start = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(30)
+        return time.monotonic() - start
+
+    def left(self) -> list[str]:
+        """Command lines of what still runs."""
+        found = []
+        for child in self.children:
+            try:
+                if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(" ".join(child.cmdline()))
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "data"
+
+
+def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path) -> None:
+    first = Running(data)
+    try:
+        assert first.ready["admin"]["password"] and first.ready["operator"]["password"]
+        health = first.get("health")
+        assert health["ok"] and {"capture", "evaluate", "worker", "sweep"} <= {part["part"] for part in health["parts"]}
+        incident = wait_for("an incident", lambda: first.get("incidents")["items"], 120, 1.0)[0]
+        assert incident["state"] == "open"
+        assert first.stop() <= 10
+        assert wait_for("no process is left", lambda: not first.left(), 3)
+    finally:
+        first.close()
+    second = Running(data)
+    try:
+        assert second.ready["admin"]["password"] is None
+        kept = {item["uid"] for item in second.get("incidents")["items"]}
+        assert incident["uid"] in kept
+        second.stop(signal.SIGKILL)
+        wait_for("no process outlives a killed up", lambda: not second.left(), 5)
+    finally:
+        second.close()
+
+
+def test_two_run_side_by_side(tmp_path: Path) -> None:
+    one = Running(tmp_path / "one", "--no-demo")
+    try:
+        two = Running(tmp_path / "two", "--no-demo")
+        try:
+            assert one.get("health")["ok"] and two.get("health")["ok"]
+            with pytest.raises(urllib.error.HTTPError):
+                two.get("incidents", token=one.ready["token"])
+            assert one.get("incidents") == {"items": [], "next": None}
+        finally:
+            two.stop()
+            two.close()
+    finally:
+        one.stop()
+        one.close()
+
+
+@pytest.mark.kafka
+def test_it_runs_on_a_real_kafka(data: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_HOME", os.environ.get("KAFKA_HOME", str(shared / "kafka")))
+    running = Running(data, "--kafka")
+    try:
+        assert any("kafka.Kafka" in " ".join(child.cmdline()) for child in running.children)
+        wait_for("an incident", lambda: running.get("incidents")["items"], 120, 1.0)
+        assert running.stop() <= 10
+        assert wait_for("no process is left", lambda: not running.left(), 3)
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("part", ["capture", "detect.general", "evaluate", "sweep", "worker"])
+def test_a_frozen_part_shows_within_ten_seconds(tmp_path_factory: pytest.TempPathFactory, part: str) -> None:
+    running = _shared_running(tmp_path_factory)
+    wait_for("all is well", lambda: running.get("health")["ok"], 20)
+    words = {"worker": "celery", "detect.general": "detect"}.get(part, part)
+    [frozen] = [
+        child
+        for child in psutil.Process(running.process.pid).children()
+        if words in child.cmdline() or (part == "worker" and "celery" in " ".join(child.cmdline()))
+    ]
+    frozen.suspend()
+    try:
+        start = time.monotonic()
+        wait_for(f"{part} shows", lambda: not running.get("health")["ok"], 10, 0.3)
+        states = {row["part"]: row["state"] for row in running.get("health")["parts"]}
+        assert states[part] == "silent"
+        assert time.monotonic() - start <= 10
+    finally:
+        frozen.resume()
+
+
+_running: list[Running] = []
+
+
+def _shared_running(factory: pytest.TempPathFactory) -> Running:
+    if not _running:
+        _running.append(Running(factory.mktemp("shared") / "data", "--no-demo"))
+    return _running[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop_shared() -> Iterator[None]:
+    yield
+    for running in _running:
+        running.stop()
+        running.close()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (["--port", "0"], "--port: expected 1 to 65535, got 0"),
+        (["--port", "many"], "invalid int value"),
+        (["--cameras", "9"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_option_is_named(options: list[str], said: str) -> None:
+    done = subprocess.run(["./poliscope", "up", *options], cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = ["./poliscope", "up", "--data", str(tmp_path), "--port", str(port)]
+        done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"port {port}: expected a free port" in done.stderr and "--port N" in done.stderr
+
+
+def test_kafka_without_kafka_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KAFKA_HOME", raising=False)
+    command = ["./poliscope", "up", "--kafka", "--data", str(tmp_path), "--port", str(free_port())]
+    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "KAFKA_HOME" in done.stderr and "Traceback" not in done.stderr
