@@ -56,7 +56,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     sequence: int
     captured_at: datetime
     count: int = 1
-    reason: Literal["behind", "log", "poison", "overload"]
+    reason: Literal["behind", "log", "poison", "overload", "model"]
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="source"):
