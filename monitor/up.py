@@ -124,12 +124,13 @@ class Up:
         with self.terminal.step("starting the log" + (" (Apache Kafka)" if self.options.kafka else "")):
             addresses = self._start_servers()
         demo_port = free_port() if self.options.demo else 0
+        demo = f"127.0.0.1:{demo_port}" if demo_port else ""
         self._environment = {
             **self.instance.environment(),
             **addresses,
             "POLISCOPE_URL": self.url,
             "POLISCOPE_HOSTS": "127.0.0.1,localhost",
-            "POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{demo_port}" if demo_port else "",
+            "POLISCOPE_CAMERA_ALLOW": ",".join(filter(None, (os.environ.get("POLISCOPE_CAMERA_ALLOW"), demo))),
         }
         self.instance.store_environment({**addresses, "POLISCOPE_URL": self.url})
         with self.terminal.step("preparing the database"):

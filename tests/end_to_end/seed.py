@@ -36,7 +36,7 @@ ZONES = {"left": (0.05, 0.35), "middle": (0.35, 0.65), "right": (0.65, 0.95)}
 def street(
     cameras: int = 4, sms: bool = True, rearm_s: float = 5.0, address: str = "", hold_s: float = 0.6
 ) -> dict[str, Any]:
-    """``cameras`` cameras that each watch three zones across the picture, one deployment, one recipient."""
+    """``cameras`` cameras that each watch three zones across the picture, one deployment, one recipient each."""
     call_command("migrate", verbosity=0, interactive=False)
     log = open_log(LogAddresses.from_environment())
     log.create(standing_topics(["general"]))
@@ -48,11 +48,17 @@ def street(
         name=card.name, version=card.version, backend="openvino", card="nanodet_g", labels=["person", "vehicle"]
     )
     deployment = Deployment.objects.create(uid=uid(2), name="general", model=model, pool="general")
-    alice = Recipient.objects.create(name="Alice", language="en")
-    if sms:
-        Contact.objects.create(recipient=alice, channel="sms", address="+886912000001")
-    made = [_camera(number, site, group, deployment, alice, address, rearm_s, hold_s) for number in range(cameras)]
+    guards = [_guard(number, sms) for number in range(cameras)]
+    made = [_camera(n, site, group, deployment, guards[n], address, rearm_s, hold_s) for n in range(cameras)]
     return {"cameras": made, "deployment": str(deployment.uid)}
+
+
+def _guard(number: int, sms: bool) -> Recipient:
+    """A recipient whose number is the camera's."""
+    guard = Recipient.objects.create(name=f"Guard {number + 1}", language="en")
+    if sms:
+        Contact.objects.create(recipient=guard, channel="sms", address=f"+8869120000{number:02d}")
+    return guard
 
 
 def _camera(

@@ -36,8 +36,9 @@ WORKER = (
 )
 
 
-def play(folder: Path, twilio: FakeTwilio, kafka: str = "", kills: int = 0, seed: int = 1) -> Outcome:
+def play(folder: Path, kafka: str = "", kills: int = 0, seed: int = 1) -> Outcome:
     """One run over the whole street; returns what it led to."""
+    twilio = FakeTwilio()
     installation = Installation(folder, kafka=kafka, **twilio.environment)
     try:
         seeded = installation.seed("street", cameras=4, rearm_s=5.0)
@@ -66,6 +67,7 @@ def play(folder: Path, twilio: FakeTwilio, kafka: str = "", kills: int = 0, seed
         return Outcome(installation, twilio)
     finally:
         installation.close()
+        twilio.stop()
 
 
 class Outcome:
@@ -106,8 +108,7 @@ def settle(installation: Installation, log: object, cameras: list[dict[str, obje
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    with FakeTwilio() as twilio:
-        yield play(tmp_path_factory.mktemp("undisturbed"), twilio)
+    yield play(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.slow
@@ -128,13 +129,11 @@ def check(outcome: Outcome, undisturbed: Outcome) -> None:
 @pytest.mark.valkey
 @pytest.mark.timeout(400)
 def test_kills_change_nothing_on_valkey(undisturbed: Outcome, tmp_path: Path) -> None:
-    with FakeTwilio() as twilio:
-        check(play(tmp_path, twilio, kills=KILLS, seed=2026), undisturbed)
+    check(play(tmp_path, kills=KILLS, seed=2026), undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(400)
 def test_kills_change_nothing_on_kafka(undisturbed: Outcome, tmp_path: Path, kafka: Kafka) -> None:
-    with FakeTwilio() as twilio:
-        check(play(tmp_path, twilio, kafka=kafka.bootstrap, kills=KILLS, seed=1121), undisturbed)
+    check(play(tmp_path, kafka=kafka.addresses.kafka, kills=KILLS, seed=1121), undisturbed)

@@ -1,0 +1,141 @@
+"""``./poliscope bench latency``: from ``captured_at`` of the picture that fired to the first byte at the provider.
+
+Eight cameras play the campus clip over real RTSP, everything that ``up`` starts is running, and every incident is
+resolved as soon as it is seen, so that the next event tells somebody again. The provider is a loopback Twilio that
+notes the moment of each request's first byte; a delivery's own event gives ``captured_at``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.common import report
+from monitor.instance import BASE_DIR, Instance, free_port
+from tests.services.twilio import FakeTwilio
+
+CAMERAS = 8
+CLIP = BASE_DIR / "streams" / "footage" / "campus.mp4"
+QUERY = """
+SELECT contact.address, event.happened_at, delivery.created_at
+FROM alerts_delivery delivery
+JOIN alerts_contact contact ON contact.id = delivery.contact_id
+JOIN alerts_alert alert ON alert.id = delivery.alert_id
+JOIN alerts_event event ON event.incident_id = alert.incident_id
+WHERE alert.reason = 'opened' AND event.id = (
+    SELECT MIN(id) FROM alerts_event WHERE incident_id = alert.incident_id)
+ORDER BY delivery.id
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Options: ``--alerts N`` (100), ``--kafka``."""
+    parser = argparse.ArgumentParser(prog="poliscope bench latency")
+    parser.add_argument("--alerts", type=int, default=100)
+    parser.add_argument("--kafka", action="store_true")
+    given = parser.parse_args(arguments)
+    twilio = FakeTwilio()
+    with tempfile.TemporaryDirectory(prefix="poliscope-bench-") as folder:
+        data = Path(folder) / "data"
+        delays = _measure(data, twilio, given.alerts, given.kafka)
+    twilio.stop()
+    figures = {
+        "p50_s": round(float(np.percentile(delays, 50)), 3),
+        "p99_s": round(float(np.percentile(delays, 99)), 3),
+        "max_s": round(max(delays), 3),
+        "n": len(delays),
+        "cameras": CAMERAS,
+        "engine": "kafka" if given.kafka else "valkey",
+    }
+    rows = [[name, value] for name, value in figures.items()]
+    command = "./poliscope bench latency" + (" --kafka" if given.kafka else "")
+    report(["figure", "value"], rows, figures, command=command, footage=f"{CLIP.name} on {CAMERAS} RTSP cameras")
+    return 0
+
+
+def _measure(data: Path, twilio: FakeTwilio, alerts: int, kafka: bool) -> list[float]:
+    rtsp = free_port()
+    cameras = subprocess.Popen(
+        [sys.executable, "-m", "streams.demo_cameras", "--port", str(rtsp)]
+        + [option for number in range(CAMERAS) for option in ("--file", f"cam{number}={CLIP}")],
+        cwd=BASE_DIR,
+    )
+    environment = {**os.environ, **twilio.environment, "POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{rtsp}"}
+    options = ["--no-demo", "--json", "--data", str(data), "--port", str(free_port()), *(["--kafka"] if kafka else [])]
+    up = subprocess.Popen(
+        [sys.executable, "-m", "monitor.up", *options], cwd=BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert up.stdout is not None
+        ready = json.loads(up.stdout.readline())
+        seed = {"cameras": CAMERAS, "rearm_s": 3.0, "address": f"rtsp://127.0.0.1:{rtsp}/cam{{number}}"}
+        subprocess.run(
+            [sys.executable, "-m", "tests.end_to_end.seed", "street", json.dumps(seed)],
+            cwd=BASE_DIR,
+            env={**Instance(data).environment(), "POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{rtsp}"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        _resolve_until(ready, twilio, alerts)
+        time.sleep(2)
+        return _delays(data, twilio)
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(30)
+        cameras.terminate()
+        cameras.wait(10)
+
+
+def _resolve_until(ready: dict[str, Any], twilio: FakeTwilio, alerts: int) -> None:
+    """Keep resolving what opens until the provider has had ``alerts`` requests; at most ten minutes."""
+    deadline = time.monotonic() + 600
+    shown = -1
+    while len(twilio.requests) < alerts and time.monotonic() < deadline:
+        for incident in _api(ready, "incidents?state=open&limit=100")["items"]:
+            _api(ready, f"incidents/{incident['uid']}/resolve", {"disposition": "test"})
+        if len(twilio.requests) // 10 != shown:
+            shown = len(twilio.requests) // 10
+            print(f"  {len(twilio.requests)} of {alerts} alerts", file=sys.stderr, flush=True)
+        time.sleep(1.0)
+
+
+def _api(ready: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(
+        f"{ready['url']}/api/v1/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {ready['token']}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)
+
+
+def _delays(data: Path, twilio: FakeTwilio) -> list[float]:
+    """Seconds for each request, matched with its delivery by number and order."""
+    connection = sqlite3.connect(f"file:{data / 'poliscope.sqlite3'}?mode=ro", uri=True)
+    happened: dict[str, list[datetime]] = {}
+    for address, at, _ in connection.execute(QUERY):
+        happened.setdefault(address, []).append(datetime.fromisoformat(at).replace(tzinfo=UTC))
+    connection.close()
+    delays: list[float] = []
+    for number, moments in happened.items():
+        arrived = [request.at for request in twilio.requests if request.to == number]
+        delays += [(there - then).total_seconds() for then, there in zip(moments, arrived, strict=False)]
+    return delays
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
