@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultiple,
+    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
@@ -58,7 +58,7 @@ def _span_fields(number: int) -> dict[str, forms.Field]:
             choices=DAYS,
             coerce=int,
             required=False,
-            widget=UnfoldAdminCheckboxSelectMultiple,
+            widget=UnfoldAdminCheckboxSelectMultipleWidget,
             help_text=gettext_lazy("No day: this span does not count. Without any span the rule always acts."),
         ),
         f"from_{number}": forms.RegexField(r"^([01]\d|2[0-3]):[0-5]\d$", label=gettext_lazy("From"), **clock),
@@ -85,6 +85,7 @@ def _label_field(field: forms.Field) -> forms.Field:
 class RuleForm(ModelForm[Rule]):
     """A rule of one kind: its own columns, the kind's settings (derived from its config), and when it acts."""
 
+    kind: str
     struct: Struct
 
     class Meta:
@@ -103,6 +104,7 @@ class RuleForm(ModelForm[Rule]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.instance.kind = self.kind
         for name, value in initial_for(self.struct, self.instance.config).items():
             self.initial.setdefault(SETTING + name, value)
         for number, span in enumerate(self.instance.schedule[:SPANS], start=1):
@@ -154,7 +156,7 @@ def rule_form(kind: str) -> type[RuleForm]:
     if SETTING + "labels" in settings:
         settings[SETTING + "labels"] = _label_field(settings[SETTING + "labels"])
     spans = {name: field for number in range(1, SPANS + 1) for name, field in _span_fields(number).items()}
-    return type("RuleForm", (RuleForm,), {"struct": struct, **settings, **spans})
+    return type("RuleForm", (RuleForm,), {"kind": kind, "struct": struct, **settings, **spans})
 
 
 @admin.register(Rule)
@@ -188,10 +190,7 @@ class RuleAdmin(Page):
 
     def get_form(self, request: HttpRequest, obj: Rule | None = None, change: bool = False, **kwargs: Any) -> Any:
         """The form of the rule's kind, or of the kind that the address asks for."""
-        kind = _kind_asked(request, obj)
-        form = rule_form(kind)
-        base = super().get_form(request, obj, change, form=form, fields=list(RuleForm.Meta.fields), **kwargs)
-        return type("RuleForm", (base,), {"instance_kind": kind})
+        return super().get_form(request, obj, change, **{**kwargs, "form": rule_form(_kind_asked(request, obj))})
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """What is looked for, where, when, and who is told."""

@@ -43,7 +43,7 @@ class Page(ModelAdmin):  # type: ignore[misc]
         if db_field.name == "time_zone":
             return _chosen(db_field, [(name, name) for name in sorted(zoneinfo.available_timezones())])
         if db_field.name == "language":
-            return _chosen(db_field, list(settings.LANGUAGES))
+            return _chosen(db_field, [(code, str(name)) for code, name in settings.LANGUAGES])
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
@@ -143,7 +143,7 @@ class SourceForm(ModelForm[Source]):
             _("A log-in is kept. Leave both fields empty to keep it.") if kept else _("Leave empty if it needs none.")
         )
         if not kept:
-            self.fields.pop("forget_login")
+            self.fields["forget_login"].widget = forms.HiddenInput()
 
     def clean_address(self) -> str:
         """The address, if a camera may have it."""
@@ -173,20 +173,13 @@ class SourceInline(StackedInline):  # type: ignore[misc]
     max_num = len(Source.Role.values)
     verbose_name = gettext_lazy("address")
     verbose_name_plural = gettext_lazy("addresses")
-    fieldsets = ((None, {"fields": (("role", "address"), ("user_name", "password", "forget_login"))}),)
+    fieldsets = ((None, {"fields": (("role", "address"), ("user_name", "password"), "forget_login")}),)
 
     def get_formset(self, request: HttpRequest, obj: Camera | None = None, **kwargs: Any) -> Any:
         """Forms that know what the look-up before the transaction found."""
         problems = getattr(request, "address_problems", {})
         kwargs["form"] = type("CheckedSourceForm", (SourceForm,), {"problems": problems})
         return super().get_formset(request, obj, **kwargs)
-
-    def get_fieldsets(self, request: HttpRequest, obj: Camera | None = None) -> Any:
-        """ "Forget" is offered where there is something to forget."""
-        login: tuple[str, ...] = ("user_name", "password")
-        if obj is not None and any(source.credentials for source in obj.sources.all()):
-            login += ("forget_login",)
-        return ((None, {"fields": (("role", "address"), login)}),)
 
 
 def address_problems(typed: Mapping[str, str]) -> dict[str, AddressRefused]:

@@ -1,0 +1,394 @@
+"""The administrator's pages, through forms as a browser posts them: what is typed runs, and no log-in comes back."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+from msgspec import Meta
+
+from alerts.editing import save_rule
+from alerts.models import Contact, Recipient, Rule, Zone
+from alerts.rules.config import CommonConfig
+from alerts.rules.registry import RULES, rule_kind
+from detectors.models import Deployment
+from frontend import tokens
+from frontend.admin import rule_form
+from frontend.forms import Unsupported, fields_for, initial_for, values_from
+from frontend.models import ApiToken, User
+from streams.credentials import unseal
+from streams.models import Camera, Demand, SequenceCounter, Source, View
+from tests.town import NOW, SQUARE, Town, build_town, new_rule
+
+pytestmark = pytest.mark.django_db
+
+CANARY_USER, CANARY_PASSWORD = "kanarie-user", "kanarie-p@ss/word"
+
+
+@pytest.fixture
+def town() -> Town:
+    return build_town()
+
+
+@pytest.fixture
+def browser(town: Town) -> Client:
+    client = Client()
+    client.force_login(town.ada)
+    return client
+
+
+def page(name: str, *args: Any) -> str:
+    return reverse(f"admin:{name}", args=args)
+
+
+def errors(response: Any) -> str:
+    """Every error on a form page, in one text."""
+    context = response.context
+    found = [str(context["adminform"].form.errors)]
+    found += [str(formset.formset.errors) for formset in context.get("inline_admin_formsets", ())]
+    return " ".join(found)
+
+
+def camera_form(town: Town, **changes: Any) -> dict[str, Any]:
+    form = {
+        "name": "Dock",
+        "site": town.site.pk,
+        "group": town.gate.group.pk,
+        "carrier": "fixed",
+        "enabled": "on",
+        "evidence_px": 960,
+        "gated": "on",
+        "sources-TOTAL_FORMS": 1,
+        "sources-INITIAL_FORMS": 0,
+        "sources-0-role": "detect",
+        "sources-0-address": "rtsp://10.1.2.3:554/live",
+        "sources-0-user_name": CANARY_USER,
+        "sources-0-password": CANARY_PASSWORD,
+    }
+    return form | changes
+
+
+def rule_values(town: Town, *zones: Zone, **changes: Any) -> dict[str, Any]:
+    form = {
+        "name": "Person in the dock",
+        "severity": "high",
+        "enabled": "on",
+        "deployment": town.deployment.pk,
+        "zones": [zone.pk for zone in zones],
+        **{f"setting_{name}": value for name, value in initial_for(rule_kind("presence")).items()},
+        "days_1": [0, 1, 2, 3, 4],
+        "from_1": "22:00",
+        "until_1": "06:00",
+        "from_2": "00:00",
+        "until_2": "00:00",
+        "why_it_matters": "",
+        "procedure": "Look.\nCall.",
+    }
+    return form | changes
+
+
+def test_an_administrator_adds_a_camera_a_zone_a_rule_and_a_recipient(town: Town, browser: Client) -> None:
+    before = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+    assert browser.post(page("streams_camera_add"), camera_form(town)).status_code == 302
+    camera = Camera.objects.get(name="Dock")
+    view = camera.views.get()
+
+    corners = {"view": view.pk, "name": "Edge", "shape": "polygon", "points": str(SQUARE)}
+    assert browser.post(page("alerts_zone_add"), corners).status_code == 302
+    zone = Zone.objects.get(name="Edge")
+
+    told = {
+        "name": "Gate guard",
+        "language": "zh-hant",
+        "time_zone": "Asia/Taipei",
+        "active": "on",
+        "contacts-TOTAL_FORMS": 1,
+        "contacts-INITIAL_FORMS": 0,
+        "contacts-0-channel": "sms",
+        "contacts-0-address": "+886 912-345-678",
+        "contacts-0-order": 0,
+    }
+    assert browser.post(page("alerts_recipient_add"), told).status_code == 302
+    recipient = Recipient.objects.get()
+    assert Contact.objects.get().address == "+886912345678"
+
+    values = rule_values(town, zone, recipients=[recipient.pk])
+    assert browser.post(page("alerts_rule_add"), values).status_code == 302
+    rule = Rule.objects.get()
+    version = rule.versions.get()
+    assert list(rule.recipients.all()) == [recipient]
+    assert (version.author, version.severity) == (town.ada, "high")
+    assert version.embedded["zones"][0]["camera"] == str(camera.uid)
+    assert version.embedded["schedule"] == {
+        "time_zone": "Asia/Taipei",
+        "spans": [{"days": [0, 1, 2, 3, 4], "from": "22:00", "until": "06:00"}],
+    }
+    assert (Demand.objects.get().camera, Demand.objects.get().wanted_by) == (camera, version.uid)
+    assert SequenceCounter.current(SequenceCounter.CONFIGURATION) > before
+
+
+def test_a_log_in_is_sealed_and_never_comes_back(town: Town, browser: Client) -> None:
+    bodies = [browser.post(page("streams_camera_add"), camera_form(town), follow=True).content.decode()]
+    source = Source.objects.get()
+    assert unseal(source.credentials) == (CANARY_USER, CANARY_PASSWORD)
+    assert CANARY_USER not in source.address
+    change = page("streams_camera_change", source.camera.pk)
+    bodies += [browser.get(change).content.decode()]
+    bodies += [browser.get(page("streams_camera_history", source.camera.pk)).content.decode()]
+    kept = camera_form(
+        town,
+        **{
+            "name": "",
+            "sources-INITIAL_FORMS": 1,
+            "sources-0-id": source.pk,
+            "sources-0-camera": source.camera.pk,
+        },
+    )
+    refused = browser.post(change, kept)
+    assert refused.status_code == 200
+    bodies += [refused.content.decode(), browser.get(page("streams_camera_changelist")).content.decode()]
+    for body in bodies:
+        assert "kanarie" not in body
+        assert bytes(source.credentials).decode() not in body
+
+
+def edited(town: Town, source: Source, **changes: Any) -> dict[str, Any]:
+    """The form of a camera that is there, its log-in left empty."""
+    own = {"sources-INITIAL_FORMS": 1, "sources-0-id": source.pk, "sources-0-camera": source.camera.pk}
+    return camera_form(town, **{**own, "sources-0-user_name": "", "sources-0-password": "", **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, (CANARY_USER, CANARY_PASSWORD)),
+        ({"sources-0-password": "new"}, (CANARY_USER, "new")),
+        ({"sources-0-user_name": "eve", "sources-0-password": " pass "}, ("eve", " pass ")),
+        ({"sources-0-forget_login": "on"}, None),
+    ],
+    ids=["left empty", "a new password", "both", "forgotten"],
+)
+def test_a_log_in_left_empty_is_kept(town: Town, browser: Client, changes: dict[str, str], kept: Any) -> None:
+    browser.post(page("streams_camera_add"), camera_form(town))
+    source = Source.objects.get()
+    response = browser.post(page("streams_camera_change", source.camera.pk), edited(town, source, **changes))
+    assert response.status_code == 302, errors(response)
+    source.refresh_from_db()
+    assert unseal(source.credentials) == kept
+
+
+BAD_ADDRESSES = [
+    ("http://10.1.2.3/video", "Only rtsp:// and rtsps://"),
+    ("file:///etc/passwd", "Only rtsp:// and rtsps://"),
+    ("rtsp://127.0.0.1:554/live", "this machine itself"),
+    ("rtsp://169.254.169.254/latest", "metadata"),
+    ("rtsp://239.1.1.1/live", "multicast"),
+    ("rtsp://kanarie:kanarie@10.1.2.3/live", "their own fields"),
+    ("rtsp://no-such-host.invalid/live", "No machine of the name no-such-host.invalid"),
+    ("not an address", "space"),
+]
+
+
+@pytest.mark.parametrize(("address", "words"), BAD_ADDRESSES)
+def test_a_wrong_address_is_refused_beside_its_field(town: Town, browser: Client, address: str, words: str) -> None:
+    response = browser.post(page("streams_camera_add"), camera_form(town, **{"sources-0-address": address}))
+    assert response.status_code == 200
+    assert words in errors(response)
+    assert "kanarie" not in response.content.decode()
+    assert not Camera.objects.filter(name="Dock").exists()
+
+
+BAD_ZONES = [
+    ("[[0.1, 0.1], [1.4, 0.1], [0.5, 0.5]]", "outside the picture"),
+    ("[[0, 0], [1, 1], [1, 0], [0, 1]]", "crosses edge"),
+    ("[[0, 0], [NaN, 1], [1, 0]]", "outside the picture"),
+    ("[[0, 0], [1e999, 1], [1, 0]]", "outside the picture"),
+    ("[[0, 0], [0.5, 0.5], [1, 1]]", "one line"),
+    ('{"x": 1}', "list of [x, y] corners"),
+    ("nonsense", "JSON"),
+]
+
+
+@pytest.mark.parametrize(("points", "words"), BAD_ZONES)
+def test_a_wrong_zone_is_refused_beside_its_field(town: Town, browser: Client, points: str, words: str) -> None:
+    form = {"view": View.objects.filter(camera=town.gate).get().pk, "name": "Bad", "shape": "polygon", "points": points}
+    response = browser.post(page("alerts_zone_add"), form)
+    assert response.status_code == 200
+    assert words in errors(response)
+    assert not Zone.objects.filter(name="Bad").exists()
+
+
+BAD_RULES = [
+    ({"setting_confidence": "1.5"}, "setting_confidence"),
+    ({"setting_hold_s": "NaN"}, "setting_hold_s"),
+    ({"setting_hold_s": "1e400"}, "setting_hold_s"),
+    ({"setting_confirm_k": "9"}, "setting_confirm_k"),
+    ({"setting_confirm_within_s": "0"}, "setting_confirm_within_s"),
+    ({"setting_labels": ["dog"]}, "setting_labels"),
+    ({"setting_labels": ["unicorn"]}, "setting_labels"),
+    ({"setting_rearm": "never"}, "setting_rearm"),
+    ({"from_1": "25:00"}, "from_1"),
+    ({"zones": []}, "zones"),
+    ({"name": "person in the lane"}, "name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "field"), BAD_RULES)
+def test_a_wrong_rule_is_refused_beside_its_field(
+    town: Town, browser: Client, changes: dict[str, Any], field: str
+) -> None:
+    save_rule(new_rule(town), zones=[town.zone], author=None, now=NOW)
+    response = browser.post(page("alerts_rule_add"), rule_values(town, town.zone, **changes))
+    assert response.status_code == 200
+    assert field in response.context["adminform"].form.errors
+    assert Rule.objects.count() == 1
+
+
+def test_an_edit_shows_what_is_set_and_makes_the_next_version(town: Town, browser: Client) -> None:
+    browser.post(page("alerts_rule_add"), rule_values(town, town.zone, setting_hold_s="7.5"))
+    rule = Rule.objects.get()
+    change = page("alerts_rule_change", rule.pk)
+    form = browser.get(change).context["adminform"].form
+    assert (form["setting_hold_s"].value(), form["days_1"].value()) == (7.5, [0, 1, 2, 3, 4])
+    browser.post(change, rule_values(town, town.zone, setting_hold_s="9"))
+    assert [version.embedded["config"]["hold_s"] for version in rule.versions.all()] == [9.0, 7.5]
+
+
+def test_a_rule_is_switched_off_not_deleted(town: Town, browser: Client) -> None:
+    browser.post(page("alerts_rule_add"), rule_values(town, town.zone))
+    rule = Rule.objects.get()
+    assert browser.post(page("alerts_rule_delete", rule.pk), {"post": "yes"}).status_code == 403
+    values = rule_values(town, town.zone)
+    del values["enabled"]
+    browser.post(page("alerts_rule_change", rule.pk), values)
+    assert not Demand.objects.exists()
+
+
+def test_a_deployment_that_a_rule_needs_cannot_be_switched_off(town: Town, browser: Client) -> None:
+    browser.post(page("alerts_rule_add"), rule_values(town, town.zone))
+    form = {"name": "General", "model": town.deployment.model.pk, "pool": "general", "when": "always", "hz": 5}
+    response = browser.post(page("detectors_deployment_change", town.deployment.pk), form | {"all_cameras": "on"})
+    assert "“Person in the dock” depends on it" in errors(response)
+    assert Deployment.objects.get().enabled
+
+
+def test_a_token_is_shown_once_in_the_answer_and_nowhere_else(town: Town, browser: Client) -> None:
+    form = {"name": "script", "user": town.alice.pk, "expires_at_0": "", "expires_at_1": ""}
+    response = browser.post(page("frontend_apitoken_add"), form)
+    body = response.content.decode()
+    found = re.findall(r"poliscope_[\w-]{43}", body)
+    assert len(set(found)) == 1
+    assert tokens.authenticate(found[0]) == town.alice
+    assert "no-store" in response["Cache-Control"]
+    assert found[0] not in str(response.cookies)
+    token = ApiToken.objects.get()
+    for again in (page("frontend_apitoken_change", token.pk), page("frontend_apitoken_changelist")):
+        assert found[0] not in browser.get(again).content.decode()
+
+
+def test_the_last_administrator_cannot_step_down(town: Town, browser: Client) -> None:
+    form = {"username": "ada", "role": "operator", "language": "en", "time_zone": "UTC", "is_active": "on"}
+    response = browser.post(page("frontend_user_change", town.ada.pk), form)
+    assert "last active administrator" in errors(response)
+    User.objects.create_user("eve", role=User.Role.ADMINISTRATOR)
+    response = browser.post(page("frontend_user_change", town.ada.pk), form)
+    assert response.status_code == 302, errors(response)
+    assert browser.get(page("index")).status_code == 302
+
+
+def test_a_person_is_added_with_role_and_groups(town: Town, browser: Client) -> None:
+    form = {
+        "username": "dora",
+        "usable_password": "true",
+        "password1": "a-Long-enough-1",
+        "password2": "a-Long-enough-1",
+        "role": "supervisor",
+        "camera_groups": [town.gate.group.pk],
+        "is_active": "on",
+        "language": "zh-hant",
+        "time_zone": "Asia/Taipei",
+    }
+    response = browser.post(page("frontend_user_add"), form)
+    assert response.status_code == 302, errors(response)
+    dora = User.objects.get(username="dora")
+    assert (dora.role, dora.language, dora.is_staff) == ("supervisor", "zh-hant", False)
+    assert dora.check_password("a-Long-enough-1")
+    assert list(dora.camera_groups.all()) == [town.gate.group]
+
+
+@pytest.mark.parametrize("who", ["alice", "bob", "charlie", "olive"])
+def test_nobody_but_administrators_gets_in(town: Town, who: str) -> None:
+    client = Client()
+    client.force_login(getattr(town, who))
+    assert client.get(page("index")).status_code == 302
+    assert client.get(page("streams_camera_changelist")).status_code == 302
+
+
+@pytest.mark.parametrize("model", admin.site._registry, ids=lambda model: model._meta.label_lower)
+@pytest.mark.parametrize("language", ["en", "zh-hant"])
+def test_every_page_opens(town: Town, browser: Client, model: Any, language: str) -> None:
+    User.objects.update(language=language)
+    name = f"{model._meta.app_label}_{model._meta.model_name}"
+    assert browser.get(page(f"{name}_changelist")).status_code == 200
+    expected = 200 if admin.site._registry[model].has_add_permission(browser.get(page("index")).wsgi_request) else 403
+    assert browser.get(page(f"{name}_add")).status_code == expected
+
+
+def test_nothing_of_a_name_is_taken_for_markup(town: Town, browser: Client) -> None:
+    town.gate.name = town.zone.name = "<script>alert(1)</script>"
+    town.gate.save()
+    town.zone.save()
+    for name in ("streams_camera_changelist", "alerts_zone_changelist", "alerts_rule_add", "streams_view_changelist"):
+        assert "<script>alert" not in browser.get(page(name)).content.decode()
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_every_kind_of_rule_has_its_form_for_free(kind: str) -> None:
+    struct = rule_kind(kind)
+    assert issubclass(struct, CommonConfig)
+    form = rule_form(kind)
+    for name in struct.__struct_fields__:
+        field = form.base_fields[f"setting_{name}"]
+        assert field.label, f"{kind}.{name} needs Meta(title=…)"
+        assert field.help_text, f"{kind}.{name} needs Meta(description=…)"
+    assert values_from(struct, initial_for(struct)).keys() == set(struct.__struct_fields__)
+
+
+def test_a_config_of_every_supported_type_becomes_fields() -> None:
+    class Kind(msgspec.Struct, frozen=True, kw_only=True):
+        count: Annotated[int, Meta(ge=1, le=9, title="Count", description="How many.")] = 2
+        share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+        limit: Annotated[float, Meta(ge=0)] | None = None
+        on: bool = True
+        side: Literal["left", "right"] = "left"
+        words: list[str] = msgspec.field(default_factory=lambda: ["a", "b"])
+        note: str = ""
+
+    fields = fields_for(Kind)
+    assert (fields["count"].label, fields["count"].help_text) == ("Count", "How many.")
+    assert [type(field).__name__ for field in fields.values()] == [
+        "IntegerField",
+        "FloatField",
+        "FloatField",
+        "BooleanField",
+        "ChoiceField",
+        "WordsField",
+        "CharField",
+    ]
+    assert not fields["limit"].required
+    assert fields["words"].clean("a, b,, c ") == ["a", "b", "c"]
+    assert initial_for(Kind, {"count": 5, "gone": 1})["count"] == 5
+    assert values_from(Kind, {"limit": None, "side": "right"}) == {"limit": None, "side": "right"}
+
+
+def test_a_type_without_a_field_is_named() -> None:
+    class Kind(msgspec.Struct):
+        table: dict[str, int]
+
+    with pytest.raises(Unsupported, match=r"Kind\.table: expected bool, .* got DictType"):
+        fields_for(Kind)
