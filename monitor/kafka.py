@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from streams.log import LogAddresses, LogError
+
 JAVA_VERSION = 17
 """What Apache Kafka 4 asks for."""
 
@@ -178,17 +180,16 @@ class KafkaServer:
             time.sleep(0.1)
 
     def _answers(self) -> bool:
-        from kafka import KafkaAdminClient
-        from kafka.errors import KafkaError
+        from streams.log_kafka import KafkaLog  # only whoever starts a Kafka needs its client
 
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
-            admin = KafkaAdminClient(bootstrap_servers=[self.bootstrap], bootstrap_timeout_ms=2000)
-        except (KafkaError, OSError):
+        except OSError:
             return False
+        log = KafkaLog(LogAddresses(kafka=self.bootstrap, frames_url="", rest_url=""), name="poliscope-start")
         try:
-            return bool(admin.describe_cluster()["brokers"])
-        except (KafkaError, OSError):
+            return bool(log.identity)
+        except LogError:
             return False
         finally:
-            admin.close()
+            log.close()

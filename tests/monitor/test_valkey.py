@@ -1,0 +1,63 @@
+"""The embedded Valkey servers' settings, held against the real server."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from monitor.valkey import ValkeyError, ValkeyServer
+from tests.services.valkey import Valkey, free_port
+
+
+def test_the_password_is_in_a_file_of_ours_only_and_in_no_argument(tmp_path: Path) -> None:
+    server = ValkeyServer("rest", tmp_path / "rest", 7000, password="hunter2-hunter2")
+    server.prepare()
+    assert stat.S_IMODE(server.config_path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+    assert "requirepass hunter2-hunter2" in server.config_path.read_text()
+    assert "hunter2" not in " ".join(server.command()) + repr(server)
+    assert server.url == "redis://:hunter2-hunter2@127.0.0.1:7000/0"
+
+
+def test_two_servers_have_two_passwords(tmp_path: Path) -> None:
+    assert ValkeyServer("rest", tmp_path, 1).password != ValkeyServer("rest", tmp_path, 1).password
+
+
+def test_preparing_again_replaces_the_configuration(tmp_path: Path) -> None:
+    ValkeyServer("frames", tmp_path, 7000).prepare()
+    ValkeyServer("frames", tmp_path, 7001).prepare()
+    assert "port 7001" in (tmp_path / "valkey.conf").read_text()
+
+
+@pytest.mark.valkey
+def test_the_servers_run_with_their_settings(valkey: Valkey) -> None:
+    expected = {
+        "frames": {"appendonly": "no", "save": "", "maxmemory": str(512 * 2**20), "maxmemory-policy": "noeviction"},
+        "rest": {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"},
+    }
+    for role in ("frames", "rest"):
+        client: Any = valkey.client(role)
+        settings = client.config_get("*")
+        assert {name: settings[name] for name in expected[role]} == expected[role]
+        assert settings["bind"] == "127.0.0.1"
+        client.close()
+
+
+@pytest.mark.valkey
+def test_the_servers_refuse_whoever_has_no_password(valkey: Valkey) -> None:
+    port = int(valkey.rest_url.rpartition(":")[2].partition("/")[0])
+    stranger = redis.Redis(port=port, retry=Retry(NoBackoff(), 0))
+    with pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    stranger.close()
+
+
+def test_waiting_for_a_server_that_does_not_come_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ValkeyError, match=r"no answer within 0 s.*is the port taken"):
+        ValkeyServer("frames", tmp_path, free_port()).wait_ready(0.1)
