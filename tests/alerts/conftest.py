@@ -1,0 +1,14 @@
+"""A small town and loopback providers for the tests of incidents and deliveries."""
+
+import pytest
+
+from tests.alerts.town import Town, build_town
+from tests.services.smtp import smtp
+from tests.services.twilio import twilio
+
+__all__ = ("smtp", "twilio")
+
+
+@pytest.fixture
+def town(db: None) -> Town:
+    return build_town()

@@ -1,0 +1,394 @@
+"""Incidents: grouping, telling, acknowledging, reminding; and that it all holds with many writers at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import close_old_connections, connection, connections
+from django.utils import timezone
+
+from alerts.incidents import (
+    LEGAL,
+    IllegalTransition,
+    acknowledge,
+    record,
+    remind_unacknowledged,
+    reminder_due_at,
+    resolve,
+)
+from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition
+from streams.models import SequenceCounter
+from tests.alerts.town import NOON, Town, at, build_town
+
+pytestmark = pytest.mark.django_db
+
+SMS, EMAIL = ("sms", "+15005550010"), ("email", "alice@example.org")
+
+
+def reasons() -> list[str]:
+    return list(Alert.objects.order_by("pk").values_list("reason", flat=True))
+
+
+def channels() -> list[str]:
+    return sorted(Delivery.objects.values_list("contact__channel", flat=True))
+
+
+def states() -> list[str]:
+    return list(Delivery.objects.order_by("pk").values_list("state", flat=True))
+
+
+# Grouping
+
+
+def test_it_opens_an_incident_and_tells_everybody_by_sms_and_email(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+    town.person("Bob", ("sms", "+15005550011"))
+
+    record([town.event()], now=at(1))
+
+    incident = Incident.objects.get()
+    assert (incident.state, incident.severity, incident.zone_name, incident.event_count) == (
+        "open",
+        "high",
+        "Dock lane",
+        1,
+    )
+    assert (incident.camera, incident.rule, incident.late) == (town.gate, town.rule, False)
+    assert reasons() == ["opened", "opened"]
+    assert channels() == ["email", "sms", "sms"]
+    assert set(states()) == {"queued"}
+
+
+def test_it_stores_an_event_once_however_often_it_comes(town: Town) -> None:
+    town.person("Alice", SMS)
+    event = town.event()
+
+    record([event], now=at(1))
+    record([event, event], now=at(2))
+
+    assert Event.objects.count() == 1
+    assert Incident.objects.get().event_count == 1
+    assert Delivery.objects.count() == 1
+
+
+def test_it_does_not_tell_of_a_repeat(town: Town) -> None:
+    town.person("Alice", SMS)
+
+    record([town.event()], now=at(1))
+    record([town.event(happened_at=at(30))], now=at(31))
+
+    incident = Incident.objects.get()
+    assert (incident.event_count, incident.happened_at, incident.last_event_at) == (2, NOON, at(30))
+    assert reasons() == ["opened"]
+
+
+def test_it_keeps_places_apart(town: Town) -> None:
+    record([town.event(), town.event(camera=town.yard.uid)], now=at(1))
+
+    assert Incident.objects.count() == 2
+
+
+def test_it_opens_another_after_the_first_was_resolved(town: Town) -> None:
+    record([town.event()], now=at(1))
+    resolve(Incident.objects.get().uid, by=town.alice, disposition="confirmed", note="", through="screen", now=at(2))
+
+    record([town.event(happened_at=at(60))], now=at(61))
+
+    assert sorted(Incident.objects.values_list("state", flat=True)) == ["open", "resolved"]
+
+
+def test_it_does_nothing_for_a_known_event_of_a_resolved_incident(town: Town) -> None:
+    event = town.event()
+    record([event], now=at(1))
+    resolve(Incident.objects.get().uid, by=town.alice, disposition="false", note="", through="screen", now=at(2))
+
+    record([event], now=at(3))
+
+    assert Incident.objects.count() == 1
+
+
+def test_it_tells_again_when_it_gets_worse(town: Town) -> None:
+    town.person("Alice", SMS)
+
+    record([town.event(severity="low")], now=at(1))
+    record([town.event(severity="critical", happened_at=at(5))], now=at(6))
+    record([town.event(severity="medium", happened_at=at(7))], now=at(8))
+
+    assert Incident.objects.get().severity == "critical"
+    assert reasons() == ["opened", "worse"]
+
+
+def test_it_tells_nobody_who_is_not_active_and_uses_no_contact_that_is_off(town: Town) -> None:
+    town.person("Alice", SMS, active=False)
+    bob = town.person("Bob", SMS, ("sms", "+15005550012"))
+    bob.contacts.filter(order=0).update(disabled_at=NOON)
+
+    record([town.event()], now=at(1))
+
+    assert [delivery.contact.address for delivery in Delivery.objects.all()] == ["+15005550012"]
+
+
+def test_it_sends_one_message_a_channel_and_keeps_the_other_numbers_in_reserve(town: Town) -> None:
+    town.person("Alice", SMS, ("sms", "+15005550012"), EMAIL)
+
+    record([town.event()], now=at(1))
+
+    assert channels() == ["email", "sms"]
+
+
+def test_it_sets_aside_an_event_of_a_camera_that_is_gone(town: Town) -> None:
+    record([town.event(camera=town.version.uid), town.event()], now=at(1))
+
+    assert Event.objects.count() == 1
+
+
+def test_it_needs_no_rule(town: Town) -> None:
+    record([town.event(source="device", kind="tamper", rule_version=None)], now=at(1))
+
+    incident = Incident.objects.get()
+    assert (incident.rule, incident.zone_name, incident.kind) == (None, "", "tamper")
+
+
+# Late
+
+
+def test_it_tells_of_what_is_long_past_by_email_only(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+
+    record([town.event()], now=at(121))
+
+    assert Incident.objects.get().late
+    assert (reasons(), channels()) == (["late"], ["email"])
+
+
+def test_it_tells_of_what_is_long_past_and_critical_by_every_channel(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+
+    record([town.event(severity="critical")], now=at(121))
+
+    assert (reasons(), channels()) == (["late"], ["email", "sms"])
+
+
+def test_it_tells_properly_when_something_long_past_happens_again_now(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+    record([town.event()], now=at(500))
+
+    record([town.event(happened_at=at(600))], now=at(601))
+
+    incident = Incident.objects.get()
+    assert (incident.late, incident.happened_at) == (False, at(600))
+    assert reasons() == ["late", "opened"]
+    assert channels() == ["email", "email", "sms"]
+
+
+# What people decide
+
+
+def test_it_sends_nothing_more_once_acknowledged(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+    record([town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+
+    incident = acknowledge(uid, by=town.alice, through="screen", now=at(5))
+
+    assert (incident.state, incident.acknowledged_by, incident.acknowledged_at) == ("acknowledged", town.alice, at(5))
+    assert set(states()) == {"cancelled"}
+    assert remind_unacknowledged(at(500)) == 0
+
+
+def test_it_writes_down_every_step(town: Town) -> None:
+    record([town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+    acknowledge(uid, by=town.alice, through="api", now=at(5))
+    resolve(uid, by=town.alice, disposition="confirmed", note="Escorted out.", through="screen", now=at(9))
+
+    steps = IncidentTransition.objects.values_list("before", "after", "through", "note", "by__username")
+    assert list(steps) == [
+        ("", "open", "engine", "", None),
+        ("open", "acknowledged", "api", "", "alice"),
+        ("acknowledged", "resolved", "screen", "Escorted out.", "alice"),
+    ]
+    incident = Incident.objects.get()
+    assert (incident.disposition, incident.resolved_by, incident.resolved_at) == ("confirmed", town.alice, at(9))
+
+
+@pytest.mark.parametrize("before", list(LEGAL))
+@pytest.mark.parametrize("after", ["acknowledged", "resolved"])
+def test_it_allows_the_steps_of_the_table_and_no_other(town: Town, before: str, after: str) -> None:
+    record([town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+    Incident.objects.update(state=before)
+
+    def step() -> Incident:
+        if after == "acknowledged":
+            return acknowledge(uid, by=None, through="api", now=at(2))
+        return resolve(uid, by=None, disposition="test", note="", through="api", now=at(2))
+
+    if after in LEGAL[before]:
+        assert step().state == after
+    else:
+        with pytest.raises(IllegalTransition, match=f"it is {before}"):
+            step()
+        assert Incident.objects.get().state == before
+
+
+def test_it_refuses_a_disposition_that_there_is_not(town: Town) -> None:
+    record([town.event()], now=at(1))
+
+    with pytest.raises(ValueError, match="expected one of confirmed, false"):
+        resolve(Incident.objects.get().uid, by=None, disposition="whatever", note="", through="api", now=at(2))
+
+
+def test_it_does_not_know_every_uid(town: Town) -> None:
+    with pytest.raises(Incident.DoesNotExist):
+        acknowledge(town.zone, by=None, through="api", now=at(2))
+
+
+def test_it_numbers_changes_in_the_order_of_commits(town: Town) -> None:
+    record([town.event()], now=at(1))
+    first = Incident.objects.get()
+    record([town.event(camera=town.yard.uid)], now=at(2))
+    acknowledge(first.uid, by=town.alice, through="screen", now=at(3))
+
+    changes = dict(Incident.objects.values_list("camera__name", "change"))
+    assert changes["Gate"] > changes["Yard"] > first.change > 0
+    assert SequenceCounter.current(SequenceCounter.CHANGES) == changes["Gate"]
+
+
+# Reminding
+
+
+def sent_all() -> None:
+    Delivery.objects.update(state="sent")
+
+
+def test_it_reminds_once_after_two_minutes(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+    record([town.event()], now=at(0))
+    sent_all()
+
+    assert remind_unacknowledged(at(119)) == 0
+    assert remind_unacknowledged(at(120)) == 1
+    sent_all()
+    assert remind_unacknowledged(at(1000)) == 0
+    assert reasons() == ["opened", "reminder"]
+    assert Delivery.objects.count() == 4
+
+
+def test_it_says_when_it_will_remind(town: Town) -> None:
+    town.person("Alice", SMS)
+    record([town.event()], now=at(0))
+    incident = Incident.objects.get()
+
+    assert reminder_due_at(incident) == at(120)
+    sent_all()
+    remind_unacknowledged(at(120))
+    assert reminder_due_at(incident) is None
+
+
+def test_it_counts_the_two_minutes_from_the_last_alert(town: Town) -> None:
+    town.person("Alice", SMS)
+    record([town.event(severity="low")], now=at(0))
+    record([town.event(severity="high")], now=at(60))
+    sent_all()
+
+    assert remind_unacknowledged(at(130)) == 0
+    assert remind_unacknowledged(at(180)) == 1
+
+
+def test_it_does_not_remind_where_the_first_message_still_waits(town: Town) -> None:
+    town.person("Alice", SMS, EMAIL)
+    record([town.event()], now=at(0))
+    Delivery.objects.filter(contact__channel="sms").update(state="sent")
+
+    remind_unacknowledged(at(120))
+
+    reminders = Delivery.objects.filter(alert__reason="reminder")
+    assert [delivery.contact.channel for delivery in reminders] == ["sms"]
+
+
+# Many at once
+
+
+def _at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run ``calls`` on threads that start together; exceptions come back as values."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(n: int) -> None:
+        try:
+            barrier.wait(10)
+            results[n] = calls[n]()
+        except Exception as error:
+            results[n] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    close_old_connections()
+    return results
+
+
+@pytest.fixture
+def shared_town(transactional_db: None, tmp_path: Any) -> Town:
+    if connection.vendor == "sqlite" and connection.is_in_memory_db():
+        pytest.skip("an in-memory SQLite belongs to one thread")
+    return build_town()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_opens_one_incident_for_many_writers(shared_town: Town) -> None:
+    shared_town.person("Alice", SMS)
+    events = [shared_town.event(happened_at=timezone.now()) for _ in range(12)]
+
+    results = _at_once(*(lambda event=event: record([event], now=timezone.now()) for event in events))
+
+    assert results == [None] * 12
+    incident = Incident.objects.get()
+    assert incident.event_count == 12
+    assert Delivery.objects.count() == 1
+    assert Event.objects.filter(incident=incident).count() == 12
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_stores_the_same_event_once_for_many_writers(shared_town: Town) -> None:
+    event = shared_town.event(happened_at=timezone.now())
+
+    results = _at_once(*(lambda: record([event], now=timezone.now()) for _ in range(8)))
+
+    assert results == [None] * 8
+    assert (Event.objects.count(), Incident.objects.get().event_count) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_lets_one_of_many_acknowledge(shared_town: Town) -> None:
+    record([shared_town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+
+    results = _at_once(*(lambda: acknowledge(uid, by=None, through="api", now=at(5)) for _ in range(8)))
+
+    assert sum(isinstance(result, Incident) for result in results) == 1
+    assert sum(isinstance(result, IllegalTransition) for result in results) == 7
+    assert IncidentTransition.objects.filter(after="acknowledged").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_loses_no_event_that_races_with_a_resolution(shared_town: Town) -> None:
+    record([shared_town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+
+    _at_once(
+        lambda: resolve(uid, by=None, disposition="test", note="", through="api", now=at(2)),
+        *(lambda: record([shared_town.event(happened_at=at(3))], now=at(3)) for _ in range(4)),
+    )
+
+    assert Event.objects.filter(incident__isnull=False).count() == 5
+    assert sum(Incident.objects.values_list("event_count", flat=True)) == 5
+    assert Incident.objects.exclude(state="resolved").count() <= 1

@@ -1,0 +1,92 @@
+"""A small town for tests: one site, two cameras, one rule, and people who are told. Time stands where it is put."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from alerts.events import Event, Fact, Severity
+from alerts.models import Contact, Recipient, Rule, RuleVersion
+from detectors.models import Deployment, Model
+from frontend.models import User
+from streams.models import Camera, CameraGroup, Site
+from streams.observations import LogPosition
+
+NOON = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
+"""Noon in Taipei."""
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+@dataclass
+class Town:
+    """What stands in the database."""
+
+    site: Site
+    gate: Camera
+    yard: Camera
+    rule: Rule
+    version: RuleVersion
+    zone: UUID
+    alice: User
+
+    def event(self, **changes: Any) -> Event:
+        """A person in the dock lane at noon, by the gate's camera."""
+        severity: Severity = "high"
+        given: dict[str, Any] = {
+            "uid": uuid4(),
+            "kind": "presence",
+            "severity": severity,
+            "camera": self.gate.uid,
+            "rule_version": self.version.uid,
+            "deployment": uuid4(),
+            "zone": self.zone,
+            "label": "person",
+            "session": 1,
+            "sequence": 10,
+            "happened_at": NOON,
+            "facts": [Fact("confidence", 0.87, ">=", 0.45), Fact("in_zone", 2.4, ">=", 2.0, "s")],
+            "boxes": [],
+            "path": [],
+            "zone_polygon": [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9)],
+            "frame": LogPosition("frames.general", self.gate.partition, 5),
+        }
+        return Event(**(given | changes))
+
+    def person(self, name: str, *contacts: tuple[str, str], language: str = "en", active: bool = True) -> Recipient:
+        """A recipient of the rule with contacts (channel, address), in order."""
+        recipient = Recipient.objects.create(name=name, language=language, active=active)
+        for order, (channel, address) in enumerate(contacts):
+            Contact.objects.create(recipient=recipient, channel=channel, address=address, order=order)
+        self.rule.recipients.add(recipient)
+        return recipient
+
+
+def build_town() -> Town:
+    """A fresh one, with nobody who is told."""
+    site = Site.objects.create(name="Harbour City", time_zone="Asia/Taipei")
+    group = CameraGroup.objects.create(name="Docks")
+    gate = Camera.objects.create(name="Gate", site=site, group=group)
+    yard = Camera.objects.create(name="Yard", site=site, group=group)
+    model = Model.objects.create(name="nanodet", version="1", backend="openvino")
+    deployment = Deployment.objects.create(name="general", model=model)
+    rule = Rule.objects.create(
+        name="Dock lane", deployment=deployment, severity="high", procedure="Look.\nCall the guard."
+    )
+    zone = uuid4()
+    version = RuleVersion.objects.create(
+        rule=rule,
+        number=1,
+        kind="presence",
+        severity="high",
+        deployment=deployment.uid,
+        embedded={"zones": [{"uid": str(zone), "name": "Dock lane"}]},
+        active_from_at=NOON - timedelta(days=1),
+    )
+    alice = User.objects.create_user("alice", password="not-a-secret")
+    return Town(site, gate, yard, rule, version, zone, alice)

@@ -1,0 +1,184 @@
+"""A loopback Twilio: speaks the Messages API, remembers every request with the moment of its first byte, and can fail.
+
+Modes: ``accept``; ``429``; ``21211``, ``21610``, ``21614`` (the number is refused); ``401``; ``503`` (taken, then an
+error); ``hang`` (taken, never answered); ``cut`` (taken, connection closed without an answer).
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+ACCOUNT, TOKEN, SENDER = "ACffffffffffffffffffffffffffffffff", "token-of-the-loopback-twilio", "+15005550006"
+
+REFUSALS = {
+    "429": (429, 20429, "Too Many Requests"),
+    "401": (401, 20003, "Authenticate"),
+    "21211": (400, 21211, "The 'To' number is not a valid phone number."),
+    "21610": (400, 21610, "Attempt to send to unsubscribed recipient"),
+    "21614": (400, 21614, "'To' number is not a valid mobile number"),
+    "503": (503, 20503, "Service unavailable"),
+}
+TAKEN = frozenset({"accept", "503", "hang", "cut"})
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """One request: its form, the moment of its first byte, the mode that answered it."""
+
+    form: dict[str, str]
+    monotonic_s: float
+    at: datetime
+    mode: str
+
+    @property
+    def to(self) -> str:
+        return self.form.get("To", "")
+
+    @property
+    def body(self) -> str:
+        return self.form.get("Body", "")
+
+    @property
+    def taken(self) -> bool:
+        """Whether the phone rings: the provider took it, whatever it answered."""
+        return self.mode in TAKEN
+
+
+class FakeTwilio:
+    """The server. ``mode`` answers all; ``modes`` (number → mode) goes before it; ``script`` (a list) before both."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.mode = "accept"
+        self.modes: dict[str, str] = {}
+        self.script: list[str] = []
+        self.requests: list[Arrived] = []
+        self.released = threading.Event()
+        self._lock = threading.Lock()
+        self._arrival = threading.Condition(self._lock)
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.twilio = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """What ``TWILIO_BASE_URL`` takes."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What ``settings.TWILIO`` takes."""
+        return {"account": ACCOUNT, "token": TOKEN, "sender": SENDER, "base_url": self.url}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same for a process."""
+        return {
+            "TWILIO_ACCOUNT_SID": ACCOUNT,
+            "TWILIO_AUTH_TOKEN": TOKEN,
+            "TWILIO_FROM": SENDER,
+            "TWILIO_BASE_URL": self.url,
+        }
+
+    @property
+    def messages(self) -> list[Arrived]:
+        """Those that were taken, in order: what phones would show."""
+        with self._lock:
+            return [request for request in self.requests if request.taken]
+
+    def wait_for(self, n: int, timeout_s: float = 10.0) -> list[Arrived]:
+        """Every request so far, once there are ``n``. Fails when there are not in time."""
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: len(self.requests) >= n, timeout_s):
+                raise AssertionError(f"Twilio: expected {n} requests within {timeout_s} s, got {len(self.requests)}")
+            return list(self.requests)
+
+    def arrived(self, form: dict[str, str], monotonic_s: float, at: datetime) -> str:
+        """Note one request and choose how it is answered."""
+        with self._arrival:
+            mode = self.script.pop(0) if self.script else self.modes.get(form.get("To", ""), self.mode)
+            self.requests.append(Arrived(form, monotonic_s, at, mode))
+            self._arrival.notify_all()
+            return mode
+
+    def stop(self) -> None:
+        """Refuse connections from now on."""
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    twilio: FakeTwilio
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is part of the game."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def handle_one_request(self) -> None:
+        if self.connection.recv(1, socket.MSG_PEEK):
+            self._monotonic_s, self._at = time.monotonic(), datetime.now(UTC)
+        super().handle_one_request()
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        form = {name: values[-1] for name, values in parse_qs(content, keep_blank_values=True).items()}
+        if self.path != f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json":
+            self._answer(404, {"code": 20404, "message": f"The requested resource {self.path} was not found"})
+            return
+        twilio = self.server.twilio
+        mode = twilio.arrived(form, self._monotonic_s, self._at)
+        if mode == "hang":
+            twilio.released.wait(60)
+        if mode in ("hang", "cut"):
+            self.close_connection = True
+            return
+        self._reply(mode, form, len(twilio.requests))
+
+    def _reply(self, mode: str, form: dict[str, str], n: int) -> None:
+        if mode in REFUSALS:
+            status, code, text = REFUSALS[mode]
+            self._answer(status, {"code": code, "message": text, "status": status, "more_info": ""})
+            return
+        said = {"sid": f"SM{n:032x}", "status": "queued", "to": form.get("To"), "from": form.get("From")}
+        self._answer(201, {**said, "body": form.get("Body"), "error_code": None, "num_segments": "1"})
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        encoded = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(encoded)))
+        self.end_headers()
+        self.wfile.write(encoded)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def twilio() -> Iterator[FakeTwilio]:
+    server = FakeTwilio()
+    yield server
+    server.stop()
