@@ -28,8 +28,12 @@ LEVELS_MIN = 10.0
 """A change of fewer grey levels is never one: compression alone moves a still picture by as much."""
 NOISES = 6.0
 """A change must exceed the plane's own noise (its median deviation) so many times; night pictures are noisy."""
+LEVELS_MAX = 30.0
+"""However noisy the plane looks, this much is a change: a lamp that lights half of it must not pass for noise."""
 LIGHT_SHARE = 0.5
 """When more of the plane changed at once, the light did."""
+LIGHT_LEVELS = 25.0
+"""Likewise when the whole plane became brighter or darker by more than this."""
 FORGET_S = 8.0
 """Time constant of the background. Whoever stands still is part of it after about twice this."""
 HANG_OVER_S = 2.0
@@ -104,9 +108,9 @@ def _judge(difference: npt.NDArray[np.float32]) -> Change:
     shift = np.float32(np.median(sparse))
     noise = float(np.median(np.abs(sparse - shift)))
     # An even brightening is taken off: a cloud that passes moves no object.
-    changed = np.abs(difference - shift) > max(LEVELS_MIN, NOISES * noise)
+    changed = np.abs(difference - shift) > min(max(LEVELS_MIN, NOISES * noise), LEVELS_MAX)
     total = int(np.count_nonzero(changed))
-    if total > LIGHT_SHARE * changed.size:
+    if total > LIGHT_SHARE * changed.size or abs(shift) > LIGHT_LEVELS:
         return Change.LIGHT
     if total < CHANGED_PX:
         return Change.NONE
