@@ -91,7 +91,7 @@ def _field(struct: Struct, field: inspect.Field) -> forms.Field:
             choices = [(value, _translated(str(value))) for value in kind.values]
             return forms.ChoiceField(**shown, choices=choices, widget=UnfoldAdminSelectWidget)
         case inspect.StrType():
-            limits = {"min_length": kind.min_length, "max_length": kind.max_length}
+            limits: dict[str, Any] = {"min_length": kind.min_length, "max_length": kind.max_length}
             return forms.CharField(**shown, **limits, widget=UnfoldAdminTextInputWidget)
         case inspect.ListType(item_type=item) if isinstance(_unwrapped(item)[0], inspect.StrType):
             return WordsField(**shown | {"required": bool(kind.min_length)})
