@@ -129,7 +129,7 @@ class Figure:
 def _number(value: float, name: str) -> str:
     if name == "confirmed":
         return f"{value:.0f}"
-    return f"{value:.1f}" if name == "in_zone" else f"{value:.2f}"
+    return f"{value:.1f}".removesuffix(".0") if name == "in_zone" else f"{value:.2f}"
 
 
 def figure(fact: dict[str, Any]) -> Figure:
@@ -139,7 +139,7 @@ def figure(fact: dict[str, Any]) -> Figure:
     words = {"value": _number(value, name), "bound": _number(bound, name), "unit": str(_UNITS.get(key, key))}
     title = texts.fact_label(name)
     if name == "in_zone":
-        return Figure(title, _("%(value)s s") % words, _("of %(bound)s s needed") % words)
+        return Figure(title, _("%(value)s s") % words, _("of %(bound)s s") % words)
     if fact["relation"] == "of":
         return Figure(title, _("%(value)s of %(bound)s") % words, words["unit"])
     sign = {">=": "≥", "<=": "≤"}.get(str(fact["relation"]), "=")

@@ -52,6 +52,7 @@ export class Tile {
     this.shown_ms = performance.now();
     this.pictures += 1;
     this.draw();
+    if (this.pictures === 1) this.look();
   }
 
   /** The boxes of this very picture, else the last ones of the same session while they are fresh. */

@@ -23,6 +23,8 @@ function fit(stage) {
     overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
     overlay.firstElementChild.setAttribute("transform", `scale(${width} ${height})`);
     overlay.classList.add("ready");
+    // Kept above the pane: the next picture of this shape finds its place before it has loaded.
+    main.style.setProperty("--ratio", `${width} / ${height}`);
   };
   picture.addEventListener("load", place);
   if (picture.complete) place();

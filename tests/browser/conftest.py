@@ -1,0 +1,127 @@
+"""A served control room and a Chromium that tolerates nothing on its console."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.frontend.seeding import PASSWORD
+from tests.services.valkey import Valkey, free_port
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+START_S = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A served control room."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    valkey: Valkey
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until it answers, or ``START_S`` passed."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(f"{url}/login/", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"{url} did not answer within {START_S} s")
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    """The real application over fresh rows, with real Valkeys; one test each, so that none sees another's clicks."""
+    valkey = Valkey(tmp_path / "valkey")
+    valkey.start()
+    port = free_port()
+    folder = tmp_path / "data"
+    folder.mkdir()
+    environment = {
+        **os.environ, "REDIS_URL": valkey.rest_url, "POLISCOPE_FRAMES_URL": valkey.frames_url, "POLISCOPE_KAFKA": "",
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "tests.browser.server", str(folder), str(port)], env=environment)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url, process)
+        yield Room(url, folder, process, valkey)
+    finally:
+        process.kill()
+        process.wait(10)
+        valkey.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("needs Chromium: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Console:
+    """What the browser complained about; ``expected`` are fragments that a test brings about on purpose."""
+
+    errors: list[str]
+    expected: list[str]
+
+    def unexpected(self) -> list[str]:
+        return [error for error in self.errors if not any(part in error for part in self.expected)]
+
+
+Enter = Callable[..., Page]
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    """Fails the test for any console error or uncaught exception, Content-Security-Policy's included."""
+    seen = Console([], [])
+    yield seen
+    assert seen.unexpected() == []
+
+
+def listen(page: Page, console: Console) -> None:
+    page.on("console", lambda said: console.errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: console.errors.append(str(error)))
+
+
+@pytest.fixture
+def enter(room: Room, chromium: Browser, console: Console) -> Iterator[Enter]:
+    """``enter("alice", width=…)``: a person logs in through the door, in a browser of their own."""
+    contexts: list[BrowserContext] = []
+
+    def through_the_door(name: str = "alice", width: int = 1440, height: int = 900) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+        contexts.append(context)
+        page = context.new_page()
+        listen(page, console)
+        page.goto(f"{room.url}/")
+        page.fill("input[name=username]", name)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_selector(".strip")
+        return page
+
+    yield through_the_door
+    for context in contexts:
+        context.close()

@@ -1,0 +1,287 @@
+"""The control room in a real Chromium: what a person sees, presses and hears. Any console error fails the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Enter, Room
+
+pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
+
+SOON_MS = 5000
+"""The screen equals the database within this."""
+
+
+def until(told: Callable[[], bool], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if told():
+            return True
+        time.sleep(0.1)
+    return told()
+
+
+def test_a_key_acknowledges_and_a_second_browser_sees_it(enter: Enter) -> None:
+    alice, bob = enter("alice"), enter("bob")
+    for page in (alice, bob):
+        expect(page.locator(".row").first).to_contain_text("Person in “Dock lane”")
+        expect(page.locator(".incident .state.open")).to_be_visible()
+    alice.keyboard.press("a")
+    expect(bob.locator(".incident .state.acknowledged")).to_have_text("Alice Chen has it", timeout=SOON_MS)
+    expect(alice.locator(".incident .state.acknowledged")).to_be_visible(timeout=SOON_MS)
+    expect(alice.locator("form[data-act=acknowledge]")).to_have_count(0)
+
+
+def test_it_resolves_by_keys_and_asks_once(enter: Enter) -> None:
+    page = enter("alice")
+    page.keyboard.press("r")
+    expect(page.locator("dialog.resolve")).to_be_visible()
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.resolve")).not_to_be_visible()
+    expect(page.locator(".incident[data-state=resolved]")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator(".closed")).to_contain_text("Resolved: false alarm")
+
+
+def test_new_rows_wait_while_the_list_is_in_use(enter: Enter, room: Room, console: Console) -> None:
+    page = enter("alice")
+    first = page.locator(".row").first
+    first.hover()
+    before = first.bounding_box()
+    news(room)
+    pill = page.locator(".pill")
+    expect(pill).to_have_text("1 new", timeout=SOON_MS)
+    assert first.bounding_box() == before
+    pill.click()
+    expect(page.locator(".row")).to_have_count(4)
+    expect(page.locator(".row.new")).to_have_count(1)
+
+
+def test_a_new_incident_sounds_and_appears(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    page.mouse.move(700, 400)
+    news(room)
+    expect(page.locator(".row")).to_have_count(4, timeout=SOON_MS)
+    expect(page.locator("body")).to_have_attribute("data-chimes", "1")
+
+
+def news(room: Room) -> None:
+    """One more incident, from another process, announced to nobody: only the poll can find it."""
+    import sqlite3
+
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        columns = [row[1] for row in rows.execute("pragma table_info(alerts_incident)") if row[1] != "id"]
+        source = ", ".join(columns)
+        changed = {
+            "uid": "?",
+            "group_key": "?",
+            "state": "'open'",
+            "acknowledged_by_id": "null",
+            "acknowledged_at": "null",
+        }
+        values = ", ".join(changed.get(column, column) for column in columns)
+        uid = "f" * 32
+        rows.execute(
+            f"insert into alerts_incident ({source}) select {values} from alerts_incident order by id limit 1",
+            [value for column, value in (("uid", uid), ("group_key", uid)) if column in columns],
+        )
+        rows.execute("update streams_sequencecounter set value = value + 1 where name = 'changes'")
+
+
+def test_a_lost_connection_says_so_and_heals(enter: Enter, room: Room, console: Console) -> None:
+    console.expected += ["WebSocket", "ERR_", "Failed to load resource"]
+    page = enter("alice")
+    expect(page.locator("body")).to_have_attribute("data-socket", "up")
+    page.context.set_offline(True)
+    bar = page.locator("#lost")
+    expect(bar).to_be_visible(timeout=15_000)
+    expect(bar).to_have_text(re.compile(r"Connection lost. What you see was true at \d\d:\d\d:\d\d"), timeout=10_000)
+    expect(page.locator(".row").first).to_be_visible()
+    page.context.set_offline(False)
+    expect(bar).not_to_be_visible(timeout=15_000)
+
+
+def test_a_frozen_server_is_noticed(enter: Enter, room: Room, console: Console) -> None:
+    import signal
+
+    console.expected += ["WebSocket", "ERR_", "Failed to load resource"]
+    page = enter("alice")
+    expect(page.locator("body")).to_have_attribute("data-socket", "up")
+    room.process.send_signal(signal.SIGSTOP)
+    try:
+        expect(page.locator("body")).to_have_attribute("data-socket", "down", timeout=10_000)
+    finally:
+        room.process.send_signal(signal.SIGCONT)
+    expect(page.locator("body")).to_have_attribute("data-socket", "up", timeout=15_000)
+
+
+def test_the_wall_is_live_and_its_boxes_belong_to_its_pictures(enter: Enter) -> None:
+    page = enter("alice")
+    page.click("a[href='/wall/']")
+    tile = page.locator(".tile").first
+    expect(page.locator(".tile").first).not_to_have_attribute("data-pictures", "0")
+    seen: dict[str, float] = {}
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        data = tile.evaluate("tile => ({...tile.dataset})")
+        taken = datetime.fromisoformat(data["capturedAt"])
+        seen[data["sequence"]] = (datetime.now(UTC) - taken).total_seconds()
+        if data["boxesSequence"] == data["sequence"]:
+            box = json.loads(data["boxes"])[0]["xyxy"]
+            assert box[2] > box[0]
+        time.sleep(0.1)
+    assert len(seen) >= 5
+    assert max(seen.values()) <= 2
+    assert data["session"] == str(2**60 + 1)
+    assert json.loads(data["boxes"])[0]["hot"] is True
+
+
+def test_an_offline_tile_is_hatched_and_says_since_when(enter: Enter) -> None:
+    page = enter("alice")
+    page.click("a[href='/wall/']")
+    note = page.locator(".tile.off .blind-note")
+    expect(note).to_contain_text(re.compile(r"Offline since .*\d\d:\d\d \(Asia/Taipei\)"))
+    expect(note).to_contain_text("The camera does not answer")
+
+
+def test_a_quiet_tile_says_so(enter: Enter) -> None:
+    page = enter("alice")
+    page.click("a[href='/wall/']")
+    expect(page.locator(".tile").nth(1).locator(".say")).to_have_text("Quiet: nothing moves", timeout=15_000)
+
+
+def test_the_live_picture_replaces_what_fired_and_comes_back(enter: Enter) -> None:
+    page = enter("alice")
+    page.keyboard.press("l")
+    expect(page.locator(".stage.is-live canvas")).to_be_visible()
+    expect(page.locator(".stage")).to_have_attribute("data-pictures", re.compile("[2-9]"))
+    page.keyboard.press("l")
+    expect(page.locator(".stage canvas")).to_have_count(0)
+    expect(page.locator(".stage .evidence")).to_be_visible()
+
+
+def test_an_outsider_hears_nothing_of_a_camera_that_is_not_theirs(enter: Enter) -> None:
+    camera = enter("alice").locator(".stage").get_attribute("data-camera")
+    charlie = enter("charlie")
+    answer = charlie.evaluate(
+        """(camera) => new Promise((done) => {
+            const socket = new WebSocket(`ws://${location.host}/ws/wall/`);
+            socket.onopen = () => socket.send(JSON.stringify({type: "watch", cameras: [camera]}));
+            socket.onmessage = ({data}) => { if (JSON.parse(data).type === "watching") done(JSON.parse(data)); };
+        })""",
+        camera,
+    )
+    assert answer == {"type": "watching", "cameras": [], "refused": [camera]}
+
+
+def test_boxes_lie_over_the_picture_whatever_the_window(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    incident = f"{room.url}{page.locator('.row a').first.get_attribute('href')}"
+    for width, height in ((1440, 900), (1280, 720), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.goto(incident)
+        page.wait_for_selector(".overlay.ready", state="attached")
+        assert page.evaluate(OFFSET_OF_BOX) < 1.5, (width, height)
+
+
+OFFSET_OF_BOX = """() => {
+    const picture = document.querySelector(".evidence"), box = document.querySelector(".box.fired");
+    const frame = picture.getBoundingClientRect(), drawn = box.getBoundingClientRect();
+    const scale = Math.min(frame.width / picture.naturalWidth, frame.height / picture.naturalHeight);
+    const left = frame.left + (frame.width - picture.naturalWidth * scale) / 2;
+    const top = frame.top + (frame.height - picture.naturalHeight * scale) / 2;
+    const x = left + Number(box.getAttribute("x")) * picture.naturalWidth * scale;
+    const y = top + Number(box.getAttribute("y")) * picture.naturalHeight * scale;
+    return Math.max(Math.abs(drawn.left - x), Math.abs(drawn.top - y)) - 3;
+}"""
+
+SIZES = ((390, 844), (1280, 800), (1440, 900), (1680, 1050), (2560, 1440))
+OVERFLOW = """() => [...document.querySelectorAll("body *")].filter((element) => {
+    const style = getComputedStyle(element), box = element.getBoundingClientRect();
+    if (style.position === "fixed" || !box.width || element.closest("svg, .rows, dialog, .skip, .sheet")) return false;
+    return box.right > innerWidth + 1 || (element.scrollWidth > element.clientWidth + 1 && style.overflowX === "visible"
+        && element.clientWidth > 0 && style.display !== "inline");
+}).map((element) => `${element.tagName}.${element.className}: ${element.textContent.trim().slice(0, 60)}`)"""
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hant"])
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_screen_fits_every_room(enter: Enter, room: Room, language: str, theme: str) -> None:
+    """With ``POLISCOPE_SCREENSHOTS`` set to a folder, each screen is kept there for people to judge."""
+    page = enter("alice")
+    choose(page, "language", language)
+    choose(page, "theme", theme)
+    page.wait_for_selector(".incident")
+    incident = page.locator(".row a").first.get_attribute("href") or ""
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for name, path in (("room", "/"), ("incident", incident), ("wall", "/wall/"), ("outbox", "/outbox/")):
+            page.goto(f"{room.url}{path}")
+            page.wait_for_selector(".reading")
+            if name == "wall":
+                expect(page.locator(".tile").first).not_to_have_attribute("data-pictures", "0")
+            page.wait_for_timeout(250)
+            keep(page, f"{name}-{width}-{language}-{theme}")
+            assert page.evaluate(OVERFLOW) == [], (name, width)
+
+
+def choose(page: Page, what: str, value: str) -> None:
+    page.click("#menu summary")
+    page.click(f"button[name={what}][value={value}]")
+    page.wait_for_load_state()
+
+
+def keep(page: Page, name: str) -> None:
+    if folder := os.environ.get("POLISCOPE_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_the_whole_of_an_incident_needs_no_scrolling(enter: Enter) -> None:
+    page = enter("alice", 1440, 900)
+    for selector in (".title", ".stage", ".why", ".actions", ".told", ".steps"):
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 900, selector
+
+
+def test_the_thumb_finds_acknowledge_at_the_bottom_edge(enter: Enter) -> None:
+    page = enter("alice", 390, 844)
+    page.click(".row a >> nth=0")
+    page.wait_for_selector(".overlay.ready", state="attached")
+    box = page.locator("form[data-act=acknowledge] button").bounding_box()
+    assert box is not None
+    assert box["height"] >= 44
+    assert box["y"] + box["height"] > 844 - 24
+
+
+def test_a_silent_part_shows_within_ten_seconds(room: Room, enter: Enter) -> None:
+    page = enter("alice")
+    expect(page.locator(".reading b").first).to_have_text("3 of 4 cameras seeing.", timeout=10_000)
+    room.valkey.pause("rest")
+    try:
+        expect(page.locator(".reading .alarm").first).to_be_visible(timeout=10_000)
+    finally:
+        room.valkey.resume("rest")
+
+
+def test_the_door_opens_and_closes(room: Room, enter: Enter, console: Console) -> None:
+    page = enter("alice")
+    page.click("#menu summary")
+    page.click("form[action='/logout/'] button")
+    page.wait_for_selector(".door-card")
+    for width, height in ((390, 844), (1280, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        keep(page, f"door-{width}")
+    console.expected.append("404")
+    page.goto(f"{room.url}/nowhere-at-all/")
+    expect(page.locator("h1")).to_have_text("There is nothing here")
