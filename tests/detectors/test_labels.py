@@ -16,7 +16,8 @@ def test_coco_has_80_classes_of_ours() -> None:
 @pytest.mark.parametrize(
     "index, label",
     [(0, "person"), (1, "bicycle"), (2, "car"), (4, "aircraft"), (5, "bus"), (7, "truck"), (16, "dog"),
-     (24, "backpack"), (28, "suitcase"), (39, "bottle"), (46, "banana"), (56, "chair"), (62, "tv"), (67, "phone"), (79, "toothbrush")],
+     (24, "backpack"), (28, "suitcase"), (39, "bottle"), (46, "banana"), (56, "chair"), (62, "tv"), (67, "phone"),
+     (79, "toothbrush")],
 )  # fmt: skip
 def test_coco_is_in_the_models_order(index: int, label: str) -> None:
     assert COCO_80[index] == label

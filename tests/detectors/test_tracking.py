@@ -196,10 +196,10 @@ def test_an_empty_frame_of_an_empty_tracker_is_empty(scene: Scene) -> None:
 
 # Resuming: a snapshot at any point changes nothing, not even the last bit.
 
-unit = st.floats(0.05, 0.95, width=32)
+unit = st.floats(0.05, 0.95)
 row = st.tuples(
-    st.tuples(unit, unit, st.floats(0.01, 0.3, width=32), st.floats(0.01, 0.5, width=32)),
-    st.floats(0.05, 1, width=32),
+    st.tuples(unit, unit, st.floats(0.01, 0.3), st.floats(0.01, 0.5)),
+    st.floats(0.05, 1),
     st.sampled_from(["person", "car", "truck", "bicycle"]),
 ).map(lambda r: person(r[0][0], r[0][1], r[1], r[2], r[0][2], r[0][3]))
 history = st.lists(
