@@ -15,6 +15,7 @@ from functools import partial
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
+from django.db.models import F
 
 from alerts.models import Incident
 from streams.models import SequenceCounter
@@ -29,6 +30,15 @@ REST_S = 2.0
 _lock = threading.Lock()
 _resting_until_s = float("-inf")
 _tasks: set[asyncio.Task[None]] = set()
+
+
+def hold(incident: int) -> None:
+    """Take an incident's row (by key) before anything else of it is changed.
+
+    Everybody takes the incident first, then its deliveries, then the counter; in any other order two transactions can
+    wait for each other, and PostgreSQL ends one of them.
+    """
+    Incident.objects.filter(pk=incident).update(change=F("change"))
 
 
 def stamp(incidents: Iterable[int]) -> int:

@@ -26,7 +26,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from alerts import texts
-from alerts.announce import stamp
+from alerts.announce import hold, stamp
 from alerts.handover import broker_away_s, hand_over
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.base import DeliveryError, Message, Receipt
@@ -236,6 +236,7 @@ def _finish(row: Delivery, owner: str, state: str, now: datetime, **fields: obje
     ours = [State.SENDING, State.UNKNOWN] if state == State.SENT else [State.SENDING]
     finished_at = None if state == State.QUEUED else now
     with transaction.atomic():
+        hold(row.alert.incident_id)
         rows = Delivery.objects.filter(pk=row.pk, lease_owner=owner, state__in=ours)
         if not rows.update(state=state, lease_until_at=None, finished_at=finished_at, **fields):
             return None
@@ -317,11 +318,15 @@ def cancel_unwanted(now: datetime) -> int:
     """Cancel what was queued again while somebody acknowledged. Returns how many."""
     rows = Delivery.objects.filter(state=State.QUEUED).exclude(alert__incident__state=Incident.State.OPEN)
     stray = [row for row in rows.select_related("alert__incident")[:500] if not wanted(row)]
-    if not stray:
-        return 0
+    return sum(_cancel_stray(row, now) for row in stray)
+
+
+def _cancel_stray(row: Delivery, now: datetime) -> int:
     with transaction.atomic():
-        cancelled = _cancel([row.pk for row in stray], now)
-        stamp({row.alert.incident_id for row in stray})
+        hold(row.alert.incident_id)
+        cancelled = _cancel([row.pk], now)
+        if cancelled:
+            stamp([row.alert.incident_id])
     return cancelled
 
 
@@ -333,6 +338,7 @@ def expire_leases(now: datetime) -> int:
 
 def _expire(row: Delivery, now: datetime) -> bool:
     with transaction.atomic():
+        hold(row.alert.incident_id)
         ours = Delivery.objects.filter(pk=row.pk, state=State.SENDING, lease_owner=row.lease_owner)
         problem = "whoever was sending it stopped"
         if not ours.update(state=State.UNKNOWN, lease_until_at=None, finished_at=now, problem=problem):
@@ -358,6 +364,7 @@ def resend_unknown(now: datetime) -> int:
 
 def _resend(row: Delivery, now: datetime) -> bool:
     with transaction.atomic():
+        hold(row.alert.incident_id)
         if not _queue_once(row, row.contact, now, resends=row):
             return False
         stamp([row.alert.incident_id])

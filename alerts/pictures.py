@@ -12,7 +12,7 @@ import msgspec
 from django.conf import settings
 from django.db import transaction
 
-from alerts.announce import stamp
+from alerts.announce import hold, stamp
 from alerts.events import Event as Content
 from alerts.models import Event
 from streams.frame import Frame, Jpeg, UnknownVersion, decode_frame
@@ -86,6 +86,8 @@ def store(uid: UUID, jpeg: bytes) -> str:
 
 def _settle(row: Event, picture: str, path: str = "", sha256: str = "") -> str:
     with transaction.atomic():
+        if row.incident_id:
+            hold(row.incident_id)
         rows = Event.objects.filter(pk=row.pk, picture=Picture.PENDING)
         if rows.update(picture=picture, picture_path=path, picture_sha256=sha256) and row.incident_id:
             stamp([row.incident_id])

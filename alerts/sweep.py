@@ -108,19 +108,19 @@ class Sweeper:
 
     def turn(self) -> None:
         """Do everything that is due, if the lease is ours."""
-        problems = [problem for step in self._steps() if (problem := self._guarded(step))]
-        self._problem = problems[0] if problems else self._broker_problem()
+        problem = self._guarded(self._lead)
+        for step in self._steps() if self.leading else []:
+            problem = self._guarded(step) or problem
+        self._problem = problem or self._broker_problem()
 
     def _steps(self) -> list[Callable[[], object]]:
-        if self._guarded(self._lead) or not self.leading:
-            return []
-        steps = (
+        by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
             delivery.resend_unknown,
             incidents.remind_unacknowledged,
         )
-        return [*(lambda step=step: step(self._now()) for step in steps), self._forward, self._count, self._copy]
+        return [*(lambda step=step: step(self._now()) for step in by_time), self._forward, self._count, self._copy]
 
     def _guarded(self, step: Callable[[], object]) -> str:
         """Run ``step``; the code of the problem that stopped it, or nothing."""

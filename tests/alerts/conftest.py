@@ -12,3 +12,9 @@ __all__ = ("smtp", "twilio")
 @pytest.fixture
 def town(db: None) -> Town:
     return build_town()
+
+
+@pytest.fixture
+def shared_town(transactional_db: None) -> Town:
+    """A town that other threads see too."""
+    return build_town()

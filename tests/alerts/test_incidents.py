@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from django.db import close_old_connections, connection, connections
 from django.utils import timezone
 
 from alerts.incidents import (
@@ -21,11 +16,9 @@ from alerts.incidents import (
 )
 from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition
 from streams.models import SequenceCounter
-from tests.alerts.town import NOON, Town, at, build_town
+from tests.alerts.town import EMAIL, NOON, SMS, Town, at, at_once
 
 pytestmark = pytest.mark.django_db
-
-SMS, EMAIL = ("sms", "+15005550010"), ("email", "alice@example.org")
 
 
 def reasons() -> list[str]:
@@ -313,42 +306,12 @@ def test_it_does_not_remind_where_the_first_message_still_waits(town: Town) -> N
 # Many at once
 
 
-def _at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run ``calls`` on threads that start together; exceptions come back as values."""
-    barrier = threading.Barrier(len(calls))
-    results: list[Any] = [None] * len(calls)
-
-    def run(n: int) -> None:
-        try:
-            barrier.wait(10)
-            results[n] = calls[n]()
-        except Exception as error:
-            results[n] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    close_old_connections()
-    return results
-
-
-@pytest.fixture
-def shared_town(transactional_db: None, tmp_path: Any) -> Town:
-    if connection.vendor == "sqlite" and connection.is_in_memory_db():
-        pytest.skip("an in-memory SQLite belongs to one thread")
-    return build_town()
-
-
 @pytest.mark.django_db(transaction=True)
 def test_it_opens_one_incident_for_many_writers(shared_town: Town) -> None:
     shared_town.person("Alice", SMS)
     events = [shared_town.event(happened_at=timezone.now()) for _ in range(12)]
 
-    results = _at_once(*(lambda event=event: record([event], now=timezone.now()) for event in events))
+    results = at_once(*(lambda event=event: record([event], now=timezone.now()) for event in events))
 
     assert results == [None] * 12
     incident = Incident.objects.get()
@@ -361,7 +324,7 @@ def test_it_opens_one_incident_for_many_writers(shared_town: Town) -> None:
 def test_it_stores_the_same_event_once_for_many_writers(shared_town: Town) -> None:
     event = shared_town.event(happened_at=timezone.now())
 
-    results = _at_once(*(lambda: record([event], now=timezone.now()) for _ in range(8)))
+    results = at_once(*(lambda: record([event], now=timezone.now()) for _ in range(8)))
 
     assert results == [None] * 8
     assert (Event.objects.count(), Incident.objects.get().event_count) == (1, 1)
@@ -372,7 +335,7 @@ def test_it_lets_one_of_many_acknowledge(shared_town: Town) -> None:
     record([shared_town.event()], now=at(1))
     uid = Incident.objects.get().uid
 
-    results = _at_once(*(lambda: acknowledge(uid, by=None, through="api", now=at(5)) for _ in range(8)))
+    results = at_once(*(lambda: acknowledge(uid, by=None, through="api", now=at(5)) for _ in range(8)))
 
     assert sum(isinstance(result, Incident) for result in results) == 1
     assert sum(isinstance(result, IllegalTransition) for result in results) == 7
@@ -384,7 +347,7 @@ def test_it_loses_no_event_that_races_with_a_resolution(shared_town: Town) -> No
     record([shared_town.event()], now=at(1))
     uid = Incident.objects.get().uid
 
-    _at_once(
+    at_once(
         lambda: resolve(uid, by=None, disposition="test", note="", through="api", now=at(2)),
         *(lambda: record([shared_town.event(happened_at=at(3))], now=at(3)) for _ in range(4)),
     )

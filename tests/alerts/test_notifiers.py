@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from django.core.mail import BadHeaderError
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from alerts.notifiers import email as email_module
 from alerts.notifiers import sms as sms_module
@@ -193,14 +193,14 @@ def test_it_falls_back_to_the_sandbox_where_nothing_is_configured() -> None:
     assert notifier_for("sms") == notifier_for("email") == Sandbox()
 
 
-def test_it_chooses_the_configured_provider(settings: SettingsWrapper, twilio: FakeTwilio, smtp: FakeSmtp) -> None:
+def test_it_chooses_the_configured_provider(settings: Settings, twilio: FakeTwilio, smtp: FakeSmtp) -> None:
     settings.TWILIO = twilio.settings
     settings.POLISCOPE_SMTP_URL = smtp.url
 
     assert (notifier_for("sms").key, notifier_for("email").key) == ("twilio", "smtp")
 
 
-def test_it_does_not_sandbox_what_is_half_configured(settings: SettingsWrapper) -> None:
+def test_it_does_not_sandbox_what_is_half_configured(settings: Settings) -> None:
     settings.TWILIO = {"account": "AC1", "token": "", "sender": "", "base_url": ""}
 
     with pytest.raises(DeliveryError, match="TWILIO_AUTH_TOKEN, TWILIO_FROM not set") as caught:

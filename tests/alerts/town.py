@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
+
+from django.db import close_old_connections, connections
 
 from alerts.events import Event, Fact, Severity
 from alerts.models import Contact, Recipient, Rule, RuleVersion
@@ -16,6 +20,9 @@ from streams.observations import LogPosition
 
 NOON = datetime(2026, 3, 1, 4, 0, tzinfo=UTC)
 """Noon in Taipei."""
+
+
+SMS, EMAIL = ("sms", "+15005550010"), ("email", "alice@example.org")
 
 
 def at(seconds: float) -> datetime:
@@ -90,3 +97,26 @@ def build_town() -> Town:
     )
     alice = User.objects.create_user("alice", password="not-a-secret")
     return Town(site, gate, yard, rule, version, zone, alice)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run ``calls`` on threads that start together; exceptions come back as values."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(n: int) -> None:
+        try:
+            barrier.wait(10)
+            results[n] = calls[n]()
+        except Exception as error:
+            results[n] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(n,)) for n in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    close_old_connections()
+    return results
