@@ -118,15 +118,14 @@ class Live:
 
 
 class LogOutlet:
-    """The way out of every lookout: two producers, so that a flood of frames leaves room for observations."""
+    """The way out of every lookout."""
 
     def __init__(self, log: Log, live: Live) -> None:
-        self._frames, self._observations, self._live = log.producer(), log.producer(), live
+        self._producer, self._live = log.producer(), live
 
     def append(self, topic: str, partition: int, payload: bytes, on_done: OnDone) -> bool:
         """As ``Producer.append``: returns at once, False when refused."""
-        producer = self._frames if topic.startswith("frames.") else self._observations
-        return producer.append(topic, partition, payload, on_done)
+        return self._producer.append(topic, partition, payload, on_done)
 
     def watched(self, camera: UUID) -> bool:
         """Whether somebody looks at ``camera``'s live picture."""
@@ -137,9 +136,8 @@ class LogOutlet:
         self._live.show(camera, payload)
 
     def close(self) -> None:
-        """Write what is queued, for at most a second each."""
-        self._frames.close(1.0)
-        self._observations.close(1.0)
+        """Write what is queued, for at most a second."""
+        self._producer.close(1.0)
 
 
 class Lookouts:

@@ -48,8 +48,8 @@ WAIT_S, WAIT_MAX_S, WAIT_EDITED_MAX_S = 0.5, 10.0, 30.0
 somebody's edit can help (a wrong password), 30 s keeps cameras from locking the account."""
 BREAKS_MAX, BREAKS_S = 5, 60.0
 """More breaks of the stream's time than this within so many seconds: the stream is damaged, not interrupted."""
-LIVE_HZ = 6.0
-"""Pictures a second for people's screens while someone watches."""
+LIVE_HZ = 5.0
+"""Pictures a second for people's screens while someone watches, where the sampled ones alone are fewer."""
 METER_S = 5.0
 
 
@@ -369,7 +369,7 @@ class Lookout:
             self._last_captured_at = stamp.captured_at
         at_s = (stamp.captured_at - session.began_at).total_seconds()
         why = self._look(config, session, planes, at_s)
-        due = self._outlet.watched(config.uid) and (session.live.due(at_s) or why is not None)
+        due = self._outlet.watched(config.uid) and (why is not None or self._fills(config, session, at_s))
         data = b""
         if why is not None or due:
             wh = fitted_wh(planes.wh, config.long_px)
@@ -383,6 +383,12 @@ class Lookout:
             reason = "" if config.pools else NO_DEMAND
             if fact := self._facts.seen(session.state, stamp.captured_at, arrived_s, reason):
                 self._say(fact)
+
+    def _fills(self, config: CameraConfig, session: _Session, at_s: float) -> bool:
+        """Whether a picture that is not sampled is shown: only where those that are, whose boxes come, are too few."""
+        if session.state == "active" and config.hz >= LIVE_HZ:
+            return False
+        return session.live.due(at_s)
 
     def _look(self, config: CameraConfig, session: _Session, planes: Planes, at_s: float) -> Why | None:
         if not config.pools:
