@@ -13,6 +13,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ LENGTH_S = 240.0
 FPS = 10
 POST_FOOT_PX = 392
 """Who has his feet above this line of the clip walks behind the lamp post."""
+UNFINISHED_S = 600.0
+"""A half drawn video of this age belongs to nobody any more."""
 GOP_FRAMES = 20
 """A viewer who joins waits for at most this many pictures."""
 
@@ -737,4 +740,13 @@ def prepare(
     footage = load_footage() if missing else None
     for one in missing:
         render(one, paths[one.key], functools.partial(tell, one.title), footage)
+        _tidy(folder, paths[one.key])
     return paths
+
+
+def _tidy(folder: Path, keep: Path) -> None:
+    """Delete what other versions of one scene left behind, and what a stopped process did not finish."""
+    key = keep.stem.partition("-")[0]
+    for path in [*folder.glob(f"{key}-*"), *folder.glob(f".{key}-*")]:
+        if path.stem != keep.stem and (path.name[0] != "." or time.time() - path.stat().st_mtime > UNFINISHED_S):
+            path.unlink(missing_ok=True)
