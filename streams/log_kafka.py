@@ -37,6 +37,7 @@ ANSWER_MS = 3000
 """How long one question may take; the log's callers have heartbeats to send (silent after 5 s)."""
 PROBE_S = 1.0
 """A consumer that hears nothing asks the server this often whether it is there."""
+PROBE_ANSWER_MS = 2000
 BATCH_BYTES = 128 * 1024
 ENVELOPE_BYTES = 64 * 1024
 """Allowed beyond ``MAX_RECORD_BYTES`` for the batch around a record."""
@@ -492,7 +493,7 @@ class GroupConsumer:
         if self._consumer is None or self._fenced or self._monotonic() - self._heard_at < PROBE_S:
             return
         try:
-            self._consumer.end_offsets([self._place(0)], timeout_ms=1000)
+            self._consumer.end_offsets([self._place(0)], timeout_ms=PROBE_ANSWER_MS)
             self._well()
         except (KafkaError, OSError) as error:
             self._away(error)

@@ -38,6 +38,8 @@ SOCKET_S = 2.0
 """No exchange waits longer for an answer; a frozen server must not stop heartbeats (5 s) for long."""
 BLOCK_S = 1.0
 """The longest wait for records in one request; below ``SOCKET_S``, so that silence means a fault."""
+READ_BYTES = 256 * 1024
+"""Asked of the socket at once: pictures are 40 kB and more."""
 RETRY_S = 0.2
 """Between attempts of a consumer while the server is away."""
 STUCK_S = 300.0
@@ -70,6 +72,7 @@ def connect(url: str, name: str) -> redis.Redis:
         socket_timeout=SOCKET_S,
         socket_connect_timeout=SOCKET_S,
         socket_keepalive=True,
+        socket_read_size=READ_BYTES,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )

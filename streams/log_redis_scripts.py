@@ -33,8 +33,8 @@ return full
 # is old, together with a loss of all memory.
 #
 # Bounds are kept before the record is added. The oldest go while there are too many bytes or they are too old, at most
-# 1000 of them an append. When the whole server is nearly full a partition in memory gives up its oldest quarter; a
-# durable one refuses, for trimming it could drop what nobody has read yet.
+# 1000 of them an append. When the whole server is nearly full a partition in memory gives up twice what it
+# takes, until there is room; a durable one refuses, for trimming it could drop what nobody has read yet.
 APPEND = f"""#!lua flags=allow-oom
 local server = redis.call('HMGET', KEYS[3], 'run', 'full')
 local full, durable = server[2] == '1', ARGV[4] == '1'
@@ -52,7 +52,7 @@ end
 if redis.call('EXISTS', KEYS[1]) == 0 then bytes, first = 0, next end
 local size = #ARGV[1] + {ENTRY_OVERHEAD_BYTES}
 local limit = tonumber(ARGV[2]) - size
-if full then limit = math.min(limit, bytes * 3 / 4) end
+if full then limit = math.min(limit, bytes - 2 * size) end
 local oldest_ms = now_ms - tonumber(ARGV[3])
 if bytes > 0 and (bytes > limit or first_ms < oldest_ms) then
   local from, kept = '-', nil
