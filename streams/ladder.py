@@ -35,7 +35,10 @@ LIGHT_SHARE = 0.5
 LIGHT_LEVELS = 25.0
 """Likewise when the whole plane became brighter or darker by more than this."""
 FORGET_S = 8.0
-"""Time constant of the background. Whoever stands still is part of it after about twice this."""
+"""Time constant of the background."""
+SETTLED_S = 12.0
+"""What has kept still for so long is background at once, however much it differs: a parked lorry would otherwise hold
+the gate open for half a minute."""
 HANG_OVER_S = 2.0
 """The gate stays open so long after the last change: a walker behind a pillar is one walker."""
 HEARTBEAT_S = 10.0
@@ -74,7 +77,9 @@ class Background:
 
     def __init__(self) -> None:
         self._usual: npt.NDArray[np.float32] | None = None
-        self._at_s = 0.0
+        self._last: Plane = np.zeros(PLANE_WH[::-1], np.uint8)
+        self._unsettled_s: npt.NDArray[np.float64] = np.zeros(PLANE_WH[::-1], np.float64)
+        self._at_s = self._settled_at_s = 0.0
 
     def compare(self, plane: Plane, at_s: float) -> Change:
         """What changed in ``plane`` (``(90, 160) uint8``, luma) at ``at_s``; takes it into the background afterwards.
@@ -93,13 +98,32 @@ class Background:
         if change is Change.LIGHT:
             self._rebase(plane, at_s)
         else:
-            elapsed_s = max(0.0, at_s - self._at_s)
-            self._usual += difference * np.float32(1.0 - math.exp(-elapsed_s / FORGET_S))
-            self._at_s = at_s
+            self._absorb(plane, difference, at_s)
         return change
 
+    def _absorb(self, plane: Plane, difference: npt.NDArray[np.float32], at_s: float) -> None:
+        assert self._usual is not None
+        elapsed_s = max(0.0, at_s - self._at_s)
+        self._usual += difference * np.float32(1.0 - math.exp(-elapsed_s / FORGET_S))
+        self._at_s = at_s
+        # Once a second: it costs three times what the comparison does.
+        if at_s - self._settled_at_s >= 1.0:
+            self._settled_at_s = at_s
+            self._settle(plane, difference, at_s)
+
+    def _settle(self, plane: Plane, difference: npt.NDArray[np.float32], at_s: float) -> None:
+        """Take in at once what differs from the background and has kept still for long enough."""
+        assert self._usual is not None
+        # In 8 bits, where a difference wraps round: after the shift, a step within ±LEVELS_MIN is at most twice that.
+        moved = plane - self._last + np.uint8(LEVELS_MIN) > 2 * LEVELS_MIN
+        np.copyto(self._unsettled_s, at_s, where=moved | (np.abs(difference) <= LEVELS_MIN))
+        np.copyto(self._usual, plane, where=self._unsettled_s < at_s - SETTLED_S)
+        self._last = plane
+
     def _rebase(self, plane: Plane, at_s: float) -> None:
-        self._usual, self._at_s = plane.astype(np.float32), at_s
+        self._usual, self._last = plane.astype(np.float32), plane
+        self._at_s = self._settled_at_s = at_s
+        self._unsettled_s.fill(at_s)
 
 
 def _judge(difference: npt.NDArray[np.float32]) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -24,10 +25,17 @@ AT = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 chance = np.random.default_rng(3)
 
 
+@functools.cache
+def _scenes(level: int, noise: float) -> list[Plane]:
+    ramp = np.linspace(-30, 30, 160)[None, :] + np.zeros((90, 1))
+    drawn = [level + ramp + chance.normal(0, noise, (90, 160)) for _ in range(12)]
+    return [np.clip(plane, 0, 255).astype(np.uint8) for plane in drawn]
+
+
 def scene(level: int = 120, noise: float = 1.0) -> Plane:
     """A grey place with a little sensor noise, ``(90, 160) uint8``."""
-    ramp = np.linspace(-30, 30, 160)[None, :] + np.zeros((90, 1))
-    return np.clip(level + ramp + chance.normal(0, noise, (90, 160)), 0, 255).astype(np.uint8)
+    planes = _scenes(level, noise)
+    return planes[chance.integers(len(planes))]
 
 
 def with_walker(plane: Plane, x: int, y: int = 40, contrast: int = 45) -> Plane:
@@ -112,12 +120,20 @@ def test_a_walker_is_seen_while_a_cloud_passes() -> None:
     assert ladder.look(with_walker(scene(131), 70), at_s + 1.0).state == "active"
 
 
-def test_a_person_who_stands_still_becomes_quiet_and_leaving_opens_it_again() -> None:
+@pytest.mark.parametrize("contrast", [30, 45, 90])
+def test_a_person_who_stands_still_becomes_quiet_and_leaving_opens_it_again(contrast: int) -> None:
     ladder, at_s = quiet_ladder()
-    standing = watch(ladder, [with_walker(scene(), 70) for _ in range(300)], at_s)
+    standing = watch(ladder, [with_walker(scene(), 70, contrast=contrast) for _ in range(300)], at_s)
     quiet_after_s = next(index for index, verdict in enumerate(standing) if verdict.state == "quiet") / FPS
     assert 7 <= quiet_after_s <= 18 + HANG_OVER_S
     assert ladder.look(scene(), at_s + 30.1).state == "active"
+
+
+def test_a_slow_faint_mover_is_not_taken_for_background() -> None:
+    # Three levels darker with every picture: no step is large, and it does not stop at what noise could be.
+    ladder, at_s = quiet_ladder(seconds=20.0)
+    planes = [with_walker(scene(), 70, contrast=3 * index) for index in range(15)]
+    assert watch(ladder, planes, at_s)[-1].state == "active"
 
 
 def test_it_stays_open_for_a_while_after_the_last_change() -> None:
