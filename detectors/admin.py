@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.forms import ModelForm
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from detectors.labels import UnknownLabel, check
 from detectors.models import Deployment, Model
@@ -52,7 +53,9 @@ class ModelsAdmin(Page):
 class DeploymentForm(ModelForm[Deployment]):
     """Where a model runs; its condition is a plain choice."""
 
-    when = forms.ChoiceField(label=gettext_lazy("Runs"), choices=list(CONDITIONS.items()))
+    when = forms.ChoiceField(
+        label=gettext_lazy("Runs"), choices=list(CONDITIONS.items()), widget=UnfoldAdminSelectWidget()
+    )
 
     class Meta:
         model = Deployment
@@ -87,5 +90,4 @@ class DeploymentAdmin(Page):
     form = DeploymentForm
     list_display = ("name", "model", "pool", "hz", "enabled")
     list_select_related = ("model",)
-    filter_horizontal = ("cameras",)
     fieldsets = ((None, {"fields": ("name", ("model", "pool"), ("when", "hz"), "enabled", "all_cameras", "cameras")}),)

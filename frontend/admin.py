@@ -27,6 +27,7 @@ from unfold.widgets import (
 
 from alerts import editing
 from alerts.models import Rule
+from alerts.rules.config import CommonConfig
 from alerts.rules.registry import RULES, rule_kind
 from detectors.labels import LABELS, family
 from detectors.models import Deployment
@@ -37,6 +38,8 @@ from streams.admin import Page, ReadOnlyPage
 
 SETTING = "setting_"
 """Keeps a kind's settings apart from the rule's own columns."""
+FIRST = ("labels", "confidence")
+"""Common settings that stand beside the kind's own; the others are fine tuning."""
 DAYS = (
     (0, gettext_lazy("Monday")),
     (1, gettext_lazy("Tuesday")),
@@ -59,13 +62,15 @@ def _span_fields(number: int) -> dict[str, forms.Field]:
             coerce=int,
             required=False,
             widget=UnfoldAdminCheckboxSelectMultipleWidget,
-            help_text=gettext_lazy("No day: this span does not count. Without any span the rule always acts."),
+            help_text=gettext_lazy(
+                "No day: this span does not count. Without any span the rule always acts. “Until” before “From” passes "
+                "midnight; both equal means the whole day."
+            ),
         ),
         f"from_{number}": forms.RegexField(r"^([01]\d|2[0-3]):[0-5]\d$", label=gettext_lazy("From"), **clock),
         f"until_{number}": forms.RegexField(
             r"^([01]\d|2[0-3]):[0-5]\d$",
             label=gettext_lazy("Until"),
-            help_text=gettext_lazy("Earlier than “From” passes midnight; both equal means the whole day."),
             **clock,
         ),
     }
@@ -167,7 +172,6 @@ class RuleAdmin(Page):
     list_filter = ("severity", "enabled", "zones__view__camera__site")
     list_select_related = ("deployment",)
     search_fields = ("name", "zones__name", "zones__view__camera__name")
-    filter_horizontal = ("zones", "recipients")
     readonly_fields = ("kind_of_rule",)
 
     @admin.display(description=gettext_lazy("where"))
@@ -180,7 +184,7 @@ class RuleAdmin(Page):
         """The kind, and for a new rule the ways to the other kinds' forms."""
         others = [kind for kind in sorted(RULES) if kind != rule.kind]
         if rule.pk or not others:
-            return _(rule.kind)
+            return _(rule.kind.replace("_", " ").capitalize())
         links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, _(kind)) for kind in others))
         return format_html("{} ({} {})", _(rule.kind), _("or:"), links)
 
@@ -194,11 +198,16 @@ class RuleAdmin(Page):
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """What is looked for, where, when, and who is told."""
-        settings = [SETTING + name for name in rule_kind(_kind_asked(request, obj)).__struct_fields__]
-        spans = [(f"days_{number}", f"from_{number}", f"until_{number}") for number in range(1, SPANS + 1)]
+        names = rule_kind(_kind_asked(request, obj)).__struct_fields__
+        first = [name for name in names if name in FIRST or name not in CommonConfig.__struct_fields__]
+        rest = [name for name in names if name not in first]
+        spans = [
+            row for number in range(1, SPANS + 1) for row in (f"days_{number}", (f"from_{number}", f"until_{number}"))
+        ]
         return (
             (None, {"fields": (("name", "severity"), ("kind_of_rule", "enabled"), "deployment", "zones")}),
-            (gettext_lazy("What is looked for"), {"fields": settings}),
+            (gettext_lazy("What is looked for"), {"fields": _pairs(first)}),
+            (gettext_lazy("Fine tuning"), {"fields": _pairs(rest), "classes": ("collapse",)}),
             (gettext_lazy("When it acts"), {"fields": spans}),
             (gettext_lazy("Who is told"), {"fields": ("recipients", "why_it_matters", "procedure")}),
         )
@@ -218,6 +227,11 @@ class RuleAdmin(Page):
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """Incidents point at what a rule was; it is switched off instead."""
         return False
+
+
+def _pairs(names: list[str]) -> list[tuple[str, ...]]:
+    """Two settings a row."""
+    return [tuple(SETTING + name for name in names[at : at + 2]) for at in range(0, len(names), 2)]
 
 
 def _kind_asked(request: HttpRequest, rule: Rule | None) -> str:
@@ -257,7 +271,7 @@ class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[type-arg]
     list_display = ("username", "name", "role", "language", "is_active", "last_login")
     list_filter = ("role", "is_active", "camera_groups")
     search_fields = ("username", "first_name", "last_name", "email")
-    filter_horizontal = ("camera_groups",)
+    filter_horizontal = ()
     readonly_fields = ("last_login", "date_joined")
     _access = (
         gettext_lazy("Access"),

@@ -13,12 +13,23 @@ def _item(title: Any, icon: str, name: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{name}_changelist")}
 
 
+_BACK: dict[str, Any] = {
+    "title": _("Back to the control room"),
+    "icon": "arrow_back",
+    "link": reverse_lazy("room"),
+    # Every address begins with its "/", so it would always look like the page one is on.
+    "active": lambda request: False,
+}
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Poliscope",
     "SITE_HEADER": "Poliscope",
     "SITE_SUBHEADER": _("Set-up"),
     "SITE_URL": "/",
     "SITE_SYMBOL": "visibility",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("frontend/icon.svg")},
+    ],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
@@ -65,7 +76,7 @@ UNFOLD: dict[str, Any] = {
         "show_search": False,
         "show_all_applications": False,
         "navigation": [
-            {"items": [{"title": _("Back to the control room"), "icon": "arrow_back", "link": reverse_lazy("room")}]},
+            {"items": [_BACK]},
             {
                 "title": _("Places"),
                 "separator": True,
