@@ -102,12 +102,12 @@ _SEVERITIES = {
 }
 
 _SHORT = {
-    Alert.Reason.OPENED: gettext_noop("%(severity)s: %(headline)s. %(place)s, %(time)s."),
-    Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s. %(place)s, %(time)s."),
-    Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s. %(place)s, %(time)s."),
-    Alert.Reason.LATE: gettext_noop("Known late: %(headline)s. %(place)s, %(time)s, known %(known)s."),
+    Alert.Reason.OPENED: gettext_noop("%(severity)s: %(headline)s, %(time)s. %(place)s."),
+    Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s, %(time)s. %(place)s."),
+    Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s, %(time)s. %(place)s."),
+    Alert.Reason.LATE: gettext_noop("Known late: %(headline)s, %(bare_time)s, known %(known)s. %(place)s."),
 }
-"""The SMS, before its link."""
+"""The SMS, before its link. The place stands last, because what does not fit is cut at the end."""
 
 _SUBJECTS = {
     Alert.Reason.OPENED: gettext_noop("%(severity)s: %(headline)s, %(camera)s"),
@@ -167,7 +167,7 @@ def place(incident: Incident) -> str:
     return _("%(camera)s, %(site)s") % {"camera": incident.camera.name, "site": incident.site.name}
 
 
-def local_time(at: datetime, time_zone: str, *, beside: datetime | None = None) -> str:
+def local_time(at: datetime, time_zone: str, *, beside: datetime | None = None, named: bool = True) -> str:
     """``at`` on the clock of ``time_zone``, with its name; with the date unless that is the day of ``beside``.
 
     >>> from datetime import UTC
@@ -177,7 +177,8 @@ def local_time(at: datetime, time_zone: str, *, beside: datetime | None = None) 
     zone = ZoneInfo(time_zone)
     local = at.astimezone(zone)
     same_day = beside is not None and beside.astimezone(zone).date() == local.date()
-    return f"{local:%H:%M:%S} ({time_zone})" if same_day else f"{local:%Y-%m-%d %H:%M:%S} ({time_zone})"
+    time = f"{local:%H:%M:%S}" if same_day else f"{local:%Y-%m-%d %H:%M:%S}"
+    return f"{time} ({time_zone})" if named else time
 
 
 def incident_address(incident: Incident) -> str:
@@ -300,5 +301,6 @@ def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
         "place": place(incident),
         "camera": incident.camera.name if incident.camera else incident.site.name,
         "time": local_time(incident.happened_at, zone, beside=now),
+        "bare_time": local_time(incident.happened_at, zone, beside=now, named=False),
         "known": local_time(incident.opened_at, zone, beside=now),
     }

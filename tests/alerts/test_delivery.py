@@ -64,7 +64,7 @@ def test_it_sends_an_sms_and_keeps_its_words_and_receipt(town: Town, twilio: Fak
     [message] = twilio.messages
     assert message.to == "+15005550010"
     assert message.body == row.text
-    assert row.text.startswith('High: Person in "Dock lane". Gate, Harbour City, 12:00:00 (Asia/Taipei).')
+    assert row.text.startswith('High: Person in "Dock lane", 12:00:00 (Asia/Taipei). Gate, ')
     assert (row.notifier, row.provider_id, row.sent_at, row.attempts) == ("twilio", f"SM{1:032x}", at(1), 1)
 
 

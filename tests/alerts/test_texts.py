@@ -1,0 +1,177 @@
+"""What people read: one segment in English, whole sentences in Chinese, nothing smuggled in, both times when late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import translation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts import texts
+from alerts.incidents import record
+from alerts.models import Alert, Event, Incident
+from alerts.texts import clean, email, fit, headline, incident_address, label_name, local_time, segments, septets, sms
+from detectors.labels import LABELS
+from tests.alerts.town import EMAIL, NOON, SMS, Town, at
+
+ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556666/"
+
+
+# Counting
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 1),
+        ("a" * 160, 1),
+        ("a" * 161, 2),
+        ("a" * 306, 2),
+        ("a" * 307, 3),
+        ("€" * 80, 1),
+        ("€" * 81, 2),
+        ("車" * 70, 1),
+        ("車" * 71, 2),
+        ("車" * 134, 2),
+        ("車" * 135, 3),
+        ("🚚" * 35, 1),
+        ("🚚" * 36, 2),
+    ],
+)
+def test_it_counts_segments_as_they_are_paid(text: str, expected: int) -> None:
+    assert segments(text) == expected
+
+
+@given(st.text(max_size=300))
+def test_it_fits_anything_and_never_cuts_the_address(text: str) -> None:
+    whole = fit(clean(text), ADDRESS)
+
+    assert whole.endswith(ADDRESS)
+    assert segments(whole) <= (1 if septets(whole) is not None else 2)
+
+
+def test_it_writes_plainly_what_would_cost_a_second_segment() -> None:
+    assert fit("Person in “Dock lane” – now…", "x") == 'Person in "Dock lane" - now... x'
+
+
+def test_it_says_when_it_cut() -> None:
+    assert "aaa... https" in fit("a" * 200, ADDRESS)
+    assert "道… https" in fit("道" * 200, ADDRESS)
+
+
+@given(st.text())
+def test_it_lets_no_control_character_through(text: str) -> None:
+    cleaned = clean(text)
+
+    assert cleaned.isprintable()
+    assert clean(cleaned) == cleaned
+
+
+def test_it_shows_the_sites_clock_and_the_date_on_another_day() -> None:
+    assert local_time(NOON, "Asia/Taipei", beside=at(60)) == "12:00:00 (Asia/Taipei)"
+    assert local_time(NOON, "Asia/Taipei", beside=NOON + timedelta(hours=13)) == "2026-03-01 12:00:00 (Asia/Taipei)"
+
+
+# Words
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hant"])
+@pytest.mark.parametrize("label", sorted(LABELS))
+def test_it_has_a_word_for_every_label(label: str, language: str) -> None:
+    with translation.override(language):
+        word = label_name(label)
+
+    assert word
+    assert "-" not in word
+
+
+def _alert(town: Town, reason: str = "opened", *, language: str = "en", late_s: float = 1, **changes: object) -> Alert:
+    town.person("Alice", EMAIL, SMS, language=language)
+    record([town.event(**changes)], now=at(late_s))
+    Alert.objects.update(reason=reason)
+    return Alert.objects.select_related("incident__site", "incident__camera", "incident__rule", "recipient").get()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("reason", "begins"),
+    [
+        ("opened", 'High: Person in "Dock lane", 12:00:00 (Asia/Taipei). Gate, Harbour'),
+        ("reminder", 'Still unacknowledged: Person in "Dock lane", 12:00:00 (Asia/Taipei). Gate, Harbour'),
+        ("worse", 'Now High: Person in "Dock lane", 12:00:00 (Asia/Taipei). Gate, Harbour'),
+    ],
+)
+def test_it_says_it_in_one_english_segment(town: Town, reason: str, begins: str) -> None:
+    alert = _alert(town, reason)
+
+    text = sms(alert, at(5)).text
+
+    assert text.startswith(begins)
+    assert incident_address(alert.incident) in text
+    assert segments(text) == 1
+
+
+@pytest.mark.django_db
+def test_it_says_both_times_when_it_is_late(town: Town) -> None:
+    alert = _alert(town, "late", late_s=3600)
+
+    text = sms(alert, at(3601)).text
+    assert text.startswith('Known late: Person in "Dock lane", 12:00:00, known 13:00:00 (Asia/Taipei). Gate')
+    words = email(alert, None, at(3601), picture=False)
+    assert "Happened: 2026-03-01 12:00:00 (Asia/Taipei)" in words.text
+    assert "Known only at: 2026-03-01 13:00:00 (Asia/Taipei)" in words.text
+
+
+@pytest.mark.django_db
+def test_it_names_what_there_is_no_sentence_for(town: Town) -> None:
+    incident = _alert(town, label="fire-hydrant").incident
+    assert headline(incident) == "Fire hydrant in “Dock lane”"
+    incident.label = ""
+    assert headline(incident) == "Something in “Dock lane”"
+    incident.zone_name = ""
+    assert headline(incident) == "Something in “Gate”"
+
+
+@pytest.mark.django_db
+def test_it_explains_itself_in_the_email(town: Town) -> None:
+    alert = _alert(town)
+    words = email(alert, Event.objects.get(), at(5), picture=True)
+
+    assert words.subject == "High: Person in “Dock lane”, Gate"
+    assert "- Confidence: 0.87, at least 0.45 needed" in words.text
+    assert "- In the zone for: 2.4 s, at least 2.0 s needed" in words.text
+    assert "1. Look.\n2. Call the guard." in words.text
+    assert incident_address(alert.incident) in words.text
+    assert 'src="cid:picture"' in words.html
+    assert "\n\n\n" not in words.text
+
+
+@pytest.mark.django_db
+def test_it_smuggles_nothing_into_a_message(town: Town) -> None:
+    town.gate.name = "Gate\r\nBcc: mallory@example.org\r\n<script>alert(1)</script>"
+    town.gate.save()
+    alert = _alert(town)
+
+    words = email(alert, None, at(5), picture=False)
+    assert "\n" not in words.subject and "\r" not in words.subject
+    assert "<script>" not in words.html
+    assert "\n" not in sms(alert, at(5)).text
+
+
+@pytest.mark.django_db
+def test_it_speaks_the_recipients_language_whatever_the_process_speaks(town: Town) -> None:
+    alert = _alert(town, language="zh-hant")
+
+    with translation.override("en"):
+        words, short = email(alert, Event.objects.get(), at(5), picture=False), sms(alert, at(5)).text
+
+    assert 'lang="zh-hant"' in words.html
+    assert segments(short) <= 2
+    with translation.override("zh-hant"):
+        assert headline(Incident.objects.get()) in words.subject
+
+
+def test_it_has_words_for_every_reason() -> None:
+    assert set(texts._SHORT) == set(texts._SUBJECTS) == set(Alert.Reason)
