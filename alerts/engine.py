@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,8 +27,10 @@ from streams import observations as wire
 from streams.live import LiveBox, LiveBoxes
 
 ENGINE_VERSION = 1
-TICK_MARGIN_S = 2.0
+TICK_MARGIN_US = 2_000_000
 """A quiet camera's timers run this far behind the ticks: its next frame may still be on the way."""
+HOT_US = 10_000_000
+"""A box stays marked on people's screens for so long after its rule fired."""
 MAX_WAITING = 64
 """Source states that wait for a frame; the oldest is applied when there are more, so that nothing waits for ever."""
 FORGET_VERSION_S = 900.0
@@ -81,34 +83,43 @@ class _StreamState(msgspec.Struct):
 
     session: int = -1
     sequence: int = -1
-    at_s: float = 0.0
+    at_us: int = 0
     source: str = "active"
-    source_since_s: float = 0.0
-    still_s: float = 0.0
+    source_since_us: int = 0
+    still_us: int = 0
     """Quiet time so far: cut out of the tracker's time, because it keeps what it last saw."""
     last: wire.Detections | None = None
     waiting: list[wire.SourceState] = []
     tracker: Any = None
     logics: dict[str, Any] = {}
-    fired: dict[int, float] = {}
+    fired: dict[int, int] = {}
 
 
 class _CameraState(msgspec.Struct):
-    blind_from_s: float | None = None
+    blind_from_us: int | None = None
     reason: str = ""
     session: int = -1
-    at_s: float = 0.0
+    at_us: int = 0
 
 
 class _Snapshot(msgspec.Struct):
     version: int
-    tick_s: float
+    tick_us: int
     streams: list[tuple[_Key, _StreamState]]
     cameras: dict[UUID, _CameraState]
 
 
-def _utc(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _us(at: datetime) -> int:
+    """POSIX microseconds: whole numbers, so that the same history at another hour gives the same differences."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def _utc(at_us: int) -> datetime:
+    return _EPOCH + at_us * _MICROSECOND
 
 
 class _Running:
@@ -162,23 +173,23 @@ class _Stream:
         self.state.waiting = waiting[surplus:]
         return ready + waiting[:surplus]
 
-    def pass_still_time(self, until_s: float) -> list[tuple[_Running, Firing]]:
-        """Let quiet or blind time go by up to ``until_s``; quiet time may fire."""
+    def pass_still_time(self, until_us: int) -> list[tuple[_Running, Firing]]:
+        """Let quiet or blind time go by up to ``until_us``; quiet time may fire."""
         state = self.state
-        from_s = max(state.source_since_s, state.at_s)
-        if state.source == "active" or until_s <= from_s:
+        from_us = max(state.source_since_us, state.at_us)
+        if state.source == "active" or until_us <= from_us:
             return []
         fired: list[tuple[_Running, Firing]] = []
         for running in self.running.values():
-            if not running.acts(_utc(until_s)):
+            if not running.acts(_utc(until_us)):
                 continue
             if state.source == "quiet":
-                fired += [(running, firing) for firing in running.logic.on_unchanged(until_s)]
+                fired += [(running, firing) for firing in running.logic.on_unchanged(until_us / 1e6)]
             else:
-                running.logic.on_blind(from_s, until_s)
+                running.logic.on_blind(from_us / 1e6, until_us / 1e6)
         if state.source == "quiet":
-            state.still_s += until_s - from_s
-        state.at_s = until_s
+            state.still_us += until_us - from_us
+        state.at_us = until_us
         return fired
 
     def wake_at_s(self) -> float | None:
@@ -193,7 +204,7 @@ class Engine:
         self.counters = Counters()
         self.broken: dict[UUID, str] = {}
         """Versions that cannot run, with the reason; the others do."""
-        self._tick_s = 0.0
+        self._tick_us = 0
         self._streams: dict[_Key, _Stream] = {}
         self._cameras: dict[UUID, _CameraState] = {}
         self._rules: list[EmbeddedRule] = []
@@ -204,7 +215,7 @@ class Engine:
     @property
     def now(self) -> datetime | None:
         """The last tick's time; None before the first."""
-        return _utc(self._tick_s) if self._tick_s else None
+        return _utc(self._tick_us) if self._tick_us else None
 
     def configure(self, rules: Iterable[EmbeddedRule]) -> None:
         """Take these versions from now on; each acts on ``captured_at`` within its bounds, so give ended ones too."""
@@ -218,7 +229,7 @@ class Engine:
 
     def _sound(self, rule: EmbeddedRule) -> bool:
         ended = rule.active_until_at
-        if ended is not None and self._tick_s and self._tick_s - ended.timestamp() > FORGET_VERSION_S:
+        if ended is not None and self._tick_us and self._tick_us - _us(ended) > FORGET_VERSION_S * 1e6:
             return False
         try:
             config = read_config(rule.kind, rule.config)
@@ -246,7 +257,7 @@ class Engine:
     def snapshot(self) -> bytes:
         """The whole state; an Engine made from it goes on exactly as this one would."""
         streams = [(key, stream.snapshot()) for key, stream in sorted(self._streams.items())]
-        return msgspec.msgpack.encode(_Snapshot(ENGINE_VERSION, self._tick_s, streams, self._cameras))
+        return msgspec.msgpack.encode(_Snapshot(ENGINE_VERSION, self._tick_us, streams, self._cameras))
 
     def _restore(self, data: bytes) -> None:
         snapshot = msgspec.msgpack.decode(data, type=_Snapshot)
@@ -254,7 +265,7 @@ class Engine:
             raise ValueError(
                 f"snapshot: expected engine version {ENGINE_VERSION}, got {snapshot.version}; it needs an upcaster"
             )
-        self._tick_s, self._cameras = snapshot.tick_s, snapshot.cameras
+        self._tick_us, self._cameras = snapshot.tick_us, snapshot.cameras
         self._streams = {key: _Stream(key, state) for key, state in snapshot.streams}
 
     def _stream(self, key: _Key) -> _Stream:
@@ -271,35 +282,35 @@ class Engine:
             self.counters.repeated += 1
             return Outcome()
         self.counters.analysed += 1
-        at_s = seen.captured_at.timestamp()
+        at_us = _us(seen.captured_at)
         # What was said about the time before this picture holds, even where the frame it named never came.
         outcome = self._settle(stream, (seen.session, seen.sequence - 1))
-        outcome += self._events(stream, stream.pass_still_time(at_s))
+        outcome += self._events(stream, stream.pass_still_time(at_us))
         # A camera's clock that steps back opens a new session; time here still never goes back.
-        at_s = state.at_s = max(at_s, state.at_s)
+        at_us = state.at_us = max(at_us, state.at_us)
         if state.source != "active":
-            state.source_since_s = at_s
+            state.source_since_us = at_us
         state.session, state.sequence, state.last = seen.session, seen.sequence, seen
         tracks = stream.tracker.update(
-            Detections.from_wire(seen), session=seen.session, sequence=seen.sequence, at=_utc(at_s - state.still_s)
+            Detections.from_wire(seen), session=seen.session, sequence=seen.sequence, at=_utc(at_us - state.still_us)
         )
-        outcome += self._events(stream, self._show(stream, seen, tracks, at_s))
+        outcome += self._events(stream, self._show(stream, seen, tracks, at_us))
         outcome.boxes.append(self._boxes(stream, seen, tracks))
         outcome += self._settle(stream)
         return outcome
 
     def _show(
-        self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_s: float
+        self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_us: int
     ) -> list[tuple[_Running, Firing]]:
         width, height = seen.source_wh
         picture = Seen(
-            at_s=at_s,
+            at_s=at_us / 1e6,
             session=seen.session,
             sequence=seen.sequence,
             tracks=tracks,
             aspect=width / height if height else 1.0,
         )
-        at = _utc(at_s)
+        at = _utc(at_us)
         return [
             (running, firing)
             for running in stream.running.values()
@@ -310,7 +321,7 @@ class Engine:
     def _events(self, stream: _Stream, fired: list[tuple[_Running, Firing]]) -> Outcome:
         outcome = Outcome()
         for running, firing in fired:
-            stream.state.fired[firing.track] = firing.at_s
+            stream.state.fired[firing.track] = stream.state.at_us
             outcome.events.append(self._event(stream, running, firing))
         return outcome
 
@@ -328,7 +339,7 @@ class Engine:
             label=firing.label,
             session=firing.session,
             sequence=firing.sequence,
-            happened_at=_utc(firing.at_s),
+            happened_at=_utc(round(firing.at_s * 1e6)),
             facts=firing.facts,
             boxes=_seen_boxes(last, firing) if last is not None else [],
             path=firing.path,
@@ -339,7 +350,7 @@ class Engine:
 
     def _boxes(self, stream: _Stream, seen: wire.Detections, tracks: list[Track]) -> LiveBoxes:
         fired = stream.state.fired = {
-            number: at_s for number, at_s in stream.state.fired.items() if stream.state.at_s - at_s < 10.0
+            number: at_us for number, at_us in stream.state.fired.items() if stream.state.at_us - at_us < HOT_US
         }
         boxes = [
             LiveBox(track.xyxy, track.label, round(track.score, 3), track.number, track.number in fired)
@@ -363,21 +374,21 @@ class Engine:
             state = stream.state
             if (dropped.session, dropped.sequence) <= (state.session, state.sequence):
                 continue
-            from_s, until_s = state.at_s, dropped.captured_at.timestamp()
+            from_us, until_us = state.at_us, _us(dropped.captured_at)
             state.session, state.sequence = dropped.session, dropped.sequence
-            if from_s and until_s > from_s:
+            if from_us and until_us > from_us:
                 outcome.blind.append(
-                    BlindChange(key.camera, key.deployment, _utc(from_s), _utc(until_s), f"dropped:{dropped.reason}")
+                    BlindChange(key.camera, key.deployment, _utc(from_us), _utc(until_us), f"dropped:{dropped.reason}")
                 )
             outcome += self._settle(stream)
         return outcome
 
     def _on_source(self, source: wire.SourceState) -> Outcome:
         camera = self._cameras.setdefault(source.camera, _CameraState())
-        at_s = source.at.timestamp()
+        at_us = _us(source.at)
         outcome = Outcome()
-        if (source.session, at_s) >= (camera.session, camera.at_s):
-            camera.session, camera.at_s = source.session, at_s
+        if (source.session, at_us) >= (camera.session, camera.at_us):
+            camera.session, camera.at_us = source.session, at_us
             outcome.blind += self._blind_change(camera, source)
         for key, stream in self._streams.items():
             if key.camera == source.camera:
@@ -386,14 +397,14 @@ class Engine:
         return outcome
 
     def _blind_change(self, camera: _CameraState, source: wire.SourceState) -> list[BlindChange]:
-        was, blind = camera.blind_from_s, source.state == "blind"
+        was, blind = camera.blind_from_us, source.state == "blind"
         changes: list[BlindChange] = []
         if was is not None and (not blind or camera.reason != source.reason):
-            until = max(was, source.since_at.timestamp())
+            until = max(was, _us(source.since_at))
             changes.append(BlindChange(source.camera, None, _utc(was), _utc(until), camera.reason))
-            camera.blind_from_s = was = None
+            camera.blind_from_us = was = None
         if blind and was is None:
-            camera.blind_from_s, camera.reason = source.since_at.timestamp(), source.reason
+            camera.blind_from_us, camera.reason = _us(source.since_at), source.reason
             changes.append(BlindChange(source.camera, None, source.since_at, None, source.reason))
         return changes
 
@@ -401,22 +412,23 @@ class Engine:
         outcome = Outcome()
         for source in stream.settle(done or (stream.state.session, stream.state.sequence)):
             state = stream.state
-            outcome += self._events(stream, stream.pass_still_time(source.since_at.timestamp()))
+            outcome += self._events(stream, stream.pass_still_time(_us(source.since_at)))
             if source.state != state.source:
-                state.source, state.source_since_s = source.state, max(source.since_at.timestamp(), state.at_s)
+                state.source, state.source_since_us = source.state, max(_us(source.since_at), state.at_us)
         return outcome
 
     def _on_tick(self, tick: wire.Tick) -> Outcome:
-        at_s = tick.at.timestamp()
+        at_us = _us(tick.at)
         outcome = Outcome()
-        if at_s <= self._tick_s:
+        if at_us <= self._tick_us:
             return outcome
-        self._tick_s = at_s
-        until_s = at_s - TICK_MARGIN_S
+        self._tick_us = at_us
+        until_us = at_us - TICK_MARGIN_US
         for stream in self._streams.values():
             wake_s = stream.wake_at_s()
-            if stream.state.source == "quiet" and not stream.state.waiting and wake_s is not None and wake_s <= until_s:
-                outcome += self._events(stream, stream.pass_still_time(until_s))
+            due = wake_s is not None and round(wake_s * 1e6) <= until_us
+            if due and stream.state.source == "quiet" and not stream.state.waiting:
+                outcome += self._events(stream, stream.pass_still_time(until_us))
         return outcome
 
 

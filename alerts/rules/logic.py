@@ -11,6 +11,15 @@ from alerts.rules.config import EmbeddedZone, Point
 from detectors.tracking import Track
 
 
+def elapsed_s(from_s: float, until_s: float) -> float:
+    """The time between two POSIX times, to the millisecond.
+
+    A float of POSIX seconds is good to a quarter of a microsecond, and differently from hour to hour; compared with a
+    bound it would make the same history fire at noon and not at one. No camera's clock is better than a millisecond.
+    """
+    return round(until_s - from_s, 3)
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One analysed picture of one camera, tracked. ``at_s`` is ``captured_at`` as POSIX seconds.
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.logic import Firing, Logic, Seen
+from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
 from alerts.zones import bottom_centre, contains, overlap
 from detectors.labels import expand
 from detectors.tracking import Track
@@ -154,7 +154,7 @@ class _Presence:
 
     def _count(self, stay: _Stay, at_s: float, good: bool) -> None:
         recent = [*stay.sightings, (at_s, good)][-self._config.confirm_n :]
-        stay.sightings = [(when, was) for when, was in recent if at_s - when <= self._config.confirm_within_s]
+        stay.sightings = [(when, was) for when, was in recent if elapsed_s(when, at_s) <= self._config.confirm_within_s]
 
     def _confirm(self, stay: _Stay, seen: Seen) -> None:
         count = sum(good for _, good in stay.sightings)
@@ -164,26 +164,26 @@ class _Presence:
 
     def _move(self, stay: _Stay, at_s: float, inside: bool) -> None:
         if inside:
-            if stay.inside and at_s - stay.inside_at_s <= max(self._config.leave_s, 1.0):
-                stay.held_s += at_s - stay.inside_at_s
+            if stay.inside and elapsed_s(stay.inside_at_s, at_s) <= max(self._config.leave_s, 1.0):
+                stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, at_s), 3)
             stay.inside, stay.inside_at_s = True, at_s
-        elif stay.inside and at_s - stay.inside_at_s > self._config.leave_s:
+        elif stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
 
     def _extend(self, stay: _Stay, until_s: float) -> None:
         stay.seen_at_s = until_s
         stay.sightings = [(until_s, good) for _, good in stay.sightings[-1:]]
         if stay.inside:
-            stay.held_s += until_s - stay.inside_at_s
+            stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, until_s), 3)
             stay.inside_at_s = until_s
 
     def _miss(self, number: int, at_s: float) -> None:
         stay = self._state.stays[number]
         stay.present = False
         self._count(stay, at_s, False)
-        if stay.inside and at_s - stay.inside_at_s > self._config.leave_s:
+        if stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
-        if at_s - stay.seen_at_s > FORGET_S:
+        if elapsed_s(stay.seen_at_s, at_s) > FORGET_S:
             del self._state.stays[number]
 
     def _leave(self, stay: _Stay) -> None:
@@ -196,7 +196,7 @@ class _Presence:
         if state.armed or state.fired_at_s is None:
             return
         since_s = state.fired_at_s if self._config.rearm == "interval" else state.occupied_at_s
-        state.armed = at_s - since_s >= self._config.rearm_s
+        state.armed = elapsed_s(since_s, at_s) >= self._config.rearm_s
 
     def _fire(self, at_s: float) -> list[Firing]:
         self._rearm(at_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -207,3 +208,21 @@ def test_replaying_a_stretch_twice_gives_no_new_event(
 def test_events_lie_within_the_time_of_their_pictures() -> None:
     [event] = run(CROSSING)
     assert at(0) <= event.happened_at <= CROSSING[-1].captured_at + timedelta(seconds=0)
+
+
+@pytest.mark.parametrize("hours", [1, 7.3, 1000])
+def test_the_same_history_at_another_hour_fires_the_same(hours: float) -> None:
+    def moved(observation: Observation) -> Observation:
+        shifted = {
+            name: getattr(observation, name) + timedelta(hours=hours, microseconds=123_457)
+            for name in ("at", "captured_at", "since_at")
+            if hasattr(observation, name)
+        }
+        return msgspec.structs.replace(observation, **shifted)
+
+    standing = [seen(round(8 + i * 0.2, 3), walker(0.5 + 0.002 * i)) for i in range(200)]
+    history = [*walk(0, 8, 0.1, 0.5), *standing, *nobody(48, 53), *walk(53, 61, 0.1, 0.95)]
+    rules = [rule(rearm="quiet", rearm_s=5.0, hold_s=2.0, confirm_within_s=0.8)]
+    expected = [event.uid for event in run(history, *rules)]
+    assert len(expected) >= 2
+    assert [event.uid for event in run([moved(one) for one in history], *rules)] == expected
