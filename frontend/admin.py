@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, pgettext_lazy
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -49,6 +49,8 @@ DAYS = (
     (5, gettext_lazy("Saturday")),
     (6, gettext_lazy("Sunday")),
 )
+_KINDS = (gettext_noop("Presence"),)
+"""Marked for translation here; a kind without a translation shows its key as a word."""
 SPANS = 2
 """Daily spans that the plain form offers; further ones of a rule are kept as they are."""
 
@@ -296,6 +298,12 @@ class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[type-arg]
     def name(self, user: User) -> str:
         """First and last name."""
         return user.get_full_name() or "–"
+
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A person's role is another word than an address's in some languages."""
+        if db_field.name == "role":
+            kwargs["label"] = pgettext_lazy("person", "Role")
+        return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """The record of who looked and acted outlives an account: it is made inactive instead."""

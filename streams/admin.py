@@ -152,7 +152,7 @@ class SourceForm(ModelForm[Source]):
             _("A log-in is kept. Leave both fields empty to keep it.") if kept else _("Leave empty if it needs none.")
         )
         if not kept:
-            self.fields["forget_login"].widget = forms.HiddenInput()
+            self.fields["forget_login"].widget, self.fields["forget_login"].label = forms.HiddenInput(), ""
 
     def clean_address(self) -> str:
         """The address, if a camera may have it."""
