@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,6 +29,11 @@ from tests.town import NOW, SQUARE, Town, build_town, new_rule
 pytestmark = pytest.mark.django_db
 
 CANARY_USER, CANARY_PASSWORD = "kanarie-user", "kanarie-p@ss/word"
+
+
+@pytest.fixture(autouse=True)
+def _static_folder(settings: Any, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path  # WhiteNoise warns of a missing one
 
 
 @pytest.fixture

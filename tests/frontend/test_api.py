@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +22,11 @@ from tests.town import NOW, Town, build_town, new_incident
 pytestmark = pytest.mark.django_db
 
 Ask = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _static_folder(settings: Any, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path  # WhiteNoise warns of a missing one
 
 
 @pytest.fixture
