@@ -264,7 +264,7 @@ admin.site.unregister(Group)  # access is by role and camera group; Django's per
 
 
 @admin.register(User)
-class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[type-arg]
+class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     """People: their role, the cameras they see, their language and clock."""
 
     form = PersonForm
