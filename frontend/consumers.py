@@ -14,6 +14,7 @@ import msgspec
 import redis.asyncio
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from frontend import groups, health_tail, messages, queries
@@ -34,6 +35,8 @@ PERMISSION_S = 5.0
 RECONNECT_S = 1.0
 NOT_LOGGED_IN = 4401
 NOT_HERE = 4404
+NO_LAYER = ""
+"""Channels would give each socket a channel before it connects, and refuse the socket while Redis is away."""
 
 
 def _now() -> datetime:
@@ -96,7 +99,12 @@ class NowhereConsumer(AsyncWebsocketConsumer):
 
 
 class RoomConsumer(_Consumer):
-    """``/ws/room/``: says that something changed. Hints come by the channel layer; a poll makes up for lost ones."""
+    """``/ws/room/``: says that something changed. Hints come by the channel layer; a poll makes up for lost ones.
+
+    The layer is heard by a task of its own: with Redis away or frozen the socket lives on by its poll.
+    """
+
+    channel_layer_alias = NO_LAYER
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,18 +112,31 @@ class RoomConsumer(_Consumer):
         self._digest = ""
 
     async def begin(self) -> None:
-        """Listen, say hello, and look every two seconds."""
-        try:
-            await self.channel_layer.group_add(groups.CHANGES, self.channel_name)
-        except (RedisError, OSError) as error:
-            logger.warning("hints cannot be heard (%s); the poll each %s s goes on", error, POLL_S)
+        """Say hello, listen for hints, and look every two seconds."""
         self._change = await database_sync_to_async(SequenceCounter.current)(SequenceCounter.CHANGES)
         await self.send(text_data=messages.encode(messages.Hello(self._change, _now())))
+        self.keep(self._hear_hints)
         self.keep(self._poll)
 
-    async def changes_announced(self, event: dict[str, Any]) -> None:
-        """A hint from ``alerts.announce``."""
-        await self._changed(int(event["change"]))
+    async def _hear_hints(self) -> None:
+        while True:
+            try:
+                await self._hear_from(get_channel_layer())
+            except (RedisError, OSError) as error:
+                logger.warning("hints cannot be heard (%s); the poll each %s s goes on", error, POLL_S)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _hear_from(self, layer: Any) -> None:
+        channel = await layer.new_channel()
+        await layer.group_add(groups.CHANGES, channel)
+        try:
+            while True:
+                hint = await layer.receive(channel)
+                if hint.get("type") == "changes.announced":
+                    await self._changed(int(hint["change"]))
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await layer.group_discard(groups.CHANGES, channel)
 
     async def _changed(self, change: int) -> None:
         if change > self._change:
@@ -145,13 +166,6 @@ class RoomConsumer(_Consumer):
         strip = queries.strip(user, health_tail.parts(now), health_tail.starting(now))
         return strip.change, strip.digest
 
-    async def disconnect(self, code: int) -> None:
-        """Listen no more."""
-        await super().disconnect(code)
-        if self.channel_layer is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await self.channel_layer.group_discard(groups.CHANGES, self.channel_name)
-
 
 def frames_client() -> redis.asyncio.Redis:
     """A client of the frames server, where live pictures pass."""
@@ -166,7 +180,7 @@ class WallConsumer(_Consumer):
     Permission is asked per camera with every ``watch``, and again every few seconds while pictures flow.
     """
 
-    channel_layer_alias = "none: this socket sends and hears no hints"
+    channel_layer_alias = NO_LAYER
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Case, IntegerField, Prefetch, QuerySet, Value, When
 
@@ -74,7 +75,7 @@ def pictured(incidents: Sequence[Incident]) -> dict[int, Event]:
     return found
 
 
-def incident(user: User, uid: object) -> Incident | None:
+def incident(user: User, uid: UUID) -> Incident | None:
     """One incident with all that its page shows, or None when it is not there for this person."""
     return (
         visible_incidents(user)

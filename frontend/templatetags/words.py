@@ -233,10 +233,13 @@ def step_word(step: IncidentTransition) -> str:
 
 
 @register.filter
-def part_word(part: PartHealth) -> str:
-    """What does not work while a part is silent."""
-    words = _PARTS.get(part.part.partition(".")[0])
-    return str(words) if words else _("Part “%(part)s” is silent") % {"part": part.part}
+def part_sentence(part: PartHealth) -> str:
+    """What does not work while a part is silent, and since when."""
+    known = _PARTS.get(part.part.partition(".")[0])
+    words = {"words": str(known) if known else _("Part “%(part)s” is silent") % {"part": part.part}}
+    if part.state != "silent" or part.last_at is None:
+        return _("%(words)s.") % words
+    return _("%(words)s since %(time)s.") % {**words, "time": moment_text(part.last_at)}
 
 
 def camera_zone(camera: Camera) -> ZoneInfo:
@@ -252,6 +255,12 @@ def offline_word(state: CameraState) -> str:
     zone = camera_zone(state.camera)
     words = {"time": _short(state.since_at, zone), "zone": zone.key}
     return _("Offline since %(time)s (%(zone)s)") % words
+
+
+@register.filter
+def offline_sentence(state: CameraState) -> str:
+    """Which camera, and since when."""
+    return _("%(camera)s: %(state)s.") % {"camera": state.camera.name, "state": offline_word(state)}
 
 
 @register.filter

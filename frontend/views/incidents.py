@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from alerts.incidents import IllegalTransition, acknowledge, reminder_due_at, resolve
+from alerts.incidents import IllegalTransition, acknowledge, resolve
 from alerts.models import Incident
-from frontend import queries
 from frontend.models import User, ViewAudit
 from frontend.permissions import may_act
 from frontend.views.page import fragment, never_stored, person_of
+from frontend.views.pane import incident_or_404, pane_context
 from frontend.views.room import room_page
 
 NOTE_LENGTH = 500
-
-
-def incident_or_404(user: User, uid: UUID) -> Incident:
-    """The incident; a person who may not see it learns no more than one who made the address up."""
-    incident = queries.incident(user, uid)
-    if incident is None:
-        raise Http404(_("There is no such incident."))
-    return incident
-
-
-def pane_context(user: User, incident: Incident) -> dict[str, Any]:
-    """Everything the incident pane shows."""
-    deliveries = queries.told(incident)
-    events = list(incident.events.all())
-    return {
-        "incident": incident,
-        "event": events[0] if events else None,
-        "again": events[1:],
-        "deliveries": deliveries,
-        "reminder_at": reminder_due_at(incident),
-        "dispositions": Incident.Disposition.choices,
-        "may_act": may_act(user),
-        "person_now": user,
-    }
 
 
 @require_GET

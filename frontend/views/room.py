@@ -13,6 +13,7 @@ from frontend import queries
 from frontend.models import User
 from frontend.permissions import may_configure, visible_cameras
 from frontend.views.page import fragment, never_stored, page, person_of, read_strip
+from frontend.views.pane import pane_context
 from streams.models import SequenceCounter
 
 
@@ -39,8 +40,6 @@ def queue_context(user: User, show: str, selected: Incident | None = None) -> di
 
 def room_page(request: HttpRequest, selected: Incident | None, view: str) -> HttpResponse:
     """The room with ``selected`` in its pane. ``view`` says what a phone shows: the queue or the incident."""
-    from frontend.views.incidents import pane_context
-
     user = person_of(request)
     context = queue_context(user, asked_show(request), selected)
     if selected is None and context["rows"]:

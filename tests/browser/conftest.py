@@ -119,7 +119,7 @@ def enter(room: Room, chromium: Browser, console: Console) -> Iterator[Enter]:
         page.fill("input[name=username]", name)
         page.fill("input[name=password]", PASSWORD)
         page.click("button.primary")
-        page.wait_for_selector(".strip")
+        page.wait_for_selector("body[data-socket=up]")
         return page
 
     yield through_the_door

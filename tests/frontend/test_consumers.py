@@ -155,7 +155,7 @@ async def test_a_lost_hint_is_made_up_for_by_the_poll(harbour: Harbour) -> None:
 async def test_an_old_hint_says_nothing_new(harbour: Harbour) -> None:
     await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
     async with socket("/ws/room/", harbour.alice) as room:
-        await next_text(room, "hello")
+        await next_text(room, "alive")
         await get_channel_layer().group_send(groups.CHANGES, {"type": "changes.announced", "change": 1})
         await get_channel_layer().group_send(groups.CHANGES, {"type": "changes.announced", "change": 2})
         assert (await next_text(room, "changed"))["change"] == 2

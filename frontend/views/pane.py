@@ -1,0 +1,39 @@
+"""What the incident pane shows, on its own page and beside the queue."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404
+from django.utils.translation import gettext as _
+
+from alerts.incidents import reminder_due_at
+from alerts.models import Incident
+from frontend import queries
+from frontend.models import User
+from frontend.permissions import may_act
+
+
+def incident_or_404(user: User, uid: UUID) -> Incident:
+    """The incident; a person who may not see it learns no more than one who made the address up."""
+    incident = queries.incident(user, uid)
+    if incident is None:
+        raise Http404(_("There is no such incident."))
+    return incident
+
+
+def pane_context(user: User, incident: Incident) -> dict[str, Any]:
+    """Everything the incident pane shows."""
+    deliveries = queries.told(incident)
+    events = list(incident.events.all())
+    return {
+        "incident": incident,
+        "event": events[0] if events else None,
+        "again": events[1:],
+        "deliveries": deliveries,
+        "reminder_at": reminder_due_at(incident),
+        "dispositions": Incident.Disposition.choices,
+        "may_act": may_act(user),
+        "person_now": user,
+    }
