@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import flatten
 from django.db.models import Field, Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -56,6 +57,16 @@ class Page(ModelAdmin):  # type: ignore[misc]
             field.widget.attrs["class"] = "unfold-admin-autocomplete admin-autocomplete"
             field.help_text = db_field.help_text
         return field
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        """Nothing that has an error stays folded away."""
+        form = context["adminform"]
+        form.fieldsets = [
+            (name, {**options, "classes": ()} if set(flatten(options["fields"])) & set(form.form.errors) else options)
+            for name, options in form.fieldsets
+        ]
+        response: HttpResponse = super().render_change_form(request, context, **kwargs)
+        return response
 
 
 class ReadOnlyPage(Page):
