@@ -22,6 +22,7 @@ from alerts.rules.logic import Buildable, Firing, Logic, Seen
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import is_active
 from detectors.detections import Detections
+from detectors.labels import expand
 from detectors.tracking import Track, Tracker
 from streams import observations as wire
 from streams.live import LiveBox, LiveBoxes
@@ -29,6 +30,8 @@ from streams.live import LiveBox, LiveBoxes
 ENGINE_VERSION = 1
 TICK_MARGIN_US = 2_000_000
 """A quiet camera's timers run this far behind the ticks: its next frame may still be on the way."""
+SHOWN_SCORE = 0.4
+"""Less certain boxes count for trackers and rules as configured, but would only clutter a picture."""
 HOT_US = 10_000_000
 """A box stays marked on people's screens for so long after its rule fired."""
 MAX_WAITING = 64
@@ -128,6 +131,7 @@ class _Running:
     def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, logic: Logic) -> None:
         self.rule, self.zone, self.logic = rule, zone, logic
         self.key = f"{rule.version}/{zone.uid}"
+        self.labels: list[str] = list(rule.config.get("labels", ["person"]))
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -191,6 +195,10 @@ class _Stream:
             state.still_us += until_us - from_us
         state.at_us = until_us
         return fired
+
+    def labels(self) -> frozenset[str]:
+        """What the rules here look for: people's screens show nothing else."""
+        return frozenset().union(*(expand(label) for running in self.running.values() for label in running.labels))
 
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
@@ -341,7 +349,7 @@ class Engine:
             sequence=firing.sequence,
             happened_at=_utc(round(firing.at_s * 1e6)),
             facts=firing.facts,
-            boxes=_seen_boxes(last, firing) if last is not None else [],
+            boxes=_seen_boxes(last, firing, stream.labels()) if last is not None else [],
             path=firing.path,
             zone_polygon=list(zone.points),
             frame=last.frame if last is not None else None,
@@ -352,10 +360,11 @@ class Engine:
         fired = stream.state.fired = {
             number: at_us for number, at_us in stream.state.fired.items() if stream.state.at_us - at_us < HOT_US
         }
+        wanted = stream.labels()
         boxes = [
             LiveBox(track.xyxy, track.label, round(track.score, 3), track.number, track.number in fired)
             for track in tracks
-            if track.hits >= 2
+            if track.number in fired or (track.hits >= 2 and track.score >= SHOWN_SCORE and track.label in wanted)
         ]
         return LiveBoxes(
             camera=seen.camera,
@@ -432,16 +441,16 @@ class Engine:
         return outcome
 
 
-def _seen_boxes(last: wire.Detections, firing: Firing) -> list[SeenBox]:
-    """Every box of the picture that is likely one; the one nearest to the path's end is what fired."""
+def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str]) -> list[SeenBox]:
+    """What the picture shows of what the rules look for; the box nearest to the path's end is what fired, and first."""
     detections = Detections.from_wire(last)
     rows = [
         SeenBox((float(box[0]), float(box[1]), float(box[2]), float(box[3])), label, round(float(score), 3))
         for box, score, label in zip(detections.xyxy, detections.score, detections.label, strict=True)
-        if score >= 0.3 or label == firing.label
+        if label in wanted
     ]
     if not rows or not firing.path:
-        return rows
+        return [row for row in rows if row.score >= SHOWN_SCORE]
     x, y = firing.path[-1]
 
     def distance(row: SeenBox) -> float:
@@ -449,6 +458,5 @@ def _seen_boxes(last: wire.Detections, firing: Firing) -> list[SeenBox]:
         return (row.label != firing.label) * 10 + abs((x1 + x2) / 2 - x) + abs(y2 - y)
 
     nearest = min(rows, key=distance)
-    return [msgspec.structs.replace(row, fired=True) for row in rows if row is nearest] + [
-        row for row in rows if row is not nearest and row.score >= 0.3
-    ]
+    others = [row for row in rows if row is not nearest and row.score >= SHOWN_SCORE]
+    return [msgspec.structs.replace(nearest, fired=True), *others]

@@ -70,9 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 def _measure(data: Path, twilio: FakeTwilio, alerts: int, kafka: bool) -> list[float]:
     rtsp = free_port()
     cameras = subprocess.Popen(
-        [sys.executable, "-m", "streams.demo_cameras", "--port", str(rtsp)]
-        + [option for number in range(CAMERAS) for option in ("--file", f"cam{number}={CLIP}")],
-        cwd=BASE_DIR,
+        [sys.executable, "-m", "bench.cameras", "--port", str(rtsp), "--paths", str(CAMERAS), str(CLIP)], cwd=BASE_DIR
     )
     environment = {**os.environ, **twilio.environment, "POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{rtsp}"}
     options = ["--no-demo", "--json", "--data", str(data), "--port", str(free_port()), *(["--kafka"] if kafka else [])]

@@ -1,8 +1,10 @@
 """Django's handle on this package."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class FrontendConfig(AppConfig):
     name = "frontend"
+    verbose_name = _("People")
     default_auto_field = "django.db.models.BigAutoField"

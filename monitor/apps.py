@@ -5,3 +5,7 @@ from django.apps import AppConfig
 
 class MonitorConfig(AppConfig):
     name = "monitor"
+
+    def ready(self) -> None:
+        """Register our own checks: ``manage.py check`` and ``check --deploy``."""
+        from monitor import checks  # noqa: F401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dj_database_url
 import django_stubs_ext
@@ -11,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from monitor.env import Environment, SettingError
+from monitor.unfold import UNFOLD as UNFOLD
 
 django_stubs_ext.monkeypatch()
 
@@ -64,7 +66,7 @@ DEBUG: bool = _given["debug"]
 SECRET_KEY: str = _given["secret"]
 DATA_DIR: Path = _given["data"]
 PUBLIC_URL: str = _given["address"]
-ALLOWED_HOSTS: list[str] = _given["hosts"]
+ALLOWED_HOSTS: list[str] = [*_given["hosts"], urlsplit(PUBLIC_URL).hostname or ""]
 REDIS_URL: str = _given["redis"]
 _secure = PUBLIC_URL.startswith("https://")
 

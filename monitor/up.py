@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,17 +73,29 @@ class Terminal:
         print(text, file=self._file, flush=True)
 
     @contextlib.contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Announce a step, then its duration."""
+    def step(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Announce a step, then its duration. Yields what shows how far a long one is, on a real terminal only."""
         start = time.monotonic()
-        print(f"  {what:<44}", end="", file=self._file, flush=True)
+        self._write(f"  {what:<46}")
+
+        def progress(text: str) -> None:
+            if self._file.isatty():
+                self._write(f"\r  {what:<46}{text[-28:]:<28}")
+
         try:
-            yield
+            yield progress
         except BaseException:
-            print("failed", file=self._file, flush=True)
+            self._write("failed\n")
             raise
         mark = "\033[32m✓\033[0m" if self._colour else "ok"
-        print(f"{time.monotonic() - start:5.1f} s  {mark}", file=self._file, flush=True)
+        again = f"\r  {what:<46}" if self._file.isatty() else ""
+        self._write(
+            f"{again}{time.monotonic() - start:5.1f} s  {mark}{' ' * 20}".rstrip(" " if not again else "") + "\n"
+        )
+
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
 
 
 class Up:
@@ -136,8 +148,8 @@ class Up:
         with self.terminal.step("preparing the database"):
             prepared = self._prepare(demo_port)
         if demo_port:
-            with self.terminal.step("starting the demo cameras"):
-                self._start_demo(demo_port)
+            with self.terminal.step("starting the demo cameras") as progress:
+                self._start_demo(demo_port, progress)
         with self.terminal.step("starting capture, detection, rules, alerts"):
             self._start_parts(prepared["pools"])
             self._wait_ready(prepared["token"])
@@ -176,7 +188,7 @@ class Up:
         answer.unlink()
         return prepared
 
-    def _start_demo(self, port: int) -> None:
+    def _start_demo(self, port: int, progress: Callable[[str], None]) -> None:
         scenes = self.instance.data / "scenes"
         command = [sys.executable, "-m", "streams.demo_cameras", "--data", str(scenes), "--port", str(port)]
         part = self._add("demo", command)
@@ -184,6 +196,7 @@ class Up:
         def answers() -> bool:
             if self._stop or not part.running:
                 return True
+            progress(part.last_lines(1))
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                 return True
             return False
