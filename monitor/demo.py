@@ -90,8 +90,8 @@ RECIPIENTS = (
 def seed(rtsp_port: int) -> None:
     """Make the demo site in an installation that never had it, else point its cameras at ``rtsp_port``.
 
-    One transaction. Whatever somebody changed or deleted stays so: only addresses are written again, and cameras that ``retire`` had
-    switched off are switched on. Raises ``alerts.editing.Refused``.
+    One transaction. Whatever somebody changed or deleted stays so: only addresses are written again, and cameras that
+    ``retire`` had switched off are switched on. Raises ``alerts.editing.Refused``.
     """
     with transaction.atomic():
         sources = _sources()

@@ -205,7 +205,7 @@ DRONE = Scene(
     ),
     zones=(SceneZone("Closed square", _drone_square()),),
     look="dry",
-    path=(Waypoint(84.0, 104.0, 112, 60), Waypoint(148.0, 168.0, 168, 126)),
+    path=(Waypoint(84.0, 104.0, 128, 60), Waypoint(148.0, 168.0, 168, 126)),
 )
 SCENES = (CAMPUS, GATE, YARD, DRONE)
 
