@@ -51,6 +51,15 @@ def _lane_of(topic: str) -> int:
     return FRAMES if topic.startswith("frames.") else REST
 
 
+def group_id(topic: str, group: str) -> str:
+    """The group as Kafka knows it: one for each topic.
+
+    A group over several topics would rebalance for each other's members, and a member that returned under its name
+    with another topic would be handed its former partitions.
+    """
+    return f"{group}.{topic}"
+
+
 def topic_settings(topic: Topic) -> dict[str, str]:
     """The bounds as Kafka says them. Whole segments are deleted, so a quarter of the bound is one segment.
 
@@ -215,8 +224,9 @@ class KafkaLog:
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """See ``streams.log.Log``."""
-        with self._admin_for(f"reading the positions of {group}") as admin:
-            rows = admin.list_group_offsets({group: None}).get(group, {})
+        name = group_id(topic, group)
+        with self._admin_for(f"reading the positions of {name}") as admin:
+            rows = admin.list_group_offsets({name: None}).get(name, {})
         return {place.partition: row.offset for place, row in rows.items() if place.topic == topic and row.offset >= 0}
 
     def lag(self, topic: str, group: str) -> dict[int, int]:
@@ -226,10 +236,10 @@ class KafkaLog:
         ends = self._offsets("end_offsets", topic, partitions)
         return {one: max(0, ends[one] - max(committed.get(one, 0), starts[one])) for one in partitions}
 
-    def remove_member(self, group: str, member: str) -> None:
+    def remove_member(self, topic: str, group: str, member: str) -> None:
         """Take a static member out of its group: Kafka itself would wait for its session to end."""
         with self._admin_for(f"leaving {group}") as admin:
-            admin.remove_group_members(group, [MemberToRemove(group_instance_id=member)])
+            admin.remove_group_members(group_id(topic, group), [MemberToRemove(group_instance_id=member)])
 
     @contextmanager
     def _reader_for(self, what: str) -> Iterator[Any]:
@@ -446,7 +456,7 @@ class GroupConsumer:
         session_ms = int(self._session_s * 1000)
         consumer = KafkaConsumer(
             **self._log.common(),
-            group_id=self._group,
+            group_id=group_id(self._topic, self._group),
             group_instance_id=self._member,
             partition_assignment_strategy=[CooperativeStickyAssignor()],
             session_timeout_ms=session_ms,
@@ -550,7 +560,7 @@ class GroupConsumer:
             self._consumer.close(autocommit=False, timeout_ms=1000)
         if joined:
             try:
-                self._log.remove_member(self._group, self._member)
+                self._log.remove_member(self._topic, self._group, self._member)
             except LogError as error:
                 logger.warning("%s", error)
         self._consumer, self._assignment = None, frozenset()

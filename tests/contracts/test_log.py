@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -135,20 +135,26 @@ def read_until(consumer: Consumer, count: int, within_s: float = 15) -> list[Rec
     return records
 
 
-def line_of(process: subprocess.Popen[str], wanted: str, within_s: float = 15) -> None:
-    """Wait for a line; a timer kills the client (and so ends the wait) when it does not come."""
-    assert process.stdout is not None
-    timer = threading.Timer(within_s, process.kill)
-    timer.start()
-    try:
-        seen = []
-        for line in process.stdout:
+def line_of(
+    process: subprocess.Popen[str], wanted: str, within_s: float = 15, meanwhile: Sequence[Consumer] = ()
+) -> None:
+    """Wait for a line; others of the group go on polling, without which nobody gets anything."""
+    seen: list[str] = []
+
+    def collect() -> None:
+        for line in process.stdout or ():
             seen.append(line.strip())
             if seen[-1] == wanted:
                 return
-    finally:
-        timer.cancel()
-    pytest.fail(f"no line {wanted!r} within {within_s} s; the last were {seen[-5:]}")
+
+    reader = threading.Thread(target=collect, daemon=True)
+    reader.start()
+    deadline = time.monotonic() + within_s
+    while reader.is_alive() and time.monotonic() < deadline:
+        reader.join(0.05)
+        for consumer in meanwhile:
+            consumer.poll(0.1)
+    assert wanted in seen, f"no line {wanted!r} within {within_s} s; the last were {seen[-5:]}"
 
 
 def test_it_keeps_the_order_of_each_partition(producer: Any, topic: Topic, members: Members) -> None:
@@ -310,11 +316,11 @@ def test_it_gives_a_member_that_returns_its_partitions_back(
     client = clients("consume", topic.name, "group", "alice", 10)
     poll_until([bob], lambda: len(bob.assignment) == 2, 15)
     rest = sorted(set(range(4)) - bob.assignment)
-    line_of(client, f"assigned {rest[0]} {rest[1]}")
+    line_of(client, f"assigned {rest[0]} {rest[1]}", meanwhile=[bob])
     client.kill()
     client.wait()
     moved.clear()
-    line_of(clients("consume", topic.name, "group", "alice", 10), f"assigned {rest[0]} {rest[1]}", 8)
+    line_of(clients("consume", topic.name, "group", "alice", 10), f"assigned {rest[0]} {rest[1]}", 9, [bob])
     poll_until([bob], lambda: True, 1)
     assert (len(bob.assignment), moved) == (2, [])
 
