@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Max, Prefetch
+from django.db.models import F, Max, Prefetch, Value
+from django.db.models.functions import Greatest
 
 from alerts.announce import stamp
 from alerts.delivery import cancel_queued, channels_pending, hand_over, queue, suits
@@ -85,40 +86,56 @@ def record(events: Sequence[Event], *, now: datetime) -> None:
     An event that is stored already changes nothing, so giving the same ones again is harmless.
     """
     with transaction.atomic():
-        places = _Places.of(events)
+        batch = _Batch.of(events)
         decided = _Decided()
         for event in events:
-            _record_one(event, places, decided, now)
+            _record_one(event, batch, decided, now)
         decided.conclude()
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """The rows that events speak of, by uid; read once."""
+@dataclass(slots=True)
+class _Batch:
+    """What the database knows of a batch of events, read once instead of once an event.
+
+    ``unresolved``: incidents that this transaction has changed, by group; until it ends nobody else can change them.
+    """
 
     cameras: Mapping[UUID, Camera]
     versions: Mapping[UUID, RuleVersion]
+    stored: set[UUID]
+    unresolved: dict[str, Incident] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> _Places:
+    def of(cls, events: Sequence[Event]) -> _Batch:
         cameras = Camera.objects.select_related("site").filter(uid__in={event.camera for event in events})
         versions = RuleVersion.objects.select_related("rule").filter(
             uid__in={event.rule_version for event in events if event.rule_version}
         )
-        return cls({row.uid: row for row in cameras}, {row.uid: row for row in versions})
+        stored = EventRow.objects.filter(uid__in={event.uid for event in events}).values_list("uid", flat=True)
+        return cls({row.uid: row for row in cameras}, {row.uid: row for row in versions}, set(stored))
 
 
-def _record_one(event: Event, places: _Places, decided: _Decided, now: datetime) -> None:
-    camera = places.cameras.get(event.camera)
+def _record_one(event: Event, batch: _Batch, decided: _Decided, now: datetime) -> None:
+    if event.uid in batch.stored:
+        return
+    camera = batch.cameras.get(event.camera)
     if camera is None:
         logger.error("event %s: its camera %s is no longer there; set aside", event.uid, event.camera)
         return
-    version = places.versions.get(event.rule_version) if event.rule_version else None
-    row = _insert(event, camera, version, now)
-    if row is None:
+    batch.stored.add(event.uid)
+    version = batch.versions.get(event.rule_version) if event.rule_version else None
+    key = group_key(event, version)
+    try:
+        with transaction.atomic():
+            incident, reason = _open_or_extend(event, camera, version, key, batch, now)
+            _insert(event, camera, version, incident, now)
+    except IntegrityError:
+        if not EventRow.objects.filter(uid=event.uid).exists():
+            raise
+        # Somebody else stored the same event since we looked: what it did to the incident has been done by them.
+        batch.unresolved.pop(key, None)
         return
-    incident, reason = _open_or_extend(event, camera, version, now)
-    EventRow.objects.filter(pk=row.pk).update(incident=incident)
+    batch.unresolved[key] = incident
     decided.touched.add(incident.pk)
     if reason is not None and version is not None:
         recipients = _reachable(Recipient.objects.filter(rules=version.rule))
@@ -126,26 +143,21 @@ def _record_one(event: Event, places: _Places, decided: _Decided, now: datetime)
             decided.tell(incident, incident.severity, uids)
 
 
-def _insert(event: Event, camera: Camera, version: RuleVersion | None, now: datetime) -> EventRow | None:
-    """The new row, or None when the event is known."""
-    if EventRow.objects.filter(uid=event.uid).exists():
-        return None
-    try:
-        with transaction.atomic():
-            return EventRow.objects.create(
-                uid=event.uid,
-                source=event.source,
-                kind=event.kind,
-                severity=event.severity,
-                camera=camera,
-                rule_version=version,
-                happened_at=event.happened_at,
-                known_at=now,
-                content=to_json(event),
-                picture=EventRow.Picture.PENDING if event.frame else EventRow.Picture.NONE,
-            )
-    except IntegrityError:
-        return None
+def _insert(event: Event, camera: Camera, version: RuleVersion | None, incident: Incident, now: datetime) -> None:
+    """Store the event. Raises ``IntegrityError`` when it is stored."""
+    EventRow.objects.create(
+        uid=event.uid,
+        source=event.source,
+        kind=event.kind,
+        severity=event.severity,
+        camera=camera,
+        rule_version=version,
+        incident=incident,
+        happened_at=event.happened_at,
+        known_at=now,
+        content=to_json(event),
+        picture=EventRow.Picture.PENDING if event.frame else EventRow.Picture.NONE,
+    )
 
 
 def group_key(event: Event, version: RuleVersion | None) -> str:
@@ -160,18 +172,22 @@ def is_late(event: Event, now: datetime) -> bool:
 
 
 def _open_or_extend(
-    event: Event, camera: Camera, version: RuleVersion | None, now: datetime
+    event: Event, camera: Camera, version: RuleVersion | None, key: str, batch: _Batch, now: datetime
 ) -> tuple[Incident, Alert.Reason | None]:
     """The incident that takes ``event``, and why somebody is told of it now, if anybody is."""
-    key = group_key(event, version)
     for _try in range(TRIES):
-        incident = Incident.objects.filter(group_key=key).exclude(state=State.RESOLVED).first()
+        incident = batch.unresolved.get(key)
+        if incident is None:
+            incident = Incident.objects.filter(group_key=key).exclude(state=State.RESOLVED).first()
         if incident is None:
             incident = _open(event, camera, version, key, now)
             if incident is not None:
                 return incident, Alert.Reason.LATE if incident.late else Alert.Reason.OPENED
-        elif _unresolved(incident).update(event_count=F("event_count") + 1):
-            return incident, _extend(incident, event, now)
+        elif _unresolved(incident).update(
+            event_count=F("event_count") + 1,
+            last_event_at=Greatest(F("last_event_at"), Value(event.happened_at, models.DateTimeField())),
+        ):
+            return incident, _escalate(incident, event, now)
     raise RuntimeError(f"group {key}: neither opened nor extended in {TRIES} tries; the transaction starts again")
 
 
@@ -210,18 +226,24 @@ def _unresolved(incident: Incident) -> models.QuerySet[Incident]:
     return Incident.objects.filter(pk=incident.pk).exclude(state=State.RESOLVED)
 
 
-def _extend(incident: Incident, event: Event, now: datetime) -> Alert.Reason | None:
-    """Take in what ``event`` adds. A repeat tells nobody; a new fact does."""
-    rows = _unresolved(incident)
-    rows.filter(last_event_at__lt=event.happened_at).update(last_event_at=event.happened_at)
+def _escalate(incident: Incident, event: Event, now: datetime) -> Alert.Reason | None:
+    """Take in what ``event`` adds to what is known. A repeat tells nobody; a new fact does.
+
+    Severity only rises and *late* only ends, so what was read, however old, tells truly when there is nothing to do.
+    """
     lower = SEVERITIES[: SEVERITIES.index(event.severity)]
-    worse = rows.filter(severity__in=lower).update(severity=event.severity)
+    rows = _unresolved(incident)
+    worse = incident.severity in lower and rows.filter(severity__in=lower).update(severity=event.severity)
     # So far people only know, by e-mail, of something long past; that it happens now is news.
-    fresh = 0 if is_late(event, now) else rows.filter(late=True).update(late=False, happened_at=event.happened_at)
+    fresh = (
+        incident.late
+        and not is_late(event, now)
+        and rows.filter(late=True).update(late=False, happened_at=event.happened_at)
+    )
+    if not (worse or fresh):
+        return None
     incident.refresh_from_db()
-    if fresh:
-        return Alert.Reason.OPENED
-    return Alert.Reason.WORSE if worse else None
+    return Alert.Reason.OPENED if fresh else Alert.Reason.WORSE
 
 
 # Telling

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
@@ -22,7 +22,7 @@ TURN_S = 1.0
 class Command(BaseCommand):
     help = "Hand over, send, resend, remind and publish whatever is due, each second, until SIGTERM."
     # The checks load every page of the web server; what is wrong with one must not keep a message from leaving.
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
