@@ -255,7 +255,7 @@ def test_av_open_has_one_caller() -> None:
     root = Path(__file__).resolve().parents[2]
     command = ["grep", "-rlE", r"av\.open\(|VideoCapture\(", "--include=*.py", *PACKAGES]
     found = subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.split()
-    opening_cameras = [name for name in found if "scenes" not in name and "footage" not in name]
+    opening_cameras = [name for name in found if "scenes" not in name and "demo" not in name]
     assert opening_cameras == ["streams/rtsp.py"]
 
 
