@@ -22,7 +22,7 @@ from detectors.worker import Worker
 from streams.frame import Gop, encode_frame
 from streams.log import LogAddresses, open_log
 from streams.observations import Detections, Dropped, Observation
-from tests.detectors.stage import CAMERAS, DEPLOYMENT, MODEL, NOT_THERE, POOL, TOPIC, Grumpy, Stage, frame, until
+from tests.detectors.stage import CAMERAS, DEPLOYMENT, MODEL, NOT_THERE, POOL, TOPIC, Grumpy, Stage, frame, jpeg, until
 from tests.detectors.tiny import tiny_model
 from tests.services.valkey import Valkey
 
@@ -134,24 +134,25 @@ def test_a_frame_of_a_later_program_is_counted_and_skipped(stage: Stage, worker:
 
 
 @pytest.mark.parametrize(
-    "bad, reason",
+    "data, reason",
     [
-        (frame(GATE, 2, data=b"\xff\xd8 not a picture \xff\xd9"), "JPEG: "),
-        (frame(GATE, 2, data=frame(GATE, 2).payload.data[:-60]), "JPEG: expected a whole picture"),  # type: ignore[union-attr]
-        (frame(GATE, 2, 13), "tiny 1: RuntimeError: unlucky"),
+        (b"\xff\xd8 not a picture \xff\xd9", "JPEG: "),
+        (jpeg(200)[:-60], "JPEG: expected a whole picture"),
+        (jpeg(13), "tiny 1: RuntimeError: unlucky"),
     ],
     ids=["noise", "truncated", "raises"],
 )
 def test_a_poison_frame_is_put_aside_and_its_neighbours_are_seen(
-    stage: Stage, worker: Worker, bad: msgspec.Struct, reason: str
+    stage: Stage, worker: Worker, data: bytes, reason: str
 ) -> None:
-    stage.put(frame(GATE, 1), bad, frame(GATE, 3), frame(YARD, 1))  # type: ignore[arg-type]
+    bad = frame(GATE, 2, data=data)
+    stage.put(frame(GATE, 1), bad, frame(GATE, 3), frame(YARD, 1))
     until(worker, lambda: not stage.left())
     assert told(stage.observations(GATE)) == [("seen", 1), ("poison", 2), ("seen", 3)]
     assert told(stage.observations(YARD)) == [("seen", 1)]
     [letter] = stage.dead_letters()
     assert reason in letter.reason
-    assert letter.payload == encode_frame(bad)  # type: ignore[arg-type]
+    assert letter.payload == encode_frame(bad)
     assert letter.source.topic == TOPIC.name
     assert worker.counters.poison == 1
 
