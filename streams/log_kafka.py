@@ -24,7 +24,7 @@ from kafka.errors import (
     RetriableError,
     TopicAlreadyExistsError,
 )
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from streams import log_queue
 from streams.log import Consumer, LogAddresses, LogError, LogUnavailable, OnPartitions, Producer, Record, TopicMismatch
@@ -354,7 +354,7 @@ class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
     Newly assigned partitions are paused at once, so that nothing is read of them before ``on_assigned`` had its say.
     """
 
-    def __init__(self, pause: Callable[[Iterable[Any]], None]) -> None:
+    def __init__(self, pause: Callable[..., None]) -> None:
         self._pause = pause
         self._lock = threading.Lock()
         self._noted: list[tuple[bool, frozenset[int]]] = []
@@ -362,7 +362,7 @@ class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         """Called by the client."""
         places = list(assigned)
-        self._pause(places)
+        self._pause(*places)
         self._note(True, places)
 
     def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
@@ -401,11 +401,11 @@ class GroupConsumer:
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._session_s, self._monotonic = session_s, monotonic
         self._assignment: frozenset[int] = frozenset()
-        self._changes = _Changes(self._pause)
+        self._changes: _Changes | None = None
         self._consumer: Any = None
         self._healthy = True
         self._fenced = False
-        self._heard_at = monotonic()
+        self._heard_at = self._stable_at = monotonic()
 
     @property
     def assignment(self) -> frozenset[int]:
@@ -429,6 +429,8 @@ class GroupConsumer:
                 self._well()
                 return records
             self._probe_when_due()
+            if self._consumer is not None and not self._fenced:
+                self._start_over_when_stuck()
             if self._monotonic() >= deadline:
                 return []
 
@@ -471,15 +473,32 @@ class GroupConsumer:
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
+        self._changes = _Changes(consumer.pause)
         consumer.subscribe([self._topic], listener=self._changes)
+        # Joining before the topic's metadata is here assigns nothing, and the second join that follows is lost when a
+        # poll's time ends within it (see _start_over_when_stuck).
+        consumer.partitions_for_topic(self._topic)
+        self._stable_at = self._monotonic()
         return consumer
 
-    def _pause(self, places: Iterable[Any]) -> None:
-        if self._consumer is not None:
-            self._consumer.pause(*places)
+    def _start_over_when_stuck(self) -> None:
+        """kafka-python 3.0.12 forgets a join that ends between two polls if new metadata had caused it.
+
+        It then is in no group and sends no heartbeat, for ever. A fresh client under the same name has its partitions
+        back at once.
+        """
+        now = self._monotonic()
+        if self._consumer.group_metadata().state == MemberState.STABLE or not self._healthy:
+            self._stable_at = now
+        elif now - self._stable_at > self._session_s:
+            logger.warning("%s: not in group %s for %.0f s; it joins anew", self._member, self._group, self._session_s)
+            self._drop(self._assignment)
+            with suppress(KafkaError, OSError):
+                self._consumer.close(autocommit=False, timeout_ms=1000)
+            self._consumer = self._changes = None
 
     def _apply_changes(self) -> None:
-        for ours, partitions in self._changes.take():
+        for ours, partitions in self._changes.take() if self._changes else ():
             if not ours:
                 self._drop(partitions)
             elif gained := partitions - self._assignment:
