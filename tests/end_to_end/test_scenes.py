@@ -1,7 +1,8 @@
 """Half an hour of the demo's scenes, faster than real time, through the code that runs live.
 
-Encoded pictures go through capture's gate and JPEG, the shipped detector and the engine. Every scripted event fires once, in its
-time and place, and nothing else does: what is quiet, who only passes by, and the drone's own movement stay silent.
+Encoded pictures go through capture's gate and JPEG, the shipped detector and the engine. Every scripted event fires
+once, in its time and place, and nothing else does: what is quiet, who only passes by, and the drone's own movement stay
+silent.
 """
 
 from __future__ import annotations
