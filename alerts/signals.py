@@ -1,6 +1,6 @@
 """Every edit reaches the engine, wherever it is made: rows that change advance ``CONFIGURATION`` in their transaction.
 
-Connected by ``alerts.admin``, which Django imports in every process. An exception here undoes an edit only inside a transaction, which the
+Connected when Django starts, in every process. An exception here undoes an edit only inside a transaction, which the
 administrator's pages always hold open; elsewhere use ``alerts.editing``.
 """
 

@@ -175,8 +175,11 @@ class Strip:
 
     @property
     def watching(self) -> bool:
-        """Whether every part that watching needs is alive; otherwise nothing is known about any camera."""
-        return not any(part.part.startswith(SEEING_PARTS) for part in self.silent)
+        """Whether every part that watching needs is alive; otherwise nothing is known about any camera.
+
+        A part that reports a trouble of its own is alive, and says itself what does not work.
+        """
+        return not any(part.part.startswith(SEEING_PARTS) and part.state != "troubled" for part in self.silent)
 
     @property
     def level(self) -> str:

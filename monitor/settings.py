@@ -225,4 +225,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
     "root": {"handlers": ["stderr"], "level": env.text("POLISCOPE_LOG_LEVEL", "INFO")},
+    # The log's engines say once that a server is away; the client library would say it five times a second.
+    "loggers": {"kafka": {"level": "CRITICAL"}},
 }

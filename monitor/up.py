@@ -145,11 +145,13 @@ class Up:
             "POLISCOPE_CAMERA_ALLOW": ",".join(filter(None, (os.environ.get("POLISCOPE_CAMERA_ALLOW"), demo))),
         }
         self.instance.store_environment({**addresses, "POLISCOPE_URL": self.url})
+        # The first time the scenes are drawn, which takes as long as everything else together: so it goes on beside it.
+        cameras = self._start_demo(demo_port) if demo_port else None
         with self.terminal.step("preparing the database"):
             prepared = self._prepare(demo_port)
-        if demo_port:
+        if cameras is not None:
             with self.terminal.step("starting the demo cameras") as progress:
-                self._start_demo(demo_port, progress)
+                self._wait_demo(cameras, demo_port, progress)
         with self.terminal.step("starting capture, detection, rules, alerts"):
             self._start_parts(prepared["pools"])
             self._wait_ready(prepared["token"])
@@ -188,11 +190,12 @@ class Up:
         answer.unlink()
         return prepared
 
-    def _start_demo(self, port: int, progress: Callable[[str], None]) -> None:
+    def _start_demo(self, port: int) -> Part:
         scenes = self.instance.data / "scenes"
         command = [sys.executable, "-m", "streams.demo_cameras", "--data", str(scenes), "--port", str(port)]
-        part = self._add("demo", command)
+        return self._add("demo", command)
 
+    def _wait_demo(self, part: Part, port: int, progress: Callable[[str], None]) -> None:
         def answers() -> bool:
             if self._stop or not part.running:
                 return True

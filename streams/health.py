@@ -19,7 +19,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """One beat of one process, each second, on the ``health`` topic.
 
     ``part``: capture, detect.<pool>, evaluate, worker, sweep, web. ``lag`` counts waiting work in the part's own unit
-    (records, deliveries); ``problem`` is empty when all is well, else a sentence's code (see ``frontend`` for its text).
+    (records, deliveries); ``problem`` is empty when all is well, else a code whose sentence the screens know.
     """
 
     v: int = HEARTBEAT_VERSION

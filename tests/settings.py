@@ -7,7 +7,9 @@ os.environ.setdefault("POLISCOPE_SECRET_KEY", "tests-only-tests-only-tests-only-
 os.environ.setdefault("POLISCOPE_DATA", tempfile.mkdtemp(prefix="poliscope-tests-"))
 
 from monitor.settings import *  # noqa: F403
-from monitor.settings import DATABASES, STORAGES
+from monitor.settings import DATABASES, STATIC_ROOT, STORAGES
+
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns of a missing one
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

@@ -13,9 +13,9 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 
 PURE = {
     "streams": "frame observations topics ladder clock health live problems",
-    "detectors": "detections labels geometry tracking batching plan",
+    "detectors": "detections labels geometry tracking batching plan dead_letters backends/heads",
     "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence",
-    "frontend": "messages",
+    "frontend": "messages outgoing",
 }
 IMPURE_MODULES = {
     *("django", "channels", "celery", "kafka", "redis", "av", "torch", "openvino", "requests", "httpx", "urllib3"),

@@ -43,9 +43,26 @@ _PARTS = {
     "web": gettext_lazy("A screen server does not answer"),
 }
 
+_PROBLEMS = {
+    "database": gettext_lazy("The database does not answer; nothing is lost, it is tried again"),
+    "log": gettext_lazy("The log does not answer; it is tried again"),
+    "unknown_version": gettext_lazy("Rules stand still: a newer program wrote the log, update this one"),
+    "broken_rule": gettext_lazy("A rule cannot run; its page in Set-up says why"),
+    "capture-restarts": gettext_lazy("A camera reader ends again and again; look into its log"),
+    "capacity": gettext_lazy("More cameras than readers: start another capture process"),
+    "model_missing": gettext_lazy("A model's file is missing; its page in Set-up says which"),
+    "model_broken": gettext_lazy("A model cannot be used; its page in Set-up says why"),
+    "runtime_missing": gettext_lazy("A model's runtime is not installed; its page in Set-up says which"),
+}
+"""What a part says of itself while it works on (``Heartbeat.problem``)."""
+
 _BLIND = {
     "no_address": gettext_lazy("It has no address yet; give it one in Set-up."),
     "silent": gettext_lazy("The camera's reader is silent."),
+    "dropped:behind": gettext_lazy("Pictures were left out: detection is behind."),
+    "dropped:poison": gettext_lazy("A picture could not be analysed and was set aside."),
+    "dropped:model": gettext_lazy("The model could not be used."),
+    "dropped:log": gettext_lazy("Pictures were lost: the log did not take them."),
 }
 """Codes of ours beside those of ``streams.problems.SENTENCES``."""
 
@@ -234,7 +251,9 @@ def step_word(step: IncidentTransition) -> str:
 
 @register.filter
 def part_sentence(part: PartHealth) -> str:
-    """What does not work while a part is silent, and since when."""
+    """What does not work while a part is silent, and since when; or what it says of itself."""
+    if part.state == "troubled" and part.problem in _PROBLEMS:
+        return _("%(words)s.") % {"words": str(_PROBLEMS[part.problem])}
     known = _PARTS.get(part.part.partition(".")[0])
     words = {"words": str(known) if known else _("Part “%(part)s” is silent") % {"part": part.part}}
     if part.state != "silent" or part.last_at is None:
