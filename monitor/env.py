@@ -51,9 +51,7 @@ class Environment:
                 f"{name}: expected a whole number, got {value!r}; write for example {name}={default}"
             ) from None
         if (low is not None and number < low) or (high is not None and number > high):
-            raise SettingError(
-                f"{name}: expected {low} to {high}, got {number}; write for example {name}={default}"
-            )
+            raise SettingError(f"{name}: expected {low} to {high}, got {number}; write for example {name}={default}")
         return number
 
     def words(self, name: str, default: str = "") -> list[str]:
