@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from monitor.instance import BASE_DIR, free_port
 from tests.services.installation import wait_for
+from tests.services.running import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.valkey, pytest.mark.rtsp, pytest.mark.timeout(300)]
-
-
-class Running:
-    """One ``./poliscope up --json``."""
-
-    def __init__(self, data: Path, *options: str) -> None:
-        self.data, self.port = data, free_port()
-        command = ["./poliscope", "up", "--json", "--data", str(data), "--port", str(self.port), *options]
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            command, cwd=BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.ready_s = time.monotonic() - self.started
-        if not line:
-            assert self.process.stderr is not None
-            raise AssertionError(self.process.stderr.read())
-        self.ready: dict[str, Any] = json.loads(line)
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
-
-    def get(self, path: str, token: str | None = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.ready['url']}/api/v1/{path}", headers={"Authorization": f"Bearer {token or self.ready['token']}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)
-
-    def stop(self, number: int = signal.SIGINT) -> float:
-        """Seconds until it was gone."""
-        self.children = psutil.Process(self.process.pid).children(recursive=True)
-        start = time.monotonic()
-        self.process.send_signal(number)
-        self.process.wait(30)
-        return time.monotonic() - start
-
-    def left(self) -> list[str]:
-        """Command lines of what still runs."""
-        found = []
-        for child in self.children:
-            try:
-                if child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-                    found.append(" ".join(child.cmdline()))
-            except psutil.NoSuchProcess:
-                continue
-        return found
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
 
 
 @pytest.fixture
