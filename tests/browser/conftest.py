@@ -68,7 +68,7 @@ def room(tmp_path: Path) -> Iterator[Room]:
         valkey.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("needs Chromium: apt install chromium")
