@@ -22,7 +22,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from alerts import texts
@@ -42,7 +42,7 @@ RESEND_AFTER_S = 60.0
 RESEND_WITHIN_S = 6 * 3600.0
 GIVE_UP_AFTER_S = 4 * 3600.0
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 300.0
-AT_ONCE = 6
+AT_ONCE = 7
 """Of one channel, over all workers. Fewer than one worker's slots, so a channel that hangs never takes them all."""
 PICTURE_WAIT_S = 4.0
 """An e-mail waits so long for its picture, which is fetched right after the commit."""
@@ -108,12 +108,15 @@ def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str |
     row = _load(uid)
     if row is None or row.state != State.QUEUED or row.not_before_at > clock():
         return None
-    if _crowded(row) or _waits_for_picture(row, clock()):
-        later = clock() + timedelta(seconds=POSTPONE_S)
-        Delivery.objects.filter(pk=row.pk, state=State.QUEUED).update(not_before_at=later)
+    if _on_their_way(row) >= AT_ONCE or _waits_for_picture(row, clock()):
+        Delivery.objects.filter(pk=row.pk, state=State.QUEUED).update(not_before_at=_a_little_later(clock()))
         return None
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     if not claim(row.pk, owner, clock()):
+        return None
+    # Many may have looked at the same moment and all found room. Whoever claimed last sees all the others.
+    if _on_their_way(row) > AT_ONCE:
+        unclaim(row.pk, owner, clock())
         return None
     # Read again: from here on an acknowledgement comes too late, up to here it does not.
     row = _load(uid)
@@ -129,6 +132,18 @@ def claim(key: int, owner: str, now: datetime) -> bool:
     )
 
 
+def unclaim(key: int, owner: str, now: datetime) -> None:
+    """Put back what ``owner`` claimed and has not begun to send."""
+    rows = Delivery.objects.filter(pk=key, state=State.SENDING, lease_owner=owner)
+    again = {"attempts": F("attempts") - 1, "not_before_at": _a_little_later(now)}
+    rows.update(state=State.QUEUED, lease_until_at=None, **again)
+
+
+def _a_little_later(now: datetime) -> datetime:
+    # Jittered, so that those put off together do not come back together.
+    return now + timedelta(seconds=POSTPONE_S * (0.5 + random.random()))
+
+
 def _load(uid: UUID) -> Delivery | None:
     related = (
         "contact",
@@ -140,10 +155,9 @@ def _load(uid: UUID) -> Delivery | None:
     return Delivery.objects.select_related(*related, "resends").filter(uid=uid).first()
 
 
-def _crowded(row: Delivery) -> bool:
-    # Counted, not locked: now and then one more slips in, which costs a slot and nothing else.
-    sending = Delivery.objects.filter(state=State.SENDING, contact__channel=row.contact.channel)
-    return sending.count() >= AT_ONCE
+def _on_their_way(row: Delivery) -> int:
+    """How many deliveries of its channel are being sent."""
+    return Delivery.objects.filter(state=State.SENDING, contact__channel=row.contact.channel).count()
 
 
 def _opening_event(row: Delivery) -> Event | None:
@@ -300,12 +314,16 @@ def _queue_once(row: Delivery, contact: Contact, now: datetime, *, resends: Deli
 # What the sweep asks for
 
 
-def overdue(now: datetime, *, since_s: float, limit: int = 500) -> list[tuple[UUID, str, str, datetime]]:
-    """Queued and due for ``since_s``: uid, severity, channel and since when; the most severe first."""
-    rows = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=since_s))
-    found = rows.order_by("not_before_at").values_list(
-        "uid", "alert__incident__severity", "contact__channel", "not_before_at"
-    )[:limit]
+def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tuple[UUID, str, str, datetime]]:
+    """Queued and due: uid, severity, channel and since when; the critical first.
+
+    A new one is given ``grace_s``, as whoever committed it is handing it over; one that was put off or failed is not.
+    """
+    rows = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now).filter(
+        Q(not_before_at__gt=F("created_at")) | Q(not_before_at__lte=now - timedelta(seconds=grace_s))
+    )
+    columns = ("uid", "alert__incident__severity", "contact__channel", "not_before_at")
+    found = rows.order_by("not_before_at").values_list(*columns)[:limit]
     return sorted(found, key=lambda row: (row[1] != "critical", row[3]))
 
 

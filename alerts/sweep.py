@@ -95,7 +95,7 @@ class Sweeper:
     ) -> None:
         self._log, self._owner, self._now, self._monotonic = log, owner, now, monotonic
         self._producer: Producer = log.producer()
-        self._handed: dict[UUID, float] = {}
+        self._handed: dict[tuple[UUID, datetime], float] = {}
         self._senders: dict[str, Lane] = {}
         self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
         self._lag = 0
@@ -150,15 +150,16 @@ class Sweeper:
 
     def _forward(self) -> None:
         """Hand over what is due; send it ourselves when nobody else will."""
-        due = delivery.overdue(self._now(), since_s=GRACE_S)
-        self._handed = {uid: at_s for uid, at_s in self._handed.items() if uid in {row[0] for row in due}}
+        due = delivery.to_hand_over(self._now(), grace_s=GRACE_S)
+        known = {(uid, due_at) for uid, _severity, _channel, due_at in due}
+        self._handed = {key: at_s for key, at_s in self._handed.items() if key in known}
         alone = delivery.broker_away_s() >= BROKER_AWAY_S
         for uid, severity, channel, due_at in due:
             if alone or self._now() - due_at > timedelta(seconds=OVERDUE_S):
                 self._send_ourselves(uid, channel)
-            if self._monotonic() - self._handed.get(uid, float("-inf")) >= AGAIN_S:
+            if self._monotonic() - self._handed.get((uid, due_at), float("-inf")) >= AGAIN_S:
                 # Also while the broker is away: that is how its return is noticed.
-                self._handed[uid] = self._monotonic()
+                self._handed[(uid, due_at)] = self._monotonic()
                 delivery.hand_over([uid], severity=severity)
 
     def _send_ourselves(self, uid: UUID, channel: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from alerts.delivery import (
     claim,
     deliver,
     expire_leases,
-    overdue,
     resend_unknown,
+    to_hand_over,
 )
 from alerts.incidents import acknowledge, record, resolve
 from alerts.models import Contact, Delivery, Event, Incident, Recipient
@@ -376,16 +377,27 @@ def test_it_lets_no_channel_take_every_slot(town: Town, twilio: FakeTwilio, smtp
     assert send(texts[-1], at(1)) is None
     assert send(Delivery.objects.get(contact__channel="email"), at(1)) == "sent"
     assert len(people) == AT_ONCE + 1
-    assert send(texts[-1], at(1.5)) is None, "put off by a second"
+    texts[-1].refresh_from_db()
+    assert at(1.5) <= texts[-1].not_before_at <= at(2.5)
 
 
-def test_it_lists_what_is_overdue_with_the_critical_first(town: Town) -> None:
+def test_it_lists_what_is_to_be_handed_over_with_the_critical_first(town: Town) -> None:
     town.person("Alice", SMS)
     record([town.event(severity="low")], now=at(0))
     record([town.event(severity="critical", camera=town.yard.uid)], now=at(1))
 
-    assert [row[1] for row in overdue(at(5), since_s=2)] == ["critical", "low"]
-    assert overdue(at(5), since_s=10) == []
+    assert [row[1] for row in to_hand_over(at(5), grace_s=2)] == ["critical", "low"]
+    assert to_hand_over(at(5), grace_s=10) == []
+
+
+def test_it_gives_no_grace_to_what_was_put_off(town: Town, twilio: FakeTwilio) -> None:
+    [row] = opened(town, SMS)
+    twilio.mode = "429"
+    send(row, at(1))
+    row.refresh_from_db()
+
+    assert to_hand_over(row.not_before_at, grace_s=100)[0][0] == row.uid
+    assert to_hand_over(at(1.5), grace_s=0) == []
 
 
 # Many at once
@@ -401,6 +413,28 @@ def test_it_is_sent_by_one_of_many(shared_town: Town, twilio: FakeTwilio) -> Non
 
     assert sorted(results, key=str) == [None] * 7 + ["sent"]
     assert len(twilio.requests) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_lets_no_channel_take_every_slot_when_all_look_at_once(shared_town: Town, twilio: FakeTwilio) -> None:
+    for n in range(AT_ONCE + 4):
+        shared_town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    record([shared_town.event(happened_at=timezone.now())], now=timezone.now())
+    twilio.mode, most = "hang", [0]
+
+    at_once(*(lambda uid=row.uid: deliver(uid) for row in Delivery.objects.all()), lambda: _watch(most))
+
+    assert 0 < max(most) <= AT_ONCE
+    assert not Delivery.objects.filter(state="queued", attempts__gt=0).exists()
+
+
+def _watch(most: list[int]) -> None:
+    """Count what is on its way until nothing has been for a while."""
+    quiet = 0
+    while quiet < 20:
+        most.append(Delivery.objects.filter(state="sending").exclude(text="").count())
+        quiet = 0 if most[-1] or (not max(most) and len(most) < 200) else quiet + 1
+        time.sleep(0.01)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -237,12 +237,13 @@ def test_it_sends_sms_while_the_mail_server_hangs(town: Town, parts: Parts, twil
     parts.worker()
     parts.sweep()
     happens(town)
-    until(lambda: states().count("sending") >= 6, "e-mails hang")
+    until(lambda: states().count("sending") >= 7, "e-mails hang")
 
     town.person("Alice", SMS)
     happens(town, camera=town.yard.uid)
 
-    until(lambda: Delivery.objects.filter(contact__channel="sms", state="sent").exists(), "the SMS leaves", 9)
+    until(lambda: Delivery.objects.filter(contact__channel="sms", state="sent").exists(), "the SMS leaves")
+    assert Delivery.objects.filter(contact__channel="email", state="sending").exists()
     assert len(twilio.requests) == 1
 
 
