@@ -352,7 +352,7 @@ def test_it_gives_an_email_a_moment_for_its_picture(town: Town, smtp: FakeSmtp, 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "p.jpg").write_bytes(b"\xff\xd8\xff\xe0picture")
     Event.objects.filter(pk=event.pk).update(picture="kept", picture_path="events/p.jpg")
-    assert send(row, at(2.1)) == "sent"
+    assert send(row, at(2.6)) == "sent"
 
     [(_, message)] = smtp.received
     assert [part.get_content_type() for part in message.walk()][-1] == "image/jpeg"
