@@ -45,6 +45,8 @@ _PARTS = {
 
 _PROBLEMS = {
     "database": gettext_lazy("The database does not answer; nothing is lost, it is tried again"),
+    "broker": gettext_lazy("The message queue does not answer; messages are sent without it"),
+    "sweep": gettext_lazy("Late messages could not be looked for; it is tried again"),
     "log": gettext_lazy("The log does not answer; it is tried again"),
     "unknown_version": gettext_lazy("Rules stand still: a newer program wrote the log, update this one"),
     "broken_rule": gettext_lazy("A rule cannot run; its page in Set-up says why"),
