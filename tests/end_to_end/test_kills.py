@@ -26,8 +26,8 @@ from tests.services.kafka import Kafka
 from tests.services.twilio import FakeTwilio
 
 KILLS = int(os.environ.get("POLISCOPE_KILLS", "5"))
-FASTER = 2.0
-"""The street plays so many times faster than it was."""
+FASTER = 10.0 / max(KILLS, 5)
+"""The street plays so many times faster than it was; with more kills slower, so that something is done between them."""
 # Pictures that wait for a killed worker are not given up here: that is another policy, tested elsewhere.
 DETECT = ("manage.py", "detect", "--pool", "general", "--member", "detect-1", "--max-age", "3600")
 EVALUATE = ("manage.py", "evaluate", "--member", "evaluate-1")
