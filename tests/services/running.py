@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psutil
@@ -122,13 +123,16 @@ class Running:
             for station in self.broadcast.cameras
         }
 
+    @functools.cached_property
     def camera_uids(self) -> dict[str, str]:
-        """The uid of each demo camera, by its scene's key."""
-        found = self.rows("select c.uid, s.address from streams_camera c join streams_source s on s.camera_id = c.id")
-        return {
-            address.rpartition("/")[2]: f"{uid[:8]}-{uid[8:12]}-{uid[12:16]}-{uid[16:20]}-{uid[20:]}"
-            for uid, address in found
-        }
+        """The uid of each demo camera, by its scene's key; whoever plays a scene once more comes later."""
+        query = (
+            "select c.uid, s.address from streams_camera c join streams_source s on s.camera_id = c.id order by c.id"
+        )
+        found: dict[str, str] = {}
+        for uid, address in self.rows(query):
+            found.setdefault(address.rpartition("/")[2], str(UUID(uid)))
+        return {key: found[key] for key in self.truths}
 
     def seen_at(self, key: str, at: datetime) -> list[Seen]:
         """Everybody in the picture that the scene ``key`` showed at ``at``."""
