@@ -1,0 +1,74 @@
+"""``./poliscope`` itself, on machines that lack something. Run from a copy, with a path of our own making."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from monitor.instance import BASE_DIR
+
+
+def run(folder: Path, *arguments: str, programs: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The script in ``folder`` with ``programs`` (name → shell script) before the system's on the path."""
+    shutil.copy(BASE_DIR / "poliscope", folder)
+    shutil.copytree(BASE_DIR / "requirements", folder / "requirements", dirs_exist_ok=True)
+    bin_ = folder / "bin"
+    bin_.mkdir(exist_ok=True)
+    for name, script in (programs or {}).items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{script}\n")
+        (bin_ / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{bin_}:/usr/bin:/bin", "PYTHON": ""}
+    environment.pop("POLISCOPE_VENV", None)
+    command = ["sh", "poliscope", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+OLD = 'case "$*" in *version_info*) exit 1;; esac'
+WITHOUT_VENV = 'case "$*" in *ensurepip*) exit 1;; *) exit 0;; esac'
+PYTHONS = ("python3", "python3.13", "python3.12", "python3.11")
+
+
+def test_an_old_python_is_named_with_the_remedy(tmp_path: Path) -> None:
+    done = run(tmp_path, "up", programs={name: OLD for name in PYTHONS})
+    assert done.returncode == 1
+    assert "expected Python 3.11 or newer" in done.stderr and "apt-get install python3" in done.stderr
+
+
+def test_a_python_without_venv_names_the_package(tmp_path: Path) -> None:
+    programs = {**{name: WITHOUT_VENV for name in PYTHONS}, "id": "echo 1000"}
+    done = run(tmp_path, "up", programs=programs)
+    assert done.returncode == 1
+    assert "install Debian's package python3-venv" in done.stderr
+
+
+def test_as_root_it_installs_the_package(tmp_path: Path) -> None:
+    apt = f'echo "$@" >> {tmp_path}/asked'
+    programs = {**{name: WITHOUT_VENV for name in PYTHONS}, "id": "echo 0", "apt-get": apt}
+    run(tmp_path, "up", programs=programs)
+    assert "install" in (tmp_path / "asked").read_text() and "python3-venv" in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize("libraries, package", [("libGL.so.1", "opencv-python"), ("", "opencv-python-headless")])
+def test_opencv_is_the_build_that_the_system_can_load(tmp_path: Path, libraries: str, package: str) -> None:
+    # The fake Python makes a venv whose pip writes down what it was asked for.
+    pip = f'case "$*" in *install*) for last; do :; done; cat "$last" > {tmp_path}/asked; exit 1;; esac'
+    venv = f"mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' '{pip}' > .venv/bin/python; chmod +x .venv/bin/python"
+    python = f'case "$*" in "-m venv .venv") {venv};; *) exit 0;; esac'
+    programs = {**{name: python for name in PYTHONS}, "ldconfig": f"echo {libraries}"}
+    done = run(tmp_path, "up", programs=programs)
+    assert done.returncode == 1 and "pip could not install requirements/base.txt" in done.stderr
+    asked = [line.partition("==")[0] for line in (tmp_path / "asked").read_text().splitlines()]
+    assert [name for name in asked if name.startswith("opencv")] == [package]
+
+
+def test_an_unknown_command_lists_those_there_are(tmp_path: Path) -> None:
+    done = run(tmp_path, "fly")
+    assert done.returncode == 2 and "there are: up, password, manage, test, bench" in done.stderr
+
+
+def test_help_shows_the_commands(tmp_path: Path) -> None:
+    assert "./poliscope up" in run(tmp_path, "help").stdout
