@@ -1,6 +1,6 @@
 """From a camera to a phone: real RTSP in, a loopback Twilio and a loopback mail server out, one ``up`` between.
 
-The demo's second camera fires a minute after the first, so that the module has two incidents to treat differently.
+All of it follows the demo's first incident. Time that would have to pass is taken from its rows instead.
 """
 
 from __future__ import annotations
@@ -125,26 +125,21 @@ def test_the_mail_shows_the_picture_that_made_the_rule_fire(town: Town) -> None:
         assert decoded is not None and decoded.shape == (480, 640, 3)
 
 
-def test_unacknowledged_it_is_sent_once_more_and_never_again(town: Town) -> None:
+def test_acknowledged_nothing_more_is_sent(town: Town) -> None:
     incident = town.incident("Lawn")["uid"]
+    assert town.running.post(f"incidents/{incident}/acknowledge")["state"] == "acknowledged"
+    town.let_pass(incident, REMINDED_AFTER_S + 5)
+    time.sleep(4)
     assert town.told(incident) == (PHONES, MAILBOXES)
-    town.let_pass(incident, REMINDED_AFTER_S - 30)
-    time.sleep(3)
-    assert town.told(incident) == (PHONES, MAILBOXES)
-    town.let_pass(incident, 31)
+
+
+def test_unacknowledged_it_is_sent_once_more_and_never_again(town: Town) -> None:
+    """The same incident as if nobody had taken it: then it is long due."""
+    incident = town.incident("Lawn")["uid"]
+    town.running.change("update alerts_incident set state = 'open' where uid = ?", incident.replace("-", ""))
     wait_for("everybody is reminded", lambda: town.told(incident) == (twice(PHONES), twice(MAILBOXES)), 20)
     assert any("Still unacknowledged" in message.body for message in town.twilio.messages)
     assert any("Still unacknowledged" in mail["Subject"] for _, mail in town.mail(incident))
     town.let_pass(incident, 3600)
     time.sleep(4)
     assert town.told(incident) == (twice(PHONES), twice(MAILBOXES))
-
-
-def test_acknowledged_nothing_more_is_sent(town: Town) -> None:
-    incident = town.incident("Forbidden lane")["uid"]
-    wait_for("everybody is told", lambda: town.told(incident) == (PHONES, MAILBOXES), 20)
-    assert town.running.post(f"incidents/{incident}/acknowledge")["state"] == "acknowledged"
-    town.let_pass(incident, 2 * REMINDED_AFTER_S)
-    time.sleep(4)
-    assert town.told(incident) == (PHONES, MAILBOXES)
-    assert town.running.get(f"incidents/{incident}")["event_count"] == 1

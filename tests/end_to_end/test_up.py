@@ -66,9 +66,9 @@ def test_two_run_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
-def test_it_runs_on_a_real_kafka(data: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_on_a_real_kafka(data: Path, shared: Path, drawn_scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_HOME", os.environ.get("KAFKA_HOME", str(shared / "kafka")))
-    running = Running(data, "--kafka")
+    running = Running(data, "--kafka", drawn=drawn_scenes)
     try:
         assert any("kafka.Kafka" in " ".join(child.cmdline()) for child in running.children)
         wait_for("an incident", lambda: running.get("incidents")["items"], 120, 1.0)
