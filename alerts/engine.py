@@ -34,6 +34,8 @@ SHOWN_SCORE = 0.4
 """Less certain boxes count for trackers and rules as configured, but would only clutter a picture."""
 HOT_US = 10_000_000
 """A box stays marked on people's screens for so long after its rule fired."""
+CLOCK_STEP_US = 5_000_000
+"""A new session (or a tick) that is earlier by more than this follows a clock that was put right."""
 MAX_WAITING = 64
 """Source states that wait for a frame; the oldest is applied when there are more, so that nothing waits for ever."""
 FORGET_VERSION_S = 900.0
@@ -169,6 +171,16 @@ class _Stream:
         logics = {key: running.logic.snapshot() for key, running in self.running.items()}
         return msgspec.structs.replace(state, tracker=self.tracker.snapshot(), logics={**state.logics, **logics})
 
+    def begin_anew(self, at_us: int) -> None:
+        """Our own clock was ahead and has been put right: what is known lies in the future, so it is let go.
+
+        Otherwise nothing here would move for as long as the clock was wrong, which may be hours.
+        """
+        self.state.at_us = self.state.source_since_us = at_us
+        self.state.still_us, self.state.fired, self.state.logics = 0, {}, {}
+        self.tracker = Tracker()
+        self.running = {key: self._build(one.rule, one.zone, key) for key, one in self.running.items()}
+
     def settle(self, done: tuple[int, int]) -> list[wire.SourceState]:
         """The waiting source states that speak about what follows frame ``done``, taken out, oldest first."""
         ready = [state for state in self.state.waiting if (state.session, state.sequence) <= done]
@@ -291,10 +303,12 @@ class Engine:
             return Outcome()
         self.counters.analysed += 1
         at_us = _us(seen.captured_at)
+        if seen.session > state.session and at_us < state.at_us - CLOCK_STEP_US:
+            stream.begin_anew(at_us)
         # What was said about the time before this picture holds, even where the frame it named never came.
         outcome = self._settle(stream, (seen.session, seen.sequence - 1))
         outcome += self._events(stream, stream.pass_still_time(at_us))
-        # A camera's clock that steps back opens a new session; time here still never goes back.
+        # Within a session, and by small steps between two, time here never goes back.
         at_us = state.at_us = max(at_us, state.at_us)
         if state.source != "active":
             state.source_since_us = at_us
@@ -384,7 +398,9 @@ class Engine:
             if (dropped.session, dropped.sequence) <= (state.session, state.sequence):
                 continue
             from_us, until_us = state.at_us, _us(dropped.captured_at)
-            state.session, state.sequence = dropped.session, dropped.sequence
+            if dropped.deployment is not None:
+                # Capture's own word (no deployment) overtakes pictures that are still being analysed.
+                state.session, state.sequence = dropped.session, dropped.sequence
             if from_us and until_us > from_us:
                 outcome.blind.append(
                     BlindChange(key.camera, key.deployment, _utc(from_us), _utc(until_us), f"dropped:{dropped.reason}")
@@ -429,7 +445,7 @@ class Engine:
     def _on_tick(self, tick: wire.Tick) -> Outcome:
         at_us = _us(tick.at)
         outcome = Outcome()
-        if at_us <= self._tick_us:
+        if self._tick_us - CLOCK_STEP_US <= at_us <= self._tick_us:
             return outcome
         self._tick_us = at_us
         until_us = at_us - TICK_MARGIN_US

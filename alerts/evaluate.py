@@ -6,6 +6,7 @@ deliveries; no row changed means that somebody else owns the partition now, and 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -27,11 +28,12 @@ from alerts.models import Event as EventRow
 from alerts.models import FoldPosition, RuleVersion
 from alerts.rules.config import EmbeddedRule
 from alerts.screens import LiveScreens
+from detectors.dead_letters import DeadLetter, encode_dead_letter
 from streams.beat import Pulse
 from streams.frame import UnknownVersion
-from streams.log import Consumer, Log, Producer, Record
+from streams.log import Consumer, Log, LogError, Producer, Record
 from streams.models import BlindSpan, Camera, SequenceCounter
-from streams.observations import Tick, decode_observation, encode_observation
+from streams.observations import LogPosition, Tick, decode_observation, encode_observation
 from streams.topics import DEAD_LETTERS, OBSERVATIONS, partition_of
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ TICK_S = 1.0
 SNAPSHOT_S = 20.0
 """A crash replays at most this much of the log; the design asks for 30 s."""
 RETRY_S = 0.5
+HINT_S = 1.0
 RECLAIM_S = 5.0
 """A partition that somebody else claimed is claimed back only when the group still says that it is ours."""
 ENDED_VERSIONS = timedelta(hours=1)
@@ -71,6 +74,8 @@ class Configuration:
 
     rules: dict[int, list[EmbeddedRule]]
     cameras: dict[UUID, int]
+    unreadable: tuple[str, ...] = ()
+    """Versions that this program cannot read, with the reason; the others run."""
 
     @property
     def populated(self) -> frozenset[int]:
@@ -85,14 +90,17 @@ def load_configuration(now: datetime) -> Configuration:
         Q(active_until_at__isnull=True) | Q(active_until_at__gt=now - ENDED_VERSIONS)
     ).order_by("id")
     rules: dict[int, list[EmbeddedRule]] = defaultdict(list)
+    unreadable: list[str] = []
     for version in versions:
-        rule = msgspec.structs.replace(
-            msgspec.convert(version.embedded, EmbeddedRule), active_until_at=version.active_until_at
-        )
+        try:
+            rule = msgspec.convert(version.embedded, EmbeddedRule)
+        except msgspec.ValidationError as error:
+            unreadable.append(f"{version.uid}: {error}")
+            continue
         for partition in {cameras[zone.camera] for zone in rule.zones if zone.camera in cameras}:
             here = [zone for zone in rule.zones if cameras.get(zone.camera) == partition]
-            rules[partition].append(msgspec.structs.replace(rule, zones=here))
-    return Configuration(dict(rules), cameras)
+            rules[partition].append(msgspec.structs.replace(rule, zones=here, active_until_at=version.active_until_at))
+    return Configuration(dict(rules), cameras, tuple(unreadable))
 
 
 def claim(partition: int, owner: str, identity: str, start: int) -> FoldPosition:
@@ -119,9 +127,10 @@ def commit(held: Partition, now: datetime) -> None:
         )
         if not changed:
             raise NotOwner(f"partition {held.number}: generation {held.generation} is no longer the newest")
-        store_blind(held.pending.blind)
         if held.pending.events:
             incidents.record(held.pending.events, now=now)
+        # After the incidents: whoever holds an incident goes on to the counter, and never the other way round.
+        store_blind(held.pending.blind)
 
 
 def store_blind(changes: Iterable[BlindChange]) -> None:
@@ -142,6 +151,11 @@ def store_blind(changes: Iterable[BlindChange]) -> None:
         SequenceCounter.advance(SequenceCounter.CHANGES)
 
 
+def _dead_letter(record: Record, error: Exception, now: datetime) -> DeadLetter:
+    source = LogPosition(record.topic, record.partition, record.offset)
+    return DeadLetter(source=source, at=now, reason=f"{type(error).__name__}: {error}"[:500], payload=record.payload)
+
+
 class Evaluator:
     """One member of the group that folds ``observations``. Call ``turn`` in a loop; it never blocks for long."""
 
@@ -159,29 +173,35 @@ class Evaluator:
         self._screens = screens
         self._held: dict[int, Partition] = {}
         self._lost: dict[int, float] = {}
+        self._saved: dict[int, int] = {}
+        self._hinted: dict[int, int] = {}
         self._configuration = Configuration({}, {})
         self._configured = -1
         self._looked_at_s = self._ticked_at_s = self._hinted_at_s = float("-inf")
         self._identity = log.identity
-        self._database_away = False
+        self._database_away = self._log_away = False
+        self._lag = 0
+        self._set_aside = 0
         self._pictures = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._producer: Producer = log.producer()
         self._consumer: Consumer = log.consumer(
             OBSERVATIONS.name,
             GROUP,
             member,
-            on_assigned=self._assigned,
+            on_assigned=self._on_assigned,
             on_revoked=self._revoked,
             session_timeout_s=session_timeout_s,
         )
 
     def pulse(self) -> Pulse:
-        """What the heartbeat says."""
-        problem = "unknown_version" if any(held.stopped for held in self._held.values()) else ""
+        """What the heartbeat says. Called on another thread: it touches neither consumer nor database."""
+        problem = "unknown_version" if any(held.stopped for held in list(self._held.values())) else ""
         problem = problem or ("database" if self._database_away else "")
-        problem = problem or ("broken_rule" if any(held.engine.broken for held in self._held.values()) else "")
-        problem = problem or ("" if self._consumer.healthy else "log")
-        return Pulse(lag=self._consumer.lag(), problem=problem, figures={"partitions": float(len(self._held))})
+        broken = bool(self._configuration.unreadable) or any(held.engine.broken for held in list(self._held.values()))
+        problem = problem or ("broken_rule" if broken else "")
+        problem = problem or ("log" if self._log_away or not self._consumer.healthy else "")
+        figures = {"partitions": float(len(self._held)), "set_aside": float(self._set_aside)}
+        return Pulse(lag=self._lag, problem=problem, figures=figures)
 
     def turn(self, timeout_s: float = 0.2) -> int:
         """Read once, fold, commit what is due. Returns the number of records folded."""
@@ -197,13 +217,16 @@ class Evaluator:
         except DatabaseError as error:
             self._on_database_error(error)
             return 0
-        self._database_away = False
+        except LogError as error:
+            self._on_log_error(error)
+            return 0
+        self._database_away = self._log_away = False
         return len(records)
 
     def close(self) -> None:
         """Commit everything and leave, so that the next owner starts where we are."""
-        positions = {held.number: held.position for held in self._held.values()}
         self._revoked(frozenset(self._held))
+        positions = dict(self._saved)
         self._consumer.commit(positions)
         self._consumer.close()
         self._producer.close()
@@ -221,26 +244,44 @@ class Evaluator:
             self._consumer.seek(held.number, held.position)
         time.sleep(RETRY_S)
 
+    def _on_log_error(self, error: LogError) -> None:
+        if not self._log_away:
+            logger.error("the log does not answer (%s); trying again each %s s", error, RETRY_S)
+        self._log_away = True
+        time.sleep(RETRY_S)
+
     def _reconfigure(self) -> None:
         if self._monotonic() - self._looked_at_s < 1.0:
             return
-        self._looked_at_s = self._monotonic()
         value = SequenceCounter.current(SequenceCounter.CONFIGURATION)
-        if value == self._configured:
-            return
-        self._configuration = load_configuration(self._now())
-        self._configured = value
+        if value != self._configured:
+            self._take(load_configuration(self._now()))
+            self._configured = value
+        # Only now: while the database is away every turn tries again, and nothing is folded without its rules.
+        self._looked_at_s = self._monotonic()
+
+    def _take(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        for why in configuration.unreadable:
+            logger.error("rule version %s cannot be read; the others run", why)
         for held in self._held.values():
-            held.engine.configure(self._configuration.rules.get(held.number, []))
-            for version, why in held.engine.broken.items():
-                logger.error("rule version %s cannot run: %s", version, why)
+            held.engine.configure(configuration.rules.get(held.number, []))
+            for version, reason in held.engine.broken.items():
+                logger.error("rule version %s cannot run: %s", version, reason)
 
     def _hold_all(self) -> None:
         """Claim what is assigned and not held: the database was away when it was assigned, or somebody claimed it."""
         waits = {number for number, lost_s in self._lost.items() if self._monotonic() - lost_s < RECLAIM_S}
         self._assigned(self._consumer.assignment - set(self._held) - waits)
 
+    def _on_assigned(self, partitions: frozenset[int]) -> None:
+        # What fails here is made up for by ``_hold_all`` in each turn; the log client could do nothing with it.
+        with contextlib.suppress(DatabaseError, LogError):
+            self._assigned(partitions)
+
     def _assigned(self, partitions: frozenset[int]) -> None:
+        if self._configured < 0:
+            return
         fresh = sorted(partitions - set(self._held))
         for number in fresh:
             row = claim(number, self._member, self._identity, self._log.start(OBSERVATIONS.name, number))
@@ -286,11 +327,11 @@ class Evaluator:
             outcome = held.engine.step(decode_observation(record.payload))
         except UnknownVersion:
             raise
-        except (msgspec.DecodeError, ValueError) as error:
-            logger.error(
-                "partition %s, offset %s: not an observation (%s); set aside", held.number, record.offset, error
-            )
-            self._producer.append(DEAD_LETTERS.name, 0, record.payload)
+        except Exception as error:
+            # Whatever it is, it would be the same at every restart; one record must not stop sixteen cameras.
+            logger.exception("partition %s, offset %s: cannot be folded; set aside", held.number, record.offset)
+            self._set_aside += 1
+            self._producer.append(DEAD_LETTERS.name, 0, encode_dead_letter(_dead_letter(record, error, self._now())))
             return Outcome()
         if self._screens is not None:
             self._screens.show(outcome.boxes, record.appended_at)
@@ -314,6 +355,7 @@ class Evaluator:
             return
         held.pending = Outcome()
         held.saved_at_s = self._monotonic()
+        self._saved[held.number] = held.position
         if events:
             self._pictures.submit(self._keep_pictures, events)
 
@@ -335,6 +377,10 @@ class Evaluator:
             self._producer.append(OBSERVATIONS.name, number, tick)
 
     def _hint(self) -> None:
-        if self._monotonic() - self._hinted_at_s >= 5.0:
+        if self._monotonic() - self._hinted_at_s >= HINT_S:
             self._hinted_at_s = self._monotonic()
-            self._consumer.commit({held.number: held.position for held in self._held.values()})
+            # Only what the database has: a hint that ran ahead of it would skip records after a crash.
+            fresh = {number: at for number, at in self._saved.items() if number in self._held}
+            if fresh != self._hinted and self._consumer.commit(fresh):
+                self._hinted = fresh
+            self._lag = self._consumer.lag()

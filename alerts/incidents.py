@@ -19,7 +19,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F, Max, Prefetch, Value
 from django.db.models.functions import Greatest
 
-from alerts.announce import stamp
+from alerts.announce import hold, stamp
 from alerts.delivery import cancel_queued, channels_pending, hand_over, queue, suits
 from alerts.events import SEVERITIES, Event, to_json
 from alerts.models import Alert, Contact, Incident, IncidentTransition, Recipient, RuleVersion
@@ -326,6 +326,7 @@ def remind_unacknowledged(now: datetime) -> int:
 
 def _remind(incident: Incident, now: datetime) -> bool:
     with transaction.atomic():
+        hold(incident.pk)
         decided = _Decided()
         recipients = _reachable(Recipient.objects.filter(alerts__incident=incident).distinct())
         told = _tell(incident, Alert.Reason.REMINDER, recipients, now, step=1, without=channels_pending(incident.pk))

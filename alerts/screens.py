@@ -15,6 +15,7 @@ from streams.live import LiveBoxes, boxes_channel, encode_live, watch_key
 logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+REST_S = 3.0
 OLD_S = 5.0
 """Boxes of records older than this (a replay, a backlog) are nobody's live picture."""
 
@@ -27,10 +28,11 @@ class LiveScreens:
         self._monotonic = monotonic
         self._watched: dict[UUID, tuple[float, bool]] = {}
         self._away = False
+        self._rest_until_s = float("-inf")
 
     def show(self, boxes: Iterable[LiveBoxes], appended_at: datetime) -> None:
         """Publish those whose camera someone watches."""
-        if (datetime.now(UTC) - appended_at).total_seconds() > OLD_S:
+        if self._monotonic() < self._rest_until_s or (datetime.now(UTC) - appended_at).total_seconds() > OLD_S:
             return
         for seen in boxes:
             try:
@@ -52,5 +54,5 @@ class LiveScreens:
         if not self._away:
             logger.warning("boxes cannot reach the screens (%s); rules go on", error)
         self._away = True
-        later = self._monotonic()
-        self._watched = {camera: (later, False) for camera in self._watched}
+        # One rest for all cameras: a frozen server must not cost a time-out for each of them.
+        self._rest_until_s = self._monotonic() + REST_S

@@ -119,9 +119,25 @@ def test_a_camera_clock_that_jumps_back_fires_nothing() -> None:
     assert run(history) == []
 
 
+def test_our_own_clock_put_right_by_hours_silences_nobody() -> None:
+    # The host's clock was eight hours ahead and was put right; the camera reconnects, as it does on such a step.
+    ahead = [*walk(8 * 3600, 8 * 3600 + 4, 0.05, 0.2), tick(8 * 3600 + 4)]
+    right = [msgspec.structs.replace(picture, session=2) for picture in walk(10, 18, 0.1, 0.95)]
+    assert [event.session for event in run([*ahead, tick(9), *right])] == [2]
+    engine = Engine([rule()])
+    fold(engine, [*ahead, tick(9)])
+    assert engine.now == at(9)
+
+
+def test_pictures_that_capture_could_not_write_hide_none_that_were_written() -> None:
+    # Capture's word goes straight to the observations and overtakes what is still being analysed.
+    lost = msgspec.structs.replace(dropped(20), deployment=None, reason="log")
+    assert len(run([lost, *CROSSING])) == 1
+
+
 def test_a_tick_that_goes_back_changes_nothing() -> None:
     engine = Engine([rule()])
-    fold(engine, [tick(10), tick(3)])
+    fold(engine, [tick(10), tick(8)])
     assert engine.now == at(10)
 
 

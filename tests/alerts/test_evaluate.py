@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.db import OperationalError
 
 from alerts.engine import BlindChange
 from alerts.evaluate import GROUP, Evaluator, claim, commit, load_configuration, store_blind
 from alerts.models import Event, FoldPosition, Incident, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
+from detectors.dead_letters import decode_dead_letter
 from detectors.models import Deployment, Model
 from streams.log import Log, LogAddresses, open_log
 from streams.models import BlindSpan, Camera, CameraGroup, SequenceCounter, Site, View
@@ -21,6 +23,7 @@ from streams.observations import Observation, encode_observation
 from streams.topics import OBSERVATIONS, standing_topics
 from tests.alerts import histories
 from tests.alerts.histories import GATE, GENERAL, LANE, RULE, VERSION, VIEW, source, walk
+from tests.services.installation import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey]
 
@@ -162,7 +165,8 @@ def test_bytes_that_are_no_observation_are_set_aside(
     append(log, list(CROSSING))
     turn(evaluators(), len(CROSSING) + 1)
     assert Event.objects.count() == 1
-    assert log.end("dead-letters", 0) - log.start("dead-letters", 0) == 1
+    [letter] = wait_for("the letter", lambda: log.read("dead-letters", 0, log.start("dead-letters", 0)), 3)
+    assert decode_dead_letter(letter.payload).payload == b"\xc1 garbage"
 
 
 def test_blindness_is_written_when_it_begins_and_when_it_ends(
@@ -223,3 +227,43 @@ def test_it_says_how_far_it_has_come(log: Log, lane: RuleVersion, evaluators: Ca
     evaluator.close()
     assert FoldPosition.objects.get(partition=partition).position >= after
     assert log.committed(OBSERVATIONS.name, GROUP)[partition] >= after
+
+
+def test_nothing_is_folded_before_the_rules_are_known(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, list(CROSSING))
+    answers = [OperationalError("the database is starting up")] * 3
+    current = SequenceCounter.current
+
+    def slow(name: str) -> int:
+        if answers:
+            raise answers.pop()
+        return current(name)
+
+    monkeypatch.setattr("alerts.evaluate.SequenceCounter.current", slow)
+    monkeypatch.setattr("alerts.evaluate.RETRY_S", 0.0)
+    evaluator = evaluators()
+    assert evaluator.turn(0.05) == 0 and evaluator.pulse().problem == "database"
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1
+
+
+def test_a_version_that_cannot_be_read_leaves_the_others_running(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    other = Rule.objects.create(name="Other", deployment=Deployment.objects.get())
+    RuleVersion.objects.create(
+        rule=other,
+        number=1,
+        kind="presence",
+        severity="low",
+        deployment=GENERAL,
+        embedded={"zones": "everywhere"},
+        active_from_at=histories.START,
+    )
+    append(log, list(CROSSING))
+    evaluator = evaluators()
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1
+    assert evaluator.pulse().problem == "broken_rule"
