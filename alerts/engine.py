@@ -30,8 +30,8 @@ from streams.live import LiveBox, LiveBoxes
 ENGINE_VERSION = 1
 TICK_MARGIN_US = 2_000_000
 """A quiet camera's timers run this far behind the ticks: its next frame may still be on the way."""
-SHOWN_SCORE = 0.4
-"""Less certain boxes count for trackers and rules as configured, but would only clutter a picture."""
+SHOWN_SCORE = 0.45
+"""Without a rule that says otherwise, less certain boxes would only clutter a person's picture."""
 HOT_US = 10_000_000
 """A box stays marked on people's screens for so long after its rule fired."""
 CLOCK_STEP_US = 5_000_000
@@ -134,6 +134,7 @@ class _Running:
         self.rule, self.zone, self.logic = rule, zone, logic
         self.key = f"{rule.version}/{zone.uid}"
         self.labels: list[str] = list(rule.config.get("labels", ["person"]))
+        self.confidence = float(rule.config.get("confidence", SHOWN_SCORE))
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -211,6 +212,10 @@ class _Stream:
     def labels(self) -> frozenset[str]:
         """What the rules here look for: people's screens show nothing else."""
         return frozenset().union(*(expand(label) for running in self.running.values() for label in running.labels))
+
+    def shown_score(self) -> float:
+        """The least score that a person is shown: that of the least demanding rule here."""
+        return min((running.confidence for running in self.running.values()), default=SHOWN_SCORE)
 
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
@@ -363,7 +368,7 @@ class Engine:
             sequence=firing.sequence,
             happened_at=_utc(round(firing.at_s * 1e6)),
             facts=firing.facts,
-            boxes=_seen_boxes(last, firing, stream.labels()) if last is not None else [],
+            boxes=_seen_boxes(last, firing, stream.labels(), stream.shown_score()) if last is not None else [],
             path=firing.path,
             zone_polygon=list(zone.points),
             frame=last.frame if last is not None else None,
@@ -374,11 +379,11 @@ class Engine:
         fired = stream.state.fired = {
             number: at_us for number, at_us in stream.state.fired.items() if stream.state.at_us - at_us < HOT_US
         }
-        wanted = stream.labels()
+        wanted, least = stream.labels(), stream.shown_score()
         boxes = [
             LiveBox(track.xyxy, track.label, round(track.score, 3), track.number, track.number in fired)
             for track in tracks
-            if track.number in fired or (track.hits >= 2 and track.score >= SHOWN_SCORE and track.label in wanted)
+            if track.number in fired or (track.hits >= 2 and track.score >= least and track.label in wanted)
         ]
         return LiveBoxes(
             camera=seen.camera,
@@ -457,7 +462,7 @@ class Engine:
         return outcome
 
 
-def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str]) -> list[SeenBox]:
+def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str], least: float) -> list[SeenBox]:
     """What the picture shows of what the rules look for; the box nearest to the path's end is what fired, and first."""
     detections = Detections.from_wire(last)
     rows = [
@@ -466,7 +471,7 @@ def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str]) -
         if label in wanted
     ]
     if not rows or not firing.path:
-        return [row for row in rows if row.score >= SHOWN_SCORE]
+        return [row for row in rows if row.score >= least]
     x, y = firing.path[-1]
 
     def distance(row: SeenBox) -> float:
@@ -474,5 +479,5 @@ def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str]) -
         return (row.label != firing.label) * 10 + abs((x1 + x2) / 2 - x) + abs(y2 - y)
 
     nearest = min(rows, key=distance)
-    others = [row for row in rows if row is not nearest and row.score >= SHOWN_SCORE]
+    others = [row for row in rows if row is not nearest and row.score >= least]
     return [msgspec.structs.replace(nearest, fired=True), *others]
