@@ -9,8 +9,8 @@ from datetime import datetime
 import msgspec
 
 HEARTBEAT_VERSION = 1
-STALE_S = 5.0
-"""A part is *silent* when its last heartbeat is older; five missed beats, seen well within 10 s."""
+STALE_S = 4.0
+"""A part is *silent* when its last heartbeat is older; four missed beats, and on screens well within 10 s."""
 FORGET_S = 120.0
 """A silent instance is forgotten when another instance of its part has beaten for this long."""
 
