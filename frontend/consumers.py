@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import redis.asyncio
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from frontend import groups, health_tail, messages, queries
-from frontend.models import User
+from frontend.models import User, ViewAudit
 from frontend.outgoing import Outgoing
 from frontend.permissions import visible_cameras
 from streams import live
@@ -31,7 +34,7 @@ POLL_S = 2.0
 """The screen equals the database within this, even when every hint is lost."""
 WATCH_S = 1.0
 PERMISSION_S = 5.0
-"""How soon a person who may no longer see a camera, or is no longer active, stops seeing it."""
+"""How soon a person who may no longer see a camera stops seeing it."""
 RECONNECT_S = 1.0
 NOT_LOGGED_IN = 4401
 NOT_HERE = 4404
@@ -66,6 +69,21 @@ class _Consumer(AsyncWebsocketConsumer):
 
     async def begin(self) -> None:
         """What follows the handshake."""
+
+    async def person(self) -> User | None:
+        """The person as the database has it now; None once logged out, deactivated, or given another password.
+
+        The handshake's own session is a copy from then: the rows are asked for again, and the session's hash with them.
+        """
+        fresh = _sessions().SessionStore(self.scope["session"].session_key)
+        user = await get_user({"session": fresh})
+        return user if isinstance(user, User) and user.is_active else None
+
+    async def send_away(self) -> None:
+        """Close on a person who may no longer be here. Nothing more is sent: the other tasks end first."""
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+        await self.close(code=NOT_LOGGED_IN)
 
     def keep(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` as long as the socket lives; a failure of it closes the socket, and the browser comes back."""
@@ -145,11 +163,11 @@ class RoomConsumer(_Consumer):
 
     async def _poll(self) -> None:
         while True:
-            look = await database_sync_to_async(self._look)()
-            if look is None:
-                await self.close(code=NOT_LOGGED_IN)
+            user = await self.person()
+            if user is None:
+                await self.send_away()
                 return
-            change, digest = look
+            change, digest = await database_sync_to_async(_look)(user)
             await self._changed(change)
             if digest != self._digest:
                 self._digest = digest
@@ -157,14 +175,12 @@ class RoomConsumer(_Consumer):
             await self.send(text_data=messages.encode(messages.Alive(_now())))
             await asyncio.sleep(POLL_S)
 
-    def _look(self) -> tuple[int, str] | None:
-        """The sequence and the strip's digest; None when the person may no longer be here."""
-        user = self.user and User.objects.filter(pk=self.user.pk, is_active=True).first()
-        if user is None:
-            return None
-        now = _now()
-        strip = queries.strip(user, health_tail.parts(now), health_tail.starting(now))
-        return strip.change, strip.digest
+
+def _look(user: User) -> tuple[int, str]:
+    """The sequence and the strip's digest."""
+    now = _now()
+    strip = queries.strip(user, health_tail.parts(now), health_tail.starting(now))
+    return strip.change, strip.digest
 
 
 def frames_client() -> redis.asyncio.Redis:
@@ -177,7 +193,8 @@ def frames_client() -> redis.asyncio.Redis:
 class WallConsumer(_Consumer):
     """``/ws/wall/``: live pictures and boxes of the cameras the browser asks for, and of no others.
 
-    Permission is asked per camera with every ``watch``, and again every few seconds while pictures flow.
+    Permission is asked per camera with every ``watch``, and again every few seconds while pictures flow. Each camera
+    that begins to be shown leaves an audit row first.
     """
 
     channel_layer_alias = NO_LAYER
@@ -202,18 +219,22 @@ class WallConsumer(_Consumer):
         except messages.BadMessage:
             self._say(messages.Problem("bad-message"))
             return
-        allowed = await self._allowed(wish.cameras)
+        user = await self.person()
+        if user is None:
+            await self.send_away()
+            return
+        allowed = await database_sync_to_async(_visible)(user, filter(None, map(_uuid, wish.cameras)))
+        begun = [key for uid, key in allowed.items() if uid not in self._cameras]
+        if begun:
+            await database_sync_to_async(_write_down)(user, begun, self._address())
         refused = [name for name in wish.cameras if _uuid(name) not in allowed]
-        self._watch(allowed)
+        self._watch(frozenset(allowed))
         self._say(messages.Watching(sorted(allowed), refused))
 
-    async def _allowed(self, names: list[str]) -> frozenset[UUID]:
-        asked = [uid for uid in map(_uuid, names) if uid is not None]
-        return await database_sync_to_async(self._visible)(asked)
-
-    def _visible(self, asked: list[UUID]) -> frozenset[UUID]:
-        user = self.user and User.objects.filter(pk=self.user.pk).first()
-        return frozenset(visible_cameras(user).filter(uid__in=asked).values_list("uid", flat=True))
+    def _address(self) -> str | None:
+        """Where the browser is, as the HTTP views know it; None on a Unix socket."""
+        client = self.scope.get("client")
+        return str(client[0]) or None if client else None
 
     def _watch(self, cameras: frozenset[UUID]) -> None:
         for gone in self._cameras - cameras:
@@ -238,15 +259,25 @@ class WallConsumer(_Consumer):
                     await self.send(text_data=item)
 
     async def _mind(self) -> None:
-        """A sign of life each two seconds; permissions each five."""
+        """Each two seconds the session and a sign of life; each five the permissions."""
         since_s = 0.0
         while True:
+            user = await self.person()
+            if user is None:
+                await self.send_away()
+                return
             self._say(messages.Alive(_now()))
+            if since_s >= PERMISSION_S:
+                since_s = 0.0
+                await self._ask_again(user)
             await asyncio.sleep(POLL_S)
             since_s += POLL_S
-            if since_s >= PERMISSION_S and self._cameras:
-                since_s = 0.0
-                self._watch(await self._allowed([str(uid) for uid in self._cameras]))
+
+    async def _ask_again(self, user: User) -> None:
+        asked = self._cameras
+        allowed = await database_sync_to_async(_visible)(user, asked)
+        # Only taken away, never set: meanwhile the browser may have asked for others.
+        self._watch(self._cameras - (asked - allowed.keys()))
 
     async def _hear(self) -> None:
         while True:
@@ -307,6 +338,21 @@ class WallConsumer(_Consumer):
             logger.warning("live pictures: a message on %s cannot be read (%s); skipped", channel.decode(), error)
             return
         self._something.set()
+
+
+def _sessions() -> Any:
+    return import_module(settings.SESSION_ENGINE)
+
+
+def _visible(user: User, asked: Iterable[UUID]) -> dict[UUID, int]:
+    """Those of the asked cameras that this person may see, with their keys."""
+    return dict(visible_cameras(user).filter(uid__in=list(asked)).values_list("uid", "pk"))
+
+
+def _write_down(user: User, cameras: Iterable[int], address: str | None) -> None:
+    """One audit row a camera: from now on this person sees it live."""
+    rows = [ViewAudit(user=user, action="live", camera_id=camera, address=address) for camera in cameras]
+    ViewAudit.objects.bulk_create(rows)
 
 
 def _uuid(text: str) -> UUID | None:

@@ -16,11 +16,14 @@ import pytest
 import redis
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from channels.auth import AuthMiddlewareStack
 from channels.layers import get_channel_layer
 from channels.routing import URLRouter
+from django.conf import settings
+from django.test import Client
 
 from frontend import consumers, groups, health_tail, messages
-from frontend.models import User
+from frontend.models import User, ViewAudit
 from frontend.routing import websocket_urlpatterns
 from streams import live
 from streams.health import Heartbeat, PartHealth, encode_heartbeat
@@ -52,15 +55,17 @@ def harbour(transactional_db: None) -> Harbour:
 class Browser(ApplicationCommunicator):
     """The browser's end of one socket, on ASGI's own messages (Channels' communicator would need Daphne)."""
 
-    def __init__(self, path: str, user: User | None) -> None:
+    def __init__(self, path: str, client: Client | None) -> None:
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME].OutputString([]) if client else ""
         scope: dict[str, Any] = {
             "type": "websocket",
             "path": path,
             "query_string": b"",
-            "headers": [],
+            "headers": [(b"cookie", cookie.encode())],
             "subprotocols": [],
+            "client": ("192.0.2.7", 51234),
         }
-        super().__init__(URLRouter(websocket_urlpatterns), scope if user is None else {**scope, "user": user})
+        super().__init__(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), scope)
 
     async def connect(self) -> tuple[bool, int | None]:
         await self.send_input({"type": "websocket.connect"})
@@ -75,9 +80,16 @@ class Browser(ApplicationCommunicator):
         await self.wait(5)
 
 
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @asynccontextmanager
-async def socket(path: str, user: User | None) -> AsyncIterator[Browser]:
-    browser = Browser(path, user)
+async def socket(path: str, person: User | Client) -> AsyncIterator[Browser]:
+    client = person if isinstance(person, Client) else await sync_to_async(logged_in)(person)
+    browser = Browser(path, client)
     assert await browser.connect() == (True, None)
     try:
         yield browser
@@ -113,17 +125,49 @@ async def test_a_stranger_is_turned_away_before_the_handshake_is_over(path: str)
 
 
 async def test_there_is_no_other_socket(harbour: Harbour) -> None:
-    assert await Browser("/ws/secrets/", harbour.alice).connect() == (False, consumers.NOT_HERE)
+    assert await Browser("/ws/secrets/", await sync_to_async(logged_in)(harbour.alice)).connect() == (
+        False,
+        consumers.NOT_HERE,
+    )
 
 
-async def test_a_person_who_is_deactivated_is_sent_away(harbour: Harbour) -> None:
-    async with socket("/ws/room/", harbour.alice) as room:
-        await next_text(room, "hello")
-        await User.objects.filter(pk=harbour.alice.pk).aupdate(is_active=False)
+def log_out(client: Client, user: User) -> None:
+    client.post("/logout/")
+
+
+def log_out_in_another_tab(client: Client, user: User) -> None:
+    client.session.flush()
+
+
+def set_another_password(client: Client, user: User) -> None:
+    user.set_password("a-new-and-long-password-2")
+    user.save()
+
+
+def deactivate(client: Client, user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize("end", [log_out, log_out_in_another_tab, set_another_password, deactivate])
+@pytest.mark.parametrize("path", ["/ws/room/", "/ws/wall/"])
+async def test_a_socket_does_not_outlive_its_session(
+    harbour: Harbour, path: str, end: Callable[[Client, User], None]
+) -> None:
+    client = await sync_to_async(logged_in)(harbour.alice)
+    async with socket(path, client) as browser:
+        await next_text(browser, "alive")
+        await sync_to_async(end)(client, harbour.alice)
         async with asyncio.timeout(5):
-            while (frame := await room.receive_output(5))["type"] != "websocket.close":
+            while (frame := await browser.receive_output(5))["type"] != "websocket.close":
                 pass
         assert frame["code"] == consumers.NOT_LOGGED_IN
+
+
+async def test_a_colleague_s_new_password_disturbs_nobody_else(harbour: Harbour) -> None:
+    async with socket("/ws/wall/", harbour.alice) as wall:
+        await sync_to_async(set_another_password)(Client(), harbour.bob)
+        for _ in range(3):
+            await next_text(wall, "alive")
 
 
 # hints
@@ -245,6 +289,28 @@ async def test_an_outsider_watches_nothing_and_no_watch_key_is_set(harbour: Harb
         frames.publish(live.picture_channel(gate), picture(gate))
         await next_text(wall, "alive")
         assert not frames.exists(live.watch_key(gate))
+
+
+def audited() -> list[tuple[int | None, str, int | None, str | None]]:
+    return list(ViewAudit.objects.order_by("pk").values_list("user", "action", "camera", "address"))
+
+
+async def test_each_camera_that_begins_to_be_shown_leaves_an_audit_row(harbour: Harbour) -> None:
+    gate, entrance = harbour.cameras[:2]
+    async with socket("/ws/wall/", harbour.alice) as wall:
+        await watch(wall, gate.uid)
+        await watch(wall, gate.uid, entrance.uid)
+        await watch(wall, entrance.uid)
+        await watch(wall, gate.uid, entrance.uid, uuid4())
+    row = (harbour.alice.pk, "live")
+    seen = [(*row, camera.pk, "192.0.2.7") for camera in (gate, entrance, gate)]
+    assert await sync_to_async(audited)() == seen
+
+
+async def test_a_refused_camera_leaves_no_audit_row(harbour: Harbour) -> None:
+    async with socket("/ws/wall/", harbour.charlie) as wall:
+        await watch(wall, harbour.cameras[0].uid)
+    assert await sync_to_async(audited)() == []
 
 
 @pytest.mark.valkey
