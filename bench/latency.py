@@ -61,9 +61,9 @@ def main(arguments: Sequence[str]) -> int:
         "cameras": CAMERAS,
         "engine": "kafka" if given.kafka else "valkey",
     }
-    rows = [[name, value] for name, value in figures.items()]
+    rows = [["figure", "value"], *([name, value] for name, value in figures.items())]
     command = "./poliscope bench latency" + (" --kafka" if given.kafka else "")
-    report(["figure", "value"], rows, figures, command=command, footage=f"{CLIP.name} on {CAMERAS} RTSP cameras")
+    report(rows, figures, command, footage=f"{CLIP.name} on {CAMERAS} RTSP cameras")
     return 0
 
 
