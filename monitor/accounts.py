@@ -31,6 +31,8 @@ def new_password() -> str:
 def create_accounts(data: Path) -> dict[str, Any]:
     """Make the administrator, the operator and the API token of ``up`` where they are missing.
 
+    Whoever is active in a role already is enough: an account that was renamed or made inactive is not made again.
+
     Returns ``{"admin": {"user", "password"}, "operator": {…}, "token"}``; ``password`` is None for an account that was
     there already. A new operator sees every camera group there is, so seed the demo first. The token is kept in
     ``data``, readable by its owner alone, beside the key that could forge a session anyway.
@@ -44,11 +46,17 @@ def create_accounts(data: Path) -> dict[str, Any]:
 
 
 def _account(name: str, role: str) -> tuple[dict[str, str | None], User]:
-    user = User.objects.filter(username=name).first()
+    user = _existing(name, role)
     if user is not None:
-        return {"user": name, "password": None}, user
+        return {"user": user.username, "password": None}, user
     password = new_password()
     return {"user": name, "password": password}, User.objects.create_user(name, password=password, role=role)
+
+
+def _existing(name: str, role: str) -> User | None:
+    """The active user of ``role`` with that name, else the first one there is; last, whoever has the name."""
+    active = User.objects.filter(role=role, is_active=True).order_by("pk")
+    return active.filter(username=name).first() or active.first() or User.objects.filter(username=name).first()
 
 
 def _token(path: Path, owner: User) -> str:

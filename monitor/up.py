@@ -231,7 +231,8 @@ class Up:
     def _wait_ready(self, token: str) -> None:
         def ready() -> bool:
             self.supervisor.look(time.monotonic())
-            return self._stop or bool(self._health(token).get("ok"))
+            # Without the token: whether its owner's account is still active says nothing about the parts.
+            return self._stop or bool(self._health().get("ok"))
 
         if not wait_until(ready, READY_S, 0.2):
             parts = self._health(token).get("parts", [])
@@ -241,8 +242,9 @@ class Up:
                 f"look into {self.instance.data / 'logs'}"
             )
 
-    def _health(self, token: str) -> dict[str, Any]:
-        request = urllib.request.Request(f"{self.url}/api/v1/health", headers={"Authorization": f"Bearer {token}"})
+    def _health(self, token: str = "") -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{self.url}/api/v1/health", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=2) as response:
                 answer: dict[str, Any] = json.load(response)
@@ -277,7 +279,10 @@ def greeting(url: str, prepared: dict[str, Any], demo: bool) -> list[str]:
     lines = ["", f"  Poliscope is ready: {url}", ""]
     for role in ("admin", "operator"):
         account = prepared[role]
-        password = account["password"] or "as printed at the first start; ./poliscope password makes a new one"
+        password = (
+            account["password"]
+            or f"as printed at the first start; ./poliscope password {account['user']} makes a new one"
+        )
         lines.append(f"    {role:<9} {account['user']:<14} {password}")
     if prepared["admin"]["password"]:
         lines += ["", "  These passwords are shown this once; only their hashes are kept."]

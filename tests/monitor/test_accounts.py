@@ -44,6 +44,7 @@ def test_passwords_are_kept_as_hashes_only(tmp_path: Path) -> None:
 
 def test_the_operator_sees_the_cameras_that_are_there(tmp_path: Path) -> None:
     build_town()
+    User.objects.filter(role=User.Role.OPERATOR).delete()
     create_accounts(tmp_path)
     assert visible_cameras(User.objects.get(username="operator")).count() == 2
 
@@ -63,6 +64,33 @@ def test_a_token_that_was_taken_away_is_replaced(tmp_path: Path) -> None:
     assert second != first
     assert tokens.authenticate(second) is not None
     assert ApiToken.objects.count() == 1
+
+
+def test_an_administrator_who_was_renamed_is_not_made_again(tmp_path: Path) -> None:
+    create_accounts(tmp_path)
+    User.objects.filter(username="admin").update(username="ada")
+    made = create_accounts(tmp_path)
+    assert made["admin"] == {"user": "ada", "password": None}
+    assert User.objects.filter(is_superuser=True).count() == 1
+
+
+def test_the_token_passes_to_another_administrator_when_its_owner_is_made_inactive(tmp_path: Path) -> None:
+    first = create_accounts(tmp_path)
+    User.objects.create_user("ada", role=User.Role.ADMINISTRATOR)
+    User.objects.filter(username="admin").update(is_active=False)
+    made = create_accounts(tmp_path)
+    assert made["admin"] == {"user": "ada", "password": None}
+    assert made["token"] != first["token"]
+    owner = tokens.authenticate(made["token"])
+    assert owner is not None
+    assert owner.username == "ada"
+
+
+def test_it_makes_nobody_an_administrator_whose_account_was_made_inactive(tmp_path: Path) -> None:
+    create_accounts(tmp_path)
+    User.objects.filter(username="admin").update(is_active=False)
+    assert create_accounts(tmp_path)["admin"] == {"user": "admin", "password": None}
+    assert not User.objects.get(username="admin").is_active
 
 
 def test_no_two_passwords_are_alike() -> None:
