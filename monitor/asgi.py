@@ -15,10 +15,11 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from frontend.routing import websocket_urlpatterns  # noqa: E402
+from monitor.bodies import LimitedBodies  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": LimitedBodies(django_application, settings.REQUEST_MAX_BYTES),
         # Full origins: AllowedHostsOriginValidator ignores scheme and port.
         "websocket": OriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), settings.CSRF_TRUSTED_ORIGINS

@@ -57,6 +57,21 @@ def _load() -> dict[str, Any]:
     }
 
 
+def own_origins(address: str) -> list[str]:
+    """What a browser calls the pages of ``address``: on loopback they are opened by name and by number.
+
+    >>> own_origins("http://127.0.0.1:8000")
+    ['http://127.0.0.1:8000', 'http://localhost:8000']
+    >>> own_origins("https://watch.example.org")
+    ['https://watch.example.org']
+    """
+    parts = urlsplit(address)
+    if parts.hostname not in ("127.0.0.1", "localhost"):
+        return [address]
+    port = f":{parts.port}" if parts.port else ""
+    return [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
+
+
 try:
     _given = _load()
 except SettingError as error:
@@ -66,7 +81,8 @@ DEBUG: bool = _given["debug"]
 SECRET_KEY: str = _given["secret"]
 DATA_DIR: Path = _given["data"]
 PUBLIC_URL: str = _given["address"]
-ALLOWED_HOSTS: list[str] = [*_given["hosts"], urlsplit(PUBLIC_URL).hostname or ""]
+# People open that one, so it is answered whatever POLISCOPE_HOSTS says.
+ALLOWED_HOSTS: list[str] = list(dict.fromkeys([*_given["hosts"], urlsplit(PUBLIC_URL).hostname or ""]))
 REDIS_URL: str = _given["redis"]
 _secure = PUBLIC_URL.startswith("https://")
 
@@ -180,9 +196,12 @@ CSRF_COOKIE_SECURE = _secure
 # Cookies are shared by every port of a host: two installations on one machine must not log each other out.
 SESSION_COOKIE_NAME = env.text("POLISCOPE_COOKIE", "poliscope")
 CSRF_COOKIE_NAME = f"{SESSION_COOKIE_NAME}_csrf"
-CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_TRUSTED_ORIGINS = own_origins(PUBLIC_URL)
+"""Of forms and of sockets."""
 X_FRAME_OPTIONS = "DENY"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+REQUEST_MAX_BYTES = 1_000_000
+"""Of a request's body, whoever sends it: it is stored before anybody has looked at who that is."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
 
 # E-mail: Django's default timeout is none; a silent server held it for more than 20 s.
 POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor.settings import own_origins
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "settings-tests-settings-tests-settings-tests-Settings-7"
 
@@ -59,6 +61,20 @@ def test_it_is_clean_for_production(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "origins"),
+    [
+        ("http://127.0.0.1:8000", ["http://127.0.0.1:8000", "http://localhost:8000"]),
+        ("http://localhost:9000", ["http://127.0.0.1:9000", "http://localhost:9000"]),
+        ("https://localhost", ["https://127.0.0.1", "https://localhost"]),
+        ("https://watch.example.org", ["https://watch.example.org"]),
+        ("http://localhost.example.org:8000", ["http://localhost.example.org:8000"]),
+    ],
+)
+def test_loopback_has_two_names_and_everything_else_one(address: str, origins: list[str]) -> None:
+    assert own_origins(address) == origins
 
 
 def test_it_is_clean_on_one_machine(tmp_path: Path) -> None:
