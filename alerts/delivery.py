@@ -192,7 +192,8 @@ def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
     try:
         notifier = notifier_for(row.contact.channel)
         message = compose(row, now)
-        words = {"subject": message.subject, "text": message.text, "html": message.html, "notifier": notifier.key}
+        words = {"subject": message.subject, "text": message.text, "html": message.html, "address": message.to}
+        words["notifier"] = notifier.key
         Delivery.objects.filter(pk=row.pk, lease_owner=owner).update(**words)
     except DeliveryError:
         raise

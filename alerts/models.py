@@ -260,7 +260,11 @@ class Event(models.Model):
 
     class Meta:
         ordering = ("happened_at", "id")
-        indexes = [models.Index(fields=("picture",)), models.Index(fields=("published_at",))]
+        indexes = [
+            models.Index(fields=("picture",)),
+            models.Index(fields=("published_at",)),
+            models.Index(fields=("incident", "happened_at"), name="event_first_of_incident"),
+        ]
 
 
 class Alert(models.Model):
@@ -310,6 +314,8 @@ class Delivery(models.Model):
     lease_until_at = models.DateTimeField(null=True)
     resends = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="resent_as")
     """The delivery of unknown outcome that this one repeats: it may arrive twice."""
+    address = models.CharField(max_length=254, blank=True)
+    """Where it went: the contact's address when it was sent. Empty until then; the contact may be edited later."""
     subject = models.CharField(max_length=300, blank=True)
     text = models.TextField(blank=True)
     html = models.TextField(blank=True)
@@ -323,12 +329,21 @@ class Delivery(models.Model):
         ordering = ("created_at", "id")
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
-        indexes = [models.Index(fields=("state", "not_before_at"))]
+        indexes = [
+            models.Index(fields=("state", "not_before_at")),
+            models.Index(fields=("-created_at", "-id"), name="delivery_newest"),
+            models.Index(fields=("-sent_at",), name="delivery_last_sent", condition=Q(sent_at__isnull=False)),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=("alert", "contact"), condition=Q(resends__isnull=True), name="delivery_once_per_contact"
             )
         ]
+
+    @property
+    def to(self) -> str:
+        """Where it went, or for what has not left yet, where it would go."""
+        return self.address or self.contact.address
 
 
 class ProcessLease(models.Model):

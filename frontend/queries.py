@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, Prefetch, QuerySet, Value, When
+from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
 
 from alerts.events import SEVERITIES
 from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
@@ -16,6 +18,8 @@ from frontend.models import User
 from frontend.permissions import visible_cameras, visible_incidents
 from streams.health import PartHealth
 from streams.models import BlindSpan, Camera, SequenceCounter, Source
+
+_T = TypeVar("_T")
 
 QUEUE_LIMIT = 100
 OUTBOX_LIMIT = 60
@@ -33,10 +37,16 @@ def _by_severity() -> Case:
     return Case(*whens, default=Value(0), output_field=IntegerField())
 
 
+def _first_picture() -> Subquery:
+    """Whether the first event of an incident has its picture (``Event.Picture``): what its thumbnail shows."""
+    events = Event.objects.filter(incident=OuterRef("pk")).order_by("happened_at", "id")
+    return Subquery(events.values("picture")[:1])
+
+
 def queue(user: User, show: str) -> QuerySet[Incident]:
-    """The incidents of one filter, the most pressing first; at most ``QUEUE_LIMIT``."""
+    """The incidents of one filter, the most pressing first; at most ``QUEUE_LIMIT``. Each with its ``picture``."""
     found = visible_incidents(user).select_related("camera", "site", "rule", "acknowledged_by", "resolved_by")
-    found = found.annotate(rank=_by_severity())
+    found = found.annotate(rank=_by_severity(), picture=_first_picture())
     if show == "mine":
         found = found.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user)
     elif show == "open":
@@ -66,24 +76,12 @@ def counts(user: User) -> Counts:
     return Counts(waiting.count(), mine, str(newest or ""))
 
 
-def pictured(incidents: Sequence[Incident]) -> dict[int, Event]:
-    """The first event of each incident, by incident key: what its thumbnail shows."""
-    found: dict[int, Event] = {}
-    for event in Event.objects.filter(incident__in=incidents).order_by("happened_at", "id"):
-        if event.incident_id is not None:
-            found.setdefault(event.incident_id, event)
-    return found
-
-
 def incident(user: User, uid: UUID) -> Incident | None:
-    """One incident with all that its page shows, or None when it is not there for this person."""
+    """One incident with what its page shows beside its events, or None when it is not there for this person."""
     return (
         visible_incidents(user)
         .select_related("camera", "site", "rule", "rule_version", "acknowledged_by", "resolved_by")
-        .prefetch_related(
-            Prefetch("events", Event.objects.order_by("happened_at", "id")),
-            Prefetch("transitions", IncidentTransition.objects.select_related("by")),
-        )
+        .prefetch_related(Prefetch("transitions", IncidentTransition.objects.select_related("by")))
         .filter(uid=uid)
         .first()
     )
@@ -151,6 +149,35 @@ def nobody_told() -> bool:
     return rules.exists() and not rules.filter(recipients__in=Recipient.objects.filter(pk__in=reachable)).exists()
 
 
+REMEMBERED_S = 1.0
+"""How long an answer serves while neither sequence moves: edits of who sees what are in neither of them."""
+REMEMBERED_MOST = 1000
+
+_remembered: dict[Hashable, tuple[float, Any]] = {}
+
+
+def forget() -> None:
+    """Ask the database again."""
+    _remembered.clear()
+
+
+def _once(key: Hashable, ask: Callable[[], _T]) -> _T:
+    """The answer of ``ask``, remembered under ``key`` for ``REMEMBERED_S``: many sockets ask the same each two seconds.
+
+    Two threads may both ask; they get the same answer.
+    """
+    now = time.monotonic()
+    kept = _remembered.get(key)
+    if kept is not None and now - kept[0] < REMEMBERED_S:
+        answer: _T = kept[1]
+        return answer
+    if len(_remembered) >= REMEMBERED_MOST:
+        _remembered.clear()
+    answer = ask()
+    _remembered[key] = now, answer
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Strip:
     """The health strip: can we see, does anything wait, does sending work."""
@@ -209,8 +236,12 @@ def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
     alive = {part.part for part in parts if part.state == "ok"}
     silent = [part for part in unwell if part.state == "troubled" or part.part not in alive]
     change = SequenceCounter.current(SequenceCounter.CHANGES)
+    # Whatever these two answers rest on advances a sequence: what is remembered for the same pair is still true.
+    known = change, SequenceCounter.current(SequenceCounter.CONFIGURATION)
+    last = _once(("last_message", user.pk, known), lambda: last_message(user))
+    untold = _once(("nobody_told", known), nobody_told)
     coming = starting and any(part.state == "missing" for part in parts)
-    return Strip(camera_states(user), silent, counts(user), last_message(user), nobody_told(), change, coming)
+    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming)
 
 
 def last_incident(user: User) -> Incident | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,6 +78,21 @@ _DELIVERY = {
     Delivery.State.UNKNOWN: gettext_lazy("outcome unknown"),
     Delivery.State.CANCELLED: gettext_lazy("not needed any more"),
 }
+
+_NUMBER = gettext_lazy("not sent: this number cannot receive it")
+_TWILIO = {
+    **dict.fromkeys((21211, 21214, 21217, 21265, 21614, 21635), _NUMBER),
+    **dict.fromkeys((21408, 21612), gettext_lazy("not sent: the provider does not send to this country or network")),
+    21610: gettext_lazy("not sent: this number has unsubscribed"),
+}
+"""Source: https://www.twilio.com/docs/api/errors"""
+_NOT_SENT = (
+    (r"Twilio: \d+/", gettext_lazy("not sent: the SMS provider refuses it; ask an administrator")),
+    (r"Twilio: ", gettext_lazy("not sent: the SMS provider could not be reached")),
+    (r"SMTP: 5\d\d", gettext_lazy("not sent: the mail server refuses this address")),
+    (r"SMTP: ", gettext_lazy("not sent: the mail server did not take it")),
+)
+"""By how the notifiers' own texts begin. Those name numbers and are for administrators, so no screen shows them."""
 
 _SHOWS = {
     "waiting": pgettext_lazy("queue filter", "Waiting"),
@@ -195,8 +211,16 @@ def _svg_points(points: list[list[float]]) -> str:
 def delivery_word(delivery: Delivery) -> str:
     """What became of one message."""
     if delivery.state == Delivery.State.FAILED and delivery.problem:
-        return _("not sent: %(problem)s") % {"problem": delivery.problem}
+        return _why_not_sent(delivery.problem)
     return str(_DELIVERY.get(Delivery.State(delivery.state), delivery.state))
+
+
+def _why_not_sent(problem: str) -> str:
+    code = re.match(r"Twilio: \d+/(\d+)", problem)
+    if code and int(code[1]) in _TWILIO:
+        return str(_TWILIO[int(code[1])])
+    found = (words for begins, words in _NOT_SENT if re.match(begins, problem))
+    return str(next(found, _DELIVERY[Delivery.State.FAILED]))
 
 
 @register.filter
@@ -218,12 +242,13 @@ def may_arrive_twice(delivery: Delivery) -> bool:
 
 
 @register.filter
-def masked(contact: Contact) -> str:
-    """An address that a colleague recognises and a passer-by cannot use."""
+def masked(told: Contact | Delivery) -> str:
+    """An address that a colleague recognises and a passer-by cannot use. Of a delivery: where it went."""
+    contact, address = (told.contact, told.to) if isinstance(told, Delivery) else (told, told.address)
     if contact.channel == Contact.Channel.EMAIL:
-        name, at, domain = contact.address.partition("@")
+        name, at, domain = address.partition("@")
         return f"{name[:2]}•••{at}{domain}"
-    return f"{contact.address[:4]} ••• {contact.address[-3:]}"
+    return f"{address[:4]} ••• {address[-3:]}"
 
 
 @register.filter

@@ -26,11 +26,11 @@ def incident_or_404(user: User, uid: UUID) -> Incident:
 def pane_context(user: User, incident: Incident) -> dict[str, Any]:
     """Everything the incident pane shows."""
     deliveries = queries.told(incident)
-    events = list(incident.events.all())
     return {
         "incident": incident,
-        "event": events[0] if events else None,
-        "again": events[1:],
+        # One of perhaps thousands, each with its boxes and path; of the others only their number is shown.
+        "event": incident.events.first(),
+        "again": range(1, incident.event_count),
         "deliveries": deliveries,
         "reminder_at": reminder_due_at(incident),
         "dispositions": Incident.Disposition.choices,

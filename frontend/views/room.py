@@ -27,11 +27,10 @@ def queue_context(user: User, show: str, selected: Incident | None = None) -> di
     """Everything the queue shows. The sequence is read first: what changes meanwhile is fetched again."""
     change = SequenceCounter.current(SequenceCounter.CHANGES)
     incidents = list(queries.queue(user, show))
-    pictures = queries.pictured(incidents)
     return {
         "show": show,
         "shows": queries.SHOWS,
-        "rows": [(incident, pictures.get(incident.pk)) for incident in incidents],
+        "rows": [(incident, {"picture": getattr(incident, "picture", None)}) for incident in incidents],
         "counts": queries.counts(user),
         "change": change,
         "selected": selected,

@@ -69,6 +69,17 @@ def test_it_sends_an_sms_and_keeps_its_words_and_receipt(town: Town, twilio: Fak
     assert (row.notifier, row.provider_id, row.sent_at, row.attempts) == ("twilio", f"SM{1:032x}", at(1), 1)
 
 
+def test_it_keeps_where_it_went_when_the_contact_is_edited(town: Town) -> None:
+    [row] = opened(town, SMS)
+    assert (row.address, row.to) == ("", "+15005550010")
+    send(row, at(1))
+
+    Contact.objects.update(address="+15005550099")
+
+    kept = Delivery.objects.get()
+    assert (kept.address, kept.to) == ("+15005550010", "+15005550010")
+
+
 def test_it_sends_an_email_with_its_words(town: Town, smtp: FakeSmtp) -> None:
     [row] = opened(town, EMAIL, frame=None)
 

@@ -22,7 +22,7 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.test import Client
 
-from frontend import consumers, groups, health_tail, messages
+from frontend import consumers, groups, health_tail, messages, queries
 from frontend.models import User, ViewAudit
 from frontend.routing import websocket_urlpatterns
 from streams import live
@@ -41,6 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[PartHealth]:
     """A poll each 50 ms; parts are what a test says they are."""
     parts: list[PartHealth] = []
+    queries.forget()
     monkeypatch.setattr(consumers, "POLL_S", 0.05)
     monkeypatch.setattr(consumers, "PERMISSION_S", 0.1)
     monkeypatch.setattr(health_tail, "parts", lambda now: parts)

@@ -9,13 +9,16 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from alerts.models import Delivery, Event, Incident, Rule
-from frontend import health_tail
+from alerts.models import Contact, Delivery, Event, Incident, Rule
+from frontend import health_tail, queries
 from frontend.middleware import room_zone
 from frontend.models import User, ViewAudit
 from frontend.templatetags import words
+from frontend.views import pane, room
 from streams.health import PartHealth
 from streams.models import BlindSpan, SequenceCounter
 from tests.frontend import seeding
@@ -42,6 +45,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: P
     settings.STATIC_ROOT = tmp_path / "static"
     settings.STATIC_ROOT.mkdir()
     room_zone.forget()
+    queries.forget()
     return parts
 
 
@@ -431,6 +435,83 @@ def test_the_picture_within_an_e_mail_is_shown_in_its_place(harbour: Harbour, in
     body = client_of(harbour.alice).get(f"/outbox/{delivery.uid}/message.html").content.decode()
     assert body.startswith('<img src="data:image/jpeg;base64,')
     assert ViewAudit.objects.filter(action="message").count() == 1
+
+
+def test_the_outbox_says_where_a_message_went_not_where_it_would_go(harbour: Harbour, incident: Incident) -> None:
+    told = Delivery.objects.get(contact__channel="sms")
+    Delivery.objects.filter(pk=told.pk).update(address="+886911111111")
+    page = text_of(client_of(harbour.alice), "/outbox/")
+    assert "+886911111111" in page
+    assert told.contact.address not in page
+    told.refresh_from_db()
+    assert words.masked(told) == "+886 ••• 111"
+
+
+PROBLEMS = [
+    ("Twilio: 400/21610: Attempt to send to unsubscribed recipient +886912345417", "this number has unsubscribed"),
+    ("Twilio: 400/21211: Invalid 'To' number +886912345417", "this number cannot receive it"),
+    ("Twilio: 401/20003: Authenticate", "the SMS provider refuses it"),
+    ("Twilio: no connection (ConnectTimeout)", "the SMS provider could not be reached"),
+    ("SMTP: 550: 5.1.1 <bob@example.org> unknown", "the mail server refuses this address"),
+    ("SMTP: no session with the server (gaierror)", "the mail server did not take it"),
+    ("not put into words (KeyError)", "not sent"),
+]
+
+
+@pytest.mark.parametrize(("problem", "said"), PROBLEMS)
+def test_a_message_that_was_not_sent_says_why_in_the_reader_s_words(
+    harbour: Harbour, incident: Incident, problem: str, said: str
+) -> None:
+    Delivery.objects.filter(contact__channel="sms").update(state="failed", problem=problem)
+    for path in ("/outbox/", f"/incidents/{incident.uid}/"):
+        page = text_of(client_of(harbour.alice), path)
+        assert said in page
+        assert problem.partition(": ")[2] not in page or ": " not in problem
+
+
+# what a reading costs
+
+
+def test_a_queue_and_a_pane_load_one_event_however_many_there_are(
+    harbour: Harbour, incident: Incident, now: datetime
+) -> None:
+    for number in range(1, 6):
+        seeding.make_event(incident, now + timedelta(seconds=number), now, None)
+    Incident.objects.update(event_count=6)
+    with CaptureQueriesContext(connection) as asked:
+        rows = room.queue_context(harbour.alice, "waiting")["rows"]
+    assert [picture for _incident, picture in rows] == [{"picture": "kept"}]
+    assert not [query for query in asked if '"content"' in query["sql"]]
+    with CaptureQueriesContext(connection) as asked:
+        found = queries.incident(harbour.alice, incident.uid)
+        assert found is not None
+        shown = pane.pane_context(harbour.alice, found)
+    assert shown["event"].happened_at == incident.happened_at
+    assert len(shown["again"]) == 5
+    assert [query["sql"].count("LIMIT 1") for query in asked if '"content"' in query["sql"]] == [1]
+    assert "5 times" in text_of(client_of(harbour.alice), f"/incidents/{incident.uid}/")
+
+
+def _asked_of_deliveries(user: User) -> int:
+    with CaptureQueriesContext(connection) as asked:
+        queries.strip(user, [])
+    return len([query for query in asked if "alerts_delivery" in query["sql"] or "alerts_rule" in query["sql"]])
+
+
+def test_sockets_that_ask_the_same_cost_the_database_one_answer(harbour: Harbour, incident: Incident) -> None:
+    assert _asked_of_deliveries(harbour.alice) > 0
+    assert _asked_of_deliveries(harbour.alice) == 0
+
+
+def test_what_changed_is_asked_for_at_once(harbour: Harbour, incident: Incident, now: datetime) -> None:
+    first = queries.strip(harbour.alice, []).last
+    later = seeding.tell(incident, harbour.recipients[0], now + timedelta(seconds=5), reason="reminder")
+    SequenceCounter.advance(SequenceCounter.CHANGES)
+    assert queries.strip(harbour.alice, []).last == later != first
+    assert not queries.strip(harbour.alice, []).nobody_told
+    Contact.objects.update(disabled_at=now)
+    SequenceCounter.advance(SequenceCounter.CHANGES)
+    assert queries.strip(harbour.alice, []).nobody_told
 
 
 # language, theme, door
