@@ -12,7 +12,7 @@ from django.forms import ModelForm
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from alerts import (
     editing,
@@ -22,12 +22,41 @@ from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
 from alerts.zones import check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
 from detectors.models import Deployment, Model
-from streams.admin import Page, ReadOnlyPage
-from streams.models import View
+from streams.admin import CameraAdmin, Page, ReadOnlyPage, SiteAdmin
+from streams.models import Camera, Site, View
 
 
-class ViewForm(ModelForm[View]):
+class PlaceForm(ModelForm[Any]):
+    """A place that lies elsewhere from now on: refused where a rule in it could not fire any more."""
+
+    decides: ClassVar[str]
+    """The field that the rules depend on; an edit of others must not fail over a rule that is broken already."""
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors and self.instance.pk and self.decides in self.changed_data:
+            try:
+                editing.check_place(self.instance)
+            except editing.Refused as refused:
+                self.add_error(self.decides, str(refused))
+
+
+class GuardedSiteForm(PlaceForm):
+    """A site; rules act by its clock."""
+
+    decides = "time_zone"
+
+
+class GuardedCameraForm(PlaceForm):
+    """A camera; rules act by the clock of its site."""
+
+    decides = "site"
+
+
+class ViewForm(PlaceForm):
     """A view; its privacy masks are polygons within the picture."""
+
+    decides = "camera"
 
     class Meta:
         model = View
@@ -110,12 +139,20 @@ class ZoneAdmin(Page):
 class ContactForm(ModelForm[Contact]):
     """A number that a text message can reach, or an e-mail address."""
 
+    try_again = forms.BooleanField(
+        label=gettext_lazy("try it again"), required=False, widget=UnfoldBooleanSwitchWidget()
+    )
+
     class Meta:
         model = Contact
         fields = ("channel", "address", "order")
         widgets: ClassVar[dict[str, Any]] = {
             "address": UnfoldAdminTextInputWidget(attrs={"placeholder": "+886912345678"})
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["try_again"].disabled = self.instance.disabled_at is None
 
     def clean(self) -> dict[str, Any]:
         """What is typed fits the channel; spaces and dashes in a number are forgiven."""
@@ -134,8 +171,8 @@ class ContactForm(ModelForm[Contact]):
         return cleaned
 
     def save(self, commit: bool = True) -> Contact:
-        """A number that was mended is tried again."""
-        if "address" in self.changed_data:
+        """What was mended, or works again as somebody knows, is tried again."""
+        if "address" in self.changed_data or self.cleaned_data.get("try_again"):
             self.instance.disabled_at, self.instance.disabled_reason = None, ""
         return super().save(commit)
 
@@ -147,8 +184,13 @@ class ContactInline(TabularInline):  # type: ignore[misc]
     form = ContactForm
     extra = 0
     min_num = 1
-    fields = ("channel", "address", "order", "disabled_reason")
-    readonly_fields = ("disabled_reason",)
+    fields = ("channel", "address", "order", "switched_off", "try_again")
+    readonly_fields = ("switched_off",)
+
+    @admin.display(description=gettext_lazy("switched off, because"))
+    def switched_off(self, contact: Contact) -> str:
+        """What the provider said."""
+        return contact.disabled_reason if contact.disabled_at else "–"
 
 
 @admin.register(Recipient)
@@ -201,8 +243,22 @@ def _refuse_starving(form: ModelForm[Any], deployments: list[Deployment], covere
             form.add_error(None, str(refused))
 
 
-# What the page for models and deployments must not allow is known only here, where the rules are.
-admin.site.unregister([Deployment, Model])
+# What the pages for places, models and deployments must not allow is known only here, where the rules are.
+admin.site.unregister([Site, Camera, Deployment, Model])
+
+
+@admin.register(Site)
+class GuardedSiteAdmin(SiteAdmin):
+    """Sites, with the rules on them in mind."""
+
+    form = GuardedSiteForm
+
+
+@admin.register(Camera)
+class GuardedCameraAdmin(CameraAdmin):
+    """Cameras, with the rules on them in mind."""
+
+    form = GuardedCameraForm
 
 
 @admin.register(Deployment)
@@ -271,4 +327,4 @@ class DeliveryAdmin(ReadOnlyPage):
     @admin.display(description=gettext_lazy("channel"))
     def channel(self, delivery: Delivery) -> str:
         """How."""
-        return f"{delivery.contact.get_channel_display()} {delivery.contact.address}"
+        return f"{delivery.contact.get_channel_display()} {delivery.to}"

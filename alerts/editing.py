@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import msgspec
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -26,7 +27,7 @@ from alerts.zones import check_points
 from detectors.labels import expand
 from detectors.models import Deployment
 from streams.ids import new_uid
-from streams.models import Camera, Demand, SequenceCounter
+from streams.models import Camera, Demand, SequenceCounter, Site, View
 
 LARGEST = 1e9
 """No setting of any kind needs more; a larger number is a slip of the finger."""
@@ -72,6 +73,48 @@ def check_zone(zone: Zone) -> None:
         for rule in zone.rules.filter(enabled=True):
             others = rule.zones.exclude(pk=zone.pk).select_related("view__camera__site")
             check_rule(rule, zones=[*others, zone])
+
+
+Place = Site | Camera | View
+"""What a zone lies in. A rule's version embeds the site's clock, the camera and the view."""
+
+
+def rules_in(place: Place) -> QuerySet[Rule]:
+    """The enabled rules that have a zone in ``place``."""
+    rules = Rule.objects.filter(enabled=True)
+    match place:
+        case Site():
+            found = rules.filter(zones__view__camera__site=place)
+        case Camera():
+            found = rules.filter(zones__view__camera=place)
+        case View():
+            found = rules.filter(zones__view=place)
+    return found.distinct()
+
+
+def check_place(place: Place) -> None:
+    """A change of ``place``, not yet saved, leaves every enabled rule in it able to fire. Raises ``Refused``."""
+    for rule in rules_in(place):
+        zones = list(rule.zones.select_related("view__camera__site"))
+        for zone in zones:
+            _put(zone, place)
+        try:
+            check_rule(rule, zones=zones)
+        except Refused as refused:
+            raise Refused(
+                _("The rule “%(rule)s” depends on it: %(problem)s") % {"rule": rule, "problem": refused}
+            ) from None
+
+
+def _put(zone: Zone, place: Place) -> None:
+    """Let ``zone`` see ``place`` as it is to become, in memory only."""
+    view = zone.view
+    if isinstance(place, View) and place.pk == view.pk:
+        zone.view = place
+    elif isinstance(place, Camera) and place.pk == view.camera_id:
+        view.camera = place
+    elif isinstance(place, Site) and place.pk == view.camera.site_id:
+        view.camera.site = place
 
 
 def check_geometry(zone: Zone) -> None:

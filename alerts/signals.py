@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db.models import Model as Row
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -65,12 +65,26 @@ def _zone_gone(instance: Zone, **_: Any) -> None:
         editing.republish(rule, now=timezone.now())
 
 
-@receiver(post_save, sender=Site, dispatch_uid="alerts.site.saved")
-def _site_saved(instance: Site, created: bool, raw: bool = False, **_: Any) -> None:
-    """Versions embed the site's clock."""
-    if not created and not raw:
-        for rule in Rule.objects.filter(zones__view__camera__site=instance, enabled=True).distinct():
+EMBEDDED = {Site: "time_zone", Camera: "site_id", View: "camera_id"}
+"""The column of each place that versions of the rules on its zones depend on."""
+
+
+def _place_going_to_move(sender: type[Row], instance: Any, raw: bool = False, **_: Any) -> None:
+    column = EMBEDDED[sender]
+    before = None if raw else sender._default_manager.filter(pk=instance.pk).values_list(column, flat=True).first()
+    instance._moved = before is not None and before != getattr(instance, column)
+
+
+def _place_moved(instance: Any, **_: Any) -> None:
+    """Versions embed the site's clock and the camera: new ones where a place has another now."""
+    if instance._moved:
+        for rule in editing.rules_in(instance):
             editing.republish(rule, now=timezone.now())
+
+
+for _place in EMBEDDED:
+    pre_save.connect(_place_going_to_move, sender=_place, dispatch_uid=f"alerts.moving.{_place.__name__}")
+    post_save.connect(_place_moved, sender=_place, dispatch_uid=f"alerts.moved.{_place.__name__}")
 
 
 @receiver(post_save, sender=Deployment, dispatch_uid="alerts.deployment.saved")

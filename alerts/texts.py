@@ -280,12 +280,17 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool) ->
             "known": local_time(incident.opened_at, incident.site.time_zone) if incident.late else "",
             "facts": [(fact_label(fact["name"]), fact_value(fact)) for fact in _facts(event)],
             "why": incident.rule.why_it_matters if incident.rule else "",
-            "steps": incident.rule.procedure.splitlines() if incident.rule else [],
+            "steps": _steps(incident.rule.procedure) if incident.rule else [],
             "address": incident_address(incident),
             "picture": picture,
         }
         text = render_to_string("alerts/email.txt", context)
         return Words(subject, text.strip() + "\n", render_to_string("alerts/email.html", context))
+
+
+def _steps(procedure: str) -> list[str]:
+    """Its lines, the blank ones left out."""
+    return [line.strip() for line in procedure.splitlines() if line.strip()]
 
 
 def _facts(event: Event | None) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -25,7 +26,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from alerts import editing
+from alerts import editing, texts
 from alerts.models import Rule
 from alerts.rules.config import CommonConfig
 from alerts.rules.registry import RULES, rule_kind
@@ -53,6 +54,10 @@ _KINDS = (gettext_noop("Presence"),)
 """Marked for translation here; a kind without a translation shows its key as a word."""
 SPANS = 2
 """Daily spans that the plain form offers; further ones of a rule are kept as they are."""
+
+
+_label_name = lazy(texts.label_name, str)
+"""A label in the language of whoever opens the page; the form itself is made once for all of them."""
 
 
 def _span_fields(number: int) -> dict[str, forms.Field]:
@@ -84,7 +89,7 @@ def _label_field(field: forms.Field) -> forms.Field:
     return forms.MultipleChoiceField(
         label=field.label,
         help_text=field.help_text,
-        choices=[(label, gettext_lazy(label)) for label in known],
+        choices=[(label, _label_name(label)) for label in known],
         widget=UnfoldAdminSelect2MultipleWidget,
     )
 

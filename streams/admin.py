@@ -6,6 +6,7 @@ import re
 import zoneinfo
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from django import forms
 from django.conf import settings
@@ -31,6 +32,7 @@ from streams.addresses import allowed_pairs, check_address, own_pairs
 from streams.credentials import seal, unseal
 from streams.models import Camera, CameraGroup, Site, Source, View
 from streams.problems import AddressRefused
+from streams.telemetry import redact
 
 
 class Page(ModelAdmin):  # type: ignore[misc]
@@ -111,13 +113,24 @@ class CameraGroupAdmin(Page):
     search_fields = ("name",)
 
 
+SECRETS = ("password", "passwd", "pwd", "token", "pass")
+"""Names in an address's query that makers of cameras give to a log-in."""
+_SECRET = re.compile(rf"(?<![^?&;])({'|'.join(SECRETS)})=[^&;#]*", re.IGNORECASE)
+
+
 class AddressInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
     """Never gives back a user name or password that somebody wrote into the address."""
 
+    kept = ""
+    """The stored address, which was checked: an "@" in its path is part of the path."""
+
     def format_value(self, value: Any) -> str | None:
-        """The address without what stands before the "@"."""
+        """The address without what stands before the last "@": a password may contain anything, a "/" too."""
         shown: str | None = super().format_value(value)
-        return None if shown is None else re.sub(r"//[^/?#]*@", "//", shown)
+        if shown is None:
+            return None
+        shown = shown if shown == self.kept else re.sub(r"//.*@", "//", shown, flags=re.DOTALL)
+        return _SECRET.sub(r"\1=", shown)
 
 
 class WriteOnlyInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
@@ -158,6 +171,7 @@ class SourceForm(ModelForm[Source]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["address"].widget.kept = self.instance.address
         kept = bool(self.instance.credentials)
         self.fields["user_name"].help_text = (
             _("A log-in is kept. Leave both fields empty to keep it.") if kept else _("Leave empty if it needs none.")
@@ -170,6 +184,10 @@ class SourceForm(ModelForm[Source]):
         address: str = self.cleaned_data["address"]
         if refused := self.problems.get(address):
             raise forms.ValidationError(_(refused.msgid) % refused.params)
+        if _SECRET.search(unquote(address.partition("?")[2])):
+            raise forms.ValidationError(
+                _("This address contains a password. Write user name and password in their two fields below.")
+            )
         return address
 
     def save(self, commit: bool = True) -> Source:
@@ -235,7 +253,7 @@ class CameraAdmin(Page):
     @admin.display(description=gettext_lazy("address"))
     def address(self, camera: Camera) -> str | SafeString:
         """Where its pictures come from."""
-        return next((source.address for source in camera.sources.all()), "–")
+        return next((redact(source.address) for source in camera.sources.all()), "–")
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With the addresses that the list shows."""

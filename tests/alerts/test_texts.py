@@ -161,6 +161,19 @@ def test_it_smuggles_nothing_into_a_message(town: Town) -> None:
 
 
 @pytest.mark.django_db
+def test_a_blank_line_of_a_procedure_is_no_step(town: Town) -> None:
+    alert = _alert(town)
+    assert alert.incident.rule is not None
+    alert.incident.rule.procedure = "Look.\n\n  \n Call. \n"
+
+    words = email(alert, None, at(5), picture=False)
+    assert "1. Look." in words.text
+    assert "2. Call." in words.text
+    assert "3." not in words.text
+    assert words.html.count("<li") == 2
+
+
+@pytest.mark.django_db
 def test_it_speaks_the_recipients_language_whatever_the_process_speaks(town: Town) -> None:
     alert = _alert(town, language="zh-hant")
 

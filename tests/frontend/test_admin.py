@@ -11,19 +11,21 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import translation
 from msgspec import Meta
 
 from alerts.editing import save_rule
 from alerts.models import Contact, Recipient, Rule, Zone
 from alerts.rules.config import CommonConfig
 from alerts.rules.registry import RULES, rule_kind
+from alerts.texts import label_name
 from detectors.models import Deployment
 from frontend import tokens
 from frontend.admin import rule_form
 from frontend.forms import Unsupported, fields_for, initial_for, values_from
 from frontend.models import ApiToken, User
 from streams.credentials import unseal
-from streams.models import Camera, Demand, SequenceCounter, Source, View
+from streams.models import Camera, Demand, SequenceCounter, Site, Source, View
 from tests.town import NOW, SQUARE, Town, build_town, new_rule
 
 pytestmark = pytest.mark.django_db
@@ -195,6 +197,10 @@ BAD_ADDRESSES = [
     ("rtsp://169.254.169.254/latest", "metadata"),
     ("rtsp://239.1.1.1/live", "multicast"),
     ("rtsp://kanarie:kanarie@10.1.2.3/live", "their own fields"),
+    ("rtsp://kanarie:12/kanarie@10.1.2.3/live", "No machine of the name kanarie"),
+    ("rtsp://10.1.2.3/live?channel=1&Password=kanarie", "contains a password"),
+    ("rtsp://10.1.2.3/live?pwd=kanarie", "contains a password"),
+    ("rtsp://10.1.2.3/live?token=kanarie&x=1", "contains a password"),
     ("rtsp://no-such-host.invalid/live", "No machine of the name no-such-host.invalid"),
     ("not an address", "space"),
 ]
@@ -205,8 +211,117 @@ def test_a_wrong_address_is_refused_beside_its_field(town: Town, browser: Client
     response = browser.post(page("streams_camera_add"), camera_form(town, **{"sources-0-address": address}))
     assert response.status_code == 200
     assert words in errors(response)
-    assert "kanarie" not in response.content.decode()
+    shown = response.content.decode()
+    assert "kanarie" not in shown.replace("No machine of the name kanarie", "")
     assert not Camera.objects.filter(name="Dock").exists()
+
+
+def test_a_kept_address_comes_back_as_it_is_and_is_listed_without_its_query(town: Town, browser: Client) -> None:
+    address = "rtsp://10.1.2.3:554/live@main?channel=1"
+    browser.post(page("streams_camera_add"), camera_form(town, **{"sources-0-address": address}))
+    source = Source.objects.get()
+    assert address in browser.get(page("streams_camera_change", source.camera.pk)).content.decode()
+    listed = browser.get(page("streams_camera_changelist")).content.decode()
+    assert "rtsp://10.1.2.3:554/live@main?…" in listed
+    assert "channel=1" not in listed
+
+
+def scheduled_rule(town: Town, *zones: Zone) -> Rule:
+    spans = [{"days": [0], "from": "22:00", "until": "06:00"}]
+    rule = new_rule(town, schedule=spans)
+    save_rule(rule, zones=zones or [town.zone], author=None, now=NOW)
+    return rule
+
+
+def yard_zone(town: Town) -> Zone:
+    return Zone.objects.create(view=town.yard.views.get(), name="Yard", points=SQUARE)
+
+
+def in_force(rule: Rule) -> dict[str, Any]:
+    embedded: dict[str, Any] = rule.versions.get(active_until_at__isnull=True).embedded
+    return embedded
+
+
+def moved_camera(town: Town, site: Site) -> dict[str, Any]:
+    source = Source.objects.create(camera=town.gate, address="rtsp://10.1.2.3:554/live")
+    return edited(town, source, name="Gate", site=site.pk)
+
+
+def test_a_camera_moved_to_another_site_keeps_its_rules_by_that_site_s_clock(town: Town, browser: Client) -> None:
+    rule = scheduled_rule(town)
+    paris = Site.objects.create(name="Quai", time_zone="Europe/Paris")
+    response = browser.post(page("streams_camera_change", town.gate.pk), moved_camera(town, paris))
+    assert response.status_code == 302, errors(response)
+    assert in_force(rule)["schedule"]["time_zone"] == "Europe/Paris"
+
+
+def test_a_camera_whose_move_would_split_a_schedule_stays(town: Town, browser: Client) -> None:
+    rule = scheduled_rule(town, town.zone, yard_zone(town))
+    paris = Site.objects.create(name="Quai", time_zone="Europe/Paris")
+    response = browser.post(page("streams_camera_change", town.gate.pk), moved_camera(town, paris))
+    assert "“Person in the lane” depends on it" in errors(response)
+    assert "different time zones" in errors(response)
+    assert in_force(rule)["schedule"]["time_zone"] == "Asia/Taipei"
+
+
+def test_a_site_whose_new_clock_would_split_a_schedule_keeps_its_own(town: Town, browser: Client) -> None:
+    other = Site.objects.create(name="Annex", time_zone="Asia/Taipei")
+    Camera.objects.filter(pk=town.yard.pk).update(site=other)
+    rule = scheduled_rule(town, town.zone, yard_zone(town))
+    form = {"name": "Annex", "time_zone": "Europe/Paris", "contact": ""}
+    response = browser.post(page("streams_site_change", other.pk), form)
+    assert "different time zones" in errors(response)
+    assert "time_zone" in response.context["adminform"].form.errors
+    Rule.objects.update(schedule=[])
+    save_rule(Rule.objects.get(), zones=list(rule.zones.all()), author=None, now=NOW)
+    assert browser.post(page("streams_site_change", other.pk), form).status_code == 302
+
+
+def test_a_view_moved_to_another_camera_takes_its_rules_there_or_stays(town: Town, browser: Client) -> None:
+    rule = scheduled_rule(town)
+    view = town.zone.view
+    form = {"camera": town.yard.pk, "name": "Second", "masks": "[]"}
+    response = browser.post(page("streams_view_change", view.pk), form)
+    assert response.status_code == 302, errors(response)
+    assert in_force(rule)["zones"][0]["camera"] == str(town.yard.uid)
+    assert Demand.objects.get().camera == town.yard
+    town.deployment.all_cameras = False
+    town.deployment.save()
+    town.deployment.cameras.set([town.yard])
+    response = browser.post(page("streams_view_change", view.pk), form | {"camera": town.gate.pk})
+    assert "does not run on camera “Gate”" in errors(response)
+    assert in_force(rule)["zones"][0]["camera"] == str(town.yard.uid)
+
+
+def test_a_contact_that_was_switched_off_is_tried_again_at_a_click(town: Town, browser: Client) -> None:
+    recipient = Recipient.objects.create(name="Guard")
+    contact = Contact.objects.create(
+        recipient=recipient, channel="sms", address="+886912345678", disabled_at=NOW, disabled_reason="21610: stopped"
+    )
+    change = page("alerts_recipient_change", recipient.pk)
+    assert "21610: stopped" in browser.get(change).content.decode()
+    form = {
+        "name": "Guard", "language": "en", "time_zone": "", "active": "on",
+        "contacts-TOTAL_FORMS": 1, "contacts-INITIAL_FORMS": 1, "contacts-0-id": contact.pk,
+        "contacts-0-recipient": recipient.pk, "contacts-0-channel": "sms", "contacts-0-address": "+886912345678",
+        "contacts-0-order": 0,
+    }  # fmt: skip
+    browser.post(change, form)
+    contact.refresh_from_db()
+    assert contact.disabled_at == NOW
+    response = browser.post(change, form | {"contacts-0-try_again": "on"})
+    assert response.status_code == 302, errors(response)
+    contact.refresh_from_db()
+    assert (contact.disabled_at, contact.disabled_reason) == (None, "")
+
+
+def test_labels_are_offered_in_the_reader_s_words(town: Town, browser: Client) -> None:
+    assert ">street furniture<" in browser.get(page("alerts_rule_add")).content.decode()
+    User.objects.update(language="zh-hant")
+    with translation.override("zh-hant"):
+        words = label_name("person")
+    assert words != "person"
+    assert f">{words}<" in browser.get(page("alerts_rule_add")).content.decode()
 
 
 BAD_ZONES = [
