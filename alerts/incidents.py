@@ -353,7 +353,8 @@ def resolve(
             f"disposition: expected one of {', '.join(Incident.Disposition.values)}, got {disposition!r}; choose one"
         )
     given = {"resolved_at": now, "resolved_by": by, "disposition": disposition}
-    return _move(uid, State.RESOLVED, by, through, now, note=note, **given)
+    # PostgreSQL's text cannot hold NUL.
+    return _move(uid, State.RESOLVED, by, through, now, note=note.replace("\0", ""), **given)
 
 
 def _move(

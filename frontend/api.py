@@ -235,9 +235,19 @@ def acknowledge(request: HttpRequest, uid: UUID) -> dict[str, Any]:
     """Somebody has it: nothing more is sent. Once acknowledged, again changes nothing."""
     incident = _find_to_act(request, uid)
     if incident.state != Incident.State.ACKNOWLEDGED:
-        incidents.acknowledge(uid, by=_person(request), through="api", now=timezone.now())
-        _audit(request, "acknowledge", incident)
+        _acknowledge(request, incident)
     return _detail(_find(request, uid))
+
+
+def _acknowledge(request: HttpRequest, incident: Incident) -> None:
+    try:
+        incidents.acknowledge(incident.uid, by=_person(request), through="api", now=timezone.now())
+    except incidents.IllegalTransition as error:
+        # Somebody was faster by a moment: what was asked for is so, as if they had been faster by an hour.
+        if error.before != Incident.State.ACKNOWLEDGED:
+            raise
+    else:
+        _audit(request, "acknowledge", incident)
 
 
 @api.post("/incidents/{uid}/resolve", response=IncidentDetail)

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client
 
+from alerts.incidents import IllegalTransition, acknowledge
 from alerts.models import Event, Incident
 from frontend import health_tail, tokens
 from frontend.models import User, ViewAudit
@@ -60,6 +62,29 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Health]:
     found: Callable[[datetime], list[PartHealth]] = lambda now: health.parts(NOW)  # noqa: E731
     monkeypatch.setattr(health_tail, "parts", found)
     yield health
+
+
+def test_an_acknowledgement_that_comes_a_moment_after_another_is_answered_as_done(
+    town: Town, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident = new_incident(town.gate, town.site)
+
+    def bob_is_faster(uid: UUID, **given: Any) -> Any:
+        acknowledge(uid, **{**given, "by": town.bob})
+        return acknowledge(uid, **given)
+
+    known = SimpleNamespace(acknowledge=bob_is_faster, IllegalTransition=IllegalTransition)
+    monkeypatch.setattr("frontend.api.incidents", known)
+    status, answer = ask(town.alice, f"incidents/{incident.uid}/acknowledge", method="POST")
+    assert (status, answer["state"], answer["acknowledged_by"]) == (200, "acknowledged", "bob")
+    assert not ViewAudit.objects.filter(action="acknowledge").exists()
+
+
+def test_a_note_may_hold_any_character(town: Town, ask: Ask) -> None:
+    incident = new_incident(town.gate, town.site)
+    body = {"disposition": "false", "note": "a\0 cat"}
+    status, answer = ask(town.alice, f"incidents/{incident.uid}/resolve", body, "POST")
+    assert (status, answer["transitions"][-1]["note"]) == (200, "a cat")
 
 
 def seen(answer: Any) -> list[int]:
