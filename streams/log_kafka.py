@@ -6,6 +6,7 @@ The settings that differ from the client's defaults, and why, stand beside each;
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
@@ -41,6 +42,9 @@ PROBE_ANSWER_MS = 2000
 BATCH_BYTES = 128 * 1024
 ENVELOPE_BYTES = 64 * 1024
 """Allowed beyond ``MAX_RECORD_BYTES`` for the batch around a record."""
+DURABLE_S = 600.0
+"""The client cannot wait without end for an acknowledgement. What fails after so long is read again by whoever sent it,
+and may then stand behind younger records."""
 FRAMES, REST = 0, 1
 
 # Its INFO tells of every connection and every rebalance; what matters is said here.
@@ -163,8 +167,9 @@ class KafkaLog:
 
     def producer(self, *, max_queued_bytes: int = 32 * 2**20) -> Producer:
         """See ``streams.log.Log``. ``max_queued_bytes`` holds for frames and for the rest, each."""
-        senders = [_KafkaSender(self, acks=1), _KafkaSender(self, acks="all")]
-        return QueuedProducer(senders, _lane_of, max_queued_bytes=max_queued_bytes)
+        frames_s = log_queue.FRAMES_S
+        senders = [_KafkaSender(self, 1, delivery_s=frames_s), _KafkaSender(self, "all", delivery_s=DURABLE_S)]
+        return QueuedProducer(senders, _lane_of, max_queued_bytes=max_queued_bytes, limits_s=(frames_s, math.inf))
 
     def consumer(
         self,
@@ -296,8 +301,8 @@ def _check(wanted: Topic, found: int | None) -> None:
 class _KafkaSender:
     """Hands records to one KafkaProducer, which is made on first use (making it waits for the server)."""
 
-    def __init__(self, log: KafkaLog, acks: int | str) -> None:
-        self._log, self._acks = log, acks
+    def __init__(self, log: KafkaLog, acks: int | str, delivery_s: float) -> None:
+        self._log, self._acks, self._delivery_s = log, acks, delivery_s
         self._producer: Any = None
 
     def send(self, batch: Sequence[Pending], settle: Settle) -> Sequence[Pending]:
@@ -330,8 +335,8 @@ class _KafkaSender:
             # once and readers know repeats by themselves; one request in flight keeps the order.
             enable_idempotence=False,
             max_in_flight_requests_per_connection=1,
-            delivery_timeout_ms=int(log_queue.DELIVERY_S * 1000),
-            request_timeout_ms=min(10_000, int(log_queue.DELIVERY_S * 500)),
+            delivery_timeout_ms=int(self._delivery_s * 1000),
+            request_timeout_ms=min(10_000, int(self._delivery_s * 500)),
             max_block_ms=1000,
             max_request_size=MAX_RECORD_BYTES + ENVELOPE_BYTES,
             batch_size=BATCH_BYTES,
@@ -375,11 +380,13 @@ class _Changes(ConsumerRebalanceListener):  # type: ignore[misc]
             with self._lock:
                 self._noted.append((ours, partitions))
 
-    def take(self) -> list[tuple[bool, frozenset[int]]]:
-        """What was noted since the last call, in order."""
+    def take(self) -> tuple[bool, frozenset[int]] | None:
+        """The oldest that was noted and not taken; None when there is none.
+
+        One at a time: whoever acts on it may raise, and what follows must still be there at the next poll.
+        """
         with self._lock:
-            noted, self._noted = self._noted, []
-        return noted
+            return self._noted.pop(0) if self._noted else None
 
 
 class GroupConsumer:
@@ -498,21 +505,30 @@ class GroupConsumer:
             self._consumer = self._changes = None
 
     def _apply_changes(self) -> None:
-        for ours, partitions in self._changes.take() if self._changes else ():
+        while change := self._changes.take() if self._changes else None:
+            ours, partitions = change
             if not ours:
                 self._drop(partitions)
             elif gained := partitions - self._assignment:
-                self._assignment |= gained
-                if self._on_assigned:
-                    self._on_assigned(gained)
-                held = self._consumer.assignment()
-                self._consumer.resume(*(place for place in map(self._place, gained) if place in held))
+                self._gain(gained)
+
+    def _gain(self, gained: frozenset[int]) -> None:
+        self._assignment |= gained
+        try:
+            if self._on_assigned:
+                self._on_assigned(gained)
+        finally:
+            # Whatever the owner raised: it counts them as ours, so they must not stay paused for ever.
+            held = self._consumer.assignment()
+            self._consumer.resume(*(place for place in map(self._place, gained) if place in held))
 
     def _drop(self, partitions: frozenset[int]) -> None:
         if lost := partitions & self._assignment:
-            if self._on_revoked:
-                self._on_revoked(lost)
-            self._assignment -= lost
+            try:
+                if self._on_revoked:
+                    self._on_revoked(lost)
+            finally:
+                self._assignment -= lost
 
     def _place(self, partition: int) -> Any:
         return TopicPartition(self._topic, partition)

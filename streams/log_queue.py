@@ -7,6 +7,7 @@ server that hangs never holds back an observation.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -19,8 +20,12 @@ from streams.topics import MAX_RECORD_BYTES
 
 logger = logging.getLogger(__name__)
 
-DELIVERY_S = 30.0
-"""A record that the server has not acknowledged for this long fails: a frame of half a minute ago alerts nobody."""
+FRAMES_S = 30.0
+"""A frame that the server has not acknowledged for this long fails: half a minute ago alerts nobody.
+
+Records of durable topics have no such limit, only the queue's bytes: were the older ones of an absence to fail and the
+younger to pass, whoever sent them again would send them behind the younger, and a reader has gone past their place.
+"""
 RECORD_OVERHEAD_BYTES = 256
 """What one queued record costs beyond its payload, so that a million empty ones are bounded too."""
 BATCH_RECORDS = 128
@@ -71,13 +76,14 @@ class QueuedProducer:
         choose: Callable[[str], int],
         *,
         max_queued_bytes: int,
-        delivery_s: float | None = None,
+        limits_s: Sequence[float] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``limits_s``: for each sender, how old an unacknowledged record may become; none unless given."""
         self.counters = Appended()
         self._senders, self._choose = senders, choose
         self._max_queued_bytes, self._monotonic = max_queued_bytes, monotonic
-        self._delivery_s = DELIVERY_S if delivery_s is None else delivery_s
+        self._limits_s = [math.inf] * len(senders) if limits_s is None else list(limits_s)
         self._changed = threading.Condition()
         self._queues: list[deque[Pending]] = [deque() for _ in senders]
         self._held_bytes = [0] * len(senders)
@@ -177,8 +183,8 @@ class QueuedProducer:
                 f"{place}: expected at most {MAX_RECORD_BYTES} bytes a record, got {len(pending.payload)}; "
                 "make the picture smaller"
             )
-        if now - pending.given_at > self._delivery_s:
-            return LogUnavailable(f"{place}: not acknowledged within {self._delivery_s:.0f} s; is the server up?")
+        if now - pending.given_at > (limit_s := self._limits_s[pending.lane]):
+            return LogUnavailable(f"{place}: not acknowledged within {limit_s:.0f} s; is the server up?")
         if self._stop.is_set():
             return LogUnavailable(f"{place}: not acknowledged before the producer was closed")
         return None

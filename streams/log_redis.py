@@ -8,6 +8,7 @@ own: the server's consumer groups hand single records to members, not partitions
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -26,6 +27,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as ServerSilent
 from redis.retry import Retry
 
+from streams import log_queue
 from streams import log_redis_scripts as scripts
 from streams.log import Consumer, LogAddresses, LogError, LogUnavailable, OnPartitions, Producer, Record, TopicMismatch
 from streams.log_queue import Pending, QueuedProducer, Settle
@@ -180,7 +182,8 @@ class RedisLog:
     def producer(self, *, max_queued_bytes: int = 32 * 2**20) -> Producer:
         """See ``streams.log.Log``. ``max_queued_bytes`` holds for each server."""
         senders = [_RedisSender(self, FRAMES), _RedisSender(self, REST)]
-        return QueuedProducer(senders, _server_of, max_queued_bytes=max_queued_bytes)
+        limits_s = (log_queue.FRAMES_S, math.inf)
+        return QueuedProducer(senders, _server_of, max_queued_bytes=max_queued_bytes, limits_s=limits_s)
 
     def consumer(
         self,

@@ -51,6 +51,57 @@ def test_groups_of_two_topics_are_two() -> None:
     assert group_id("frames.a", "detect") != group_id("frames.b", "detect")
 
 
+def test_partitions_are_read_although_their_owner_failed_to_take_them(log: KafkaLog) -> None:
+    topic = Topic(f"t-{uuid4().hex[:8]}", 2, keep_s=3600, keep_bytes=MIB, durable=True)
+    log.create([topic])
+    producer = log.producer()
+    for partition in range(2):
+        producer.append(topic.name, partition, b"%d" % partition)
+    assert producer.flush(20)
+
+    def refuses(partitions: frozenset[int]) -> None:
+        raise RuntimeError("the owner's database is away")
+
+    consumer = log.consumer(topic.name, "group", "alice", on_assigned=refuses, session_timeout_s=2.0)
+    read: list[bytes] = []
+    raised = 0
+    deadline = time.monotonic() + 15
+    while len(read) < 2 and time.monotonic() < deadline:
+        try:
+            read += [record.payload for record in consumer.poll(0.2)]
+        except RuntimeError:
+            raised += 1
+    assert raised
+    assert consumer.assignment == {0, 1}
+    assert sorted(read) == [b"0", b"1"]
+    consumer.close()
+    producer.close()
+
+
+def test_changes_that_follow_one_that_failed_are_not_lost(log: KafkaLog) -> None:
+    topic = Topic(f"t-{uuid4().hex[:8]}", 3, keep_s=3600, keep_bytes=MIB, durable=True)
+    log.create([topic])
+    told: list[frozenset[int]] = []
+
+    def refuses_the_first(partitions: frozenset[int]) -> None:
+        told.append(partitions)
+        if len(told) == 1:
+            raise RuntimeError("the owner's database is away")
+
+    consumer = log.consumer(topic.name, "group", "alice", on_assigned=refuses_the_first, session_timeout_s=2.0)
+    assert isinstance(consumer, GroupConsumer)
+    consumer._consumer = consumer._make()
+    assert consumer._changes is not None
+    for ours, partition in ((True, 0), (True, 1), (False, 0), (True, 2)):
+        consumer._changes._note(ours, [consumer._place(partition)])
+    with pytest.raises(RuntimeError):
+        consumer._apply_changes()
+    consumer._apply_changes()
+    assert consumer.assignment == {1, 2}
+    assert told == [{0}, {1}, {2}]
+    consumer.close()
+
+
 def test_a_member_that_its_client_forgot_joins_anew(log: KafkaLog) -> None:
     topic = Topic(f"t-{uuid4().hex[:8]}", 4, keep_s=3600, keep_bytes=MIB, durable=True)
     log.create([topic])

@@ -83,7 +83,7 @@ def test_it_keeps_the_order_over_an_absence_of_the_server() -> None:
 def test_it_fails_what_is_older_than_the_delivery_time() -> None:
     now_s = 0.0
     sender, errors = OurSender(), list[Exception | None]()
-    producer = make(sender, delivery_s=30, monotonic=lambda: now_s)
+    producer = make(sender, limits_s=[30], monotonic=lambda: now_s)
     sender.up = False
     producer.append("t", 0, b"old", lambda _, error: errors.append(error))
     assert sender.tried.wait(5)
@@ -95,6 +95,23 @@ def test_it_fails_what_is_older_than_the_delivery_time() -> None:
     producer.append("t", 0, b"new")
     assert producer.flush(5)
     assert sender.sent == [b"new"]
+    producer.close()
+
+
+def test_without_a_limit_it_keeps_what_an_absence_held_up_and_its_order() -> None:
+    now_s = 0.0
+    sender = OurSender()
+    producer = make(sender, monotonic=lambda: now_s)
+    sender.up = False
+    producer.append("t", 0, b"0")
+    assert sender.tried.wait(5)
+    now_s = 3600.0
+    producer.append("t", 0, b"1")
+    assert not producer.flush(0.1)
+    sender.up = True
+    assert producer.flush(5)
+    assert sender.sent == [b"0", b"1"]
+    assert producer.counters.failed == 0
     producer.close()
 
 
