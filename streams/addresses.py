@@ -22,10 +22,25 @@ SCHEMES = {"rtsp": 554, "rtsps": 322}
 LENGTH_MAX = 500
 METADATA = frozenset(
     ipaddress.ip_address(number)
-    for number in ("169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254")
+    for number in (
+        "169.254.169.254",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    )
 )
 """Metadata services of the large clouds that other rules may not catch."""
-OWN_SETTINGS = ("REDIS_URL", "POLISCOPE_FRAMES_URL", "DATABASE_URL", "POLISCOPE_URL", "POLISCOPE_KAFKA")
+OWN_SETTINGS = (
+    "REDIS_URL", "POLISCOPE_FRAMES_URL", "DATABASE_URL", "POLISCOPE_URL", "POLISCOPE_KAFKA", "POLISCOPE_SMTP_URL",
+    "TWILIO_BASE_URL",
+)  # fmt: skip
+OWN_PORTS: Mapping[str, tuple[int, ...]] = {
+    "redis": (6379,), "rediss": (6379,), "postgres": (5432,), "postgresql": (5432,), "http": (80,), "https": (443,),
+    "smtp": (25, 587), "smtps": (465,), "": (9092,),
+}  # fmt: skip
+"""The ports that an address of one of our servers means when it names none; without a scheme it is Kafka's."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Pairs = frozenset[tuple[str, int]]
@@ -76,12 +91,15 @@ def allowed_pairs(environment: Mapping[str, str] = os.environ) -> Pairs:
 
 def own_pairs(environment: Mapping[str, str] = os.environ) -> Pairs:
     """Host and port of every server of ours that the environment names."""
-    entries = [entry for name in OWN_SETTINGS for entry in environment.get(name, "").split(",") if entry.strip()]
-    pairs = set()
-    for entry in entries:
-        parts = _split(entry.strip() if "://" in entry else f"//{entry.strip()}")
-        if parts is not None and parts[0].hostname and parts[1] is not None:
-            pairs.add((parts[0].hostname.lower(), parts[1]))
+    pairs: set[tuple[str, int]] = set()
+    for given in (environment.get(name, "") for name in OWN_SETTINGS):
+        # Only Kafka's is a list; elsewhere a comma belongs to a password.
+        for entry in [given] if "://" in given else given.split(","):
+            split = _split(entry.strip() if "://" in entry else f"//{entry.strip()}")
+            if split is not None and split[0].hostname:
+                parts, port = split
+                ports = OWN_PORTS.get(parts.scheme.lower(), ()) if port is None else (port,)
+                pairs.update((split[0].hostname.lower(), one) for one in ports)
     return frozenset(pairs)
 
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
 
 from streams import leases
 from streams.beat import Pulse

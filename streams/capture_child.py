@@ -146,7 +146,6 @@ class Lookouts:
     def __init__(self, outlet: LogOutlet, live: Live, allow: Pairs, own: Pairs) -> None:
         self._outlet, self._live, self._allow, self._own = outlet, live, allow, own
         self._known: dict[UUID, tuple[CameraConfig, Lookout]] = {}
-        self._hung_s: float | None = None
 
     def obey(self, orders: Orders) -> None:
         """Bring the cameras to what ``orders`` say."""
@@ -169,14 +168,13 @@ class Lookouts:
                 lookout.tick(now_s)
             except Exception:
                 logger.exception("camera %s: its watchdog failed; it is asked again in %s s", uid, TICK_S)
-        if not any(lookout.hung_threads() for _config, lookout in self._known.values()):
-            self._hung_s = None
-        elif self._hung_s is None:
-            self._hung_s = now_s
 
     def hopeless(self, now_s: float) -> bool:
-        """Whether a thread hangs that only the end of this process frees."""
-        return self._hung_s is not None and now_s - self._hung_s > HUNG_S
+        """Whether a thread hangs that only the end of this process frees.
+
+        One and the same for ``HUNG_S``: where every look-up of a name takes 20 s, some thread is always given up.
+        """
+        return any(lookout.hung_for_s(now_s) > HUNG_S for _config, lookout in self._known.values())
 
     def report(self, now_s: float) -> Report:
         """The state of every camera."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -50,6 +50,8 @@ COMPARE_HZ = 10.0
 quicker than a tenth of a second."""
 BLIND_AFTER_S = 6.0
 """Without a picture for so long a camera is blind; a shorter gap is a blip and no alarm."""
+CLOCK_STEP = timedelta(seconds=1)
+"""The wall clock against the monotonic one: NTP slews by less, and steps by more."""
 
 Plane = npt.NDArray[np.uint8]
 State = Literal["quiet", "active", "blind"]
@@ -260,9 +262,25 @@ class Facts:
 
     def unseen(self, reason: str, at: datetime, now_s: float) -> Fact | None:
         """No picture came. Returns what is to be said, if anything; ask about once a second."""
-        if now_s - self._seen_s < BLIND_AFTER_S:
+        if not self.is_blind(now_s):
             return None
         return self._say("blind", reason, max(at, self._seen_at), self._seen_at, now_s)
+
+    def is_blind(self, now_s: float) -> bool:
+        """Whether the last picture is long enough ago."""
+        return now_s - self._seen_s >= BLIND_AFTER_S
+
+    def clock_set_back(self, at: datetime, now_s: float) -> bool:
+        """Whether the wall clock, which says ``at`` now, has been set back since the last picture.
+
+        What was seen then moves back with it. Ask only where a session begins: within one, times do not go back.
+        """
+        seen_at = at - timedelta(seconds=max(0.0, now_s - self._seen_s))
+        if seen_at >= self._seen_at - CLOCK_STEP:
+            return False
+        self._seen_at, self._since_at = seen_at, min(self._since_at, seen_at)
+        self.unsaid()
+        return True
 
     def unsaid(self) -> None:
         """What was last returned could not be written down: say it again at the next occasion."""

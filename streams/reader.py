@@ -206,7 +206,7 @@ class Lookout:
         self._lost: dict[int, _Loss] = {}
         self._dropped = 0
         self._corrupt = 0
-        self._given_up: list[threading.Thread] = []
+        self._given_up: list[tuple[threading.Thread, float]] = []
         self._token = _Token()
         self._start(self._token)
 
@@ -233,15 +233,18 @@ class Lookout:
             self._problem = Stalled.code
         if dead or silent:
             self._replace()
-        self._given_up = [thread for thread in self._given_up if thread.is_alive()]
         with self._lock:
+            self._given_up = [(thread, at_s) for thread, at_s in self._given_up if thread.is_alive()]
+            if self._facts.is_blind(now_s):
+                self._mind_the_clock(now_s)
             if fact := self._facts.unseen(self._reason(now_s), _now(), now_s):
                 self._say(fact)
         self._confess()
 
-    def hung_threads(self) -> int:
-        """Threads given up that still have not returned."""
-        return sum(thread.is_alive() for thread in self._given_up)
+    def hung_for_s(self, now_s: float) -> float:
+        """For how long the first thread that was given up has not returned; 0 when all have."""
+        with self._lock:
+            return max((now_s - at_s for thread, at_s in self._given_up if thread.is_alive()), default=0.0)
 
     def status(self, now_s: float) -> CameraStatus:
         """What the report of this second says of the camera."""
@@ -272,7 +275,7 @@ class Lookout:
             old = self._token
             old.quit.set()
             if old.thread is not None:
-                self._given_up.append(old.thread)
+                self._given_up.append((old.thread, time.monotonic()))
             self._token = _Token()
             self._start(self._token)
 
@@ -356,6 +359,7 @@ class Lookout:
         """Connected, and nobody wants pictures: packets prove that the camera lives."""
         with self._mine(token):
             self._session = None
+            self._mind_the_clock(now_s)
             if fact := self._facts.seen("quiet", _now(), now_s, NO_DEMAND):
                 self._say(fact)
 
@@ -419,6 +423,7 @@ class Lookout:
         self._number += 1
         config = self._config
         anchor_at = _now() - timedelta(seconds=time.monotonic() - arrived_s)
+        self._facts.clock_set_back(anchor_at, arrived_s)
         clock, ladder = SessionClock(anchor_at, arrived_s), Ladder(config.hz, gated=config.gated)
         self._session = _Session(self._number, wh, anchor_at, clock, ladder)
         return self._session
@@ -493,6 +498,15 @@ class Lookout:
     def _observe(self, observation: Observation, on_done: OnDone) -> bool:
         partition = partition_of(self._config.slot)
         return self._outlet.append("observations", partition, encode_observation(observation), on_done)
+
+    def _mind_the_clock(self, now_s: float) -> None:
+        """When the host's clock was set back while no session runs: nothing that is said may begin in the future.
+
+        Facts go on under a new number, because readers trust that the times of one session do not go back.
+        """
+        if self._facts.clock_set_back(_now(), now_s):
+            self._number += 1
+            self._session = None
 
     def _reason(self, now_s: float) -> str:
         """Why there is no picture now."""

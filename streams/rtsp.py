@@ -56,6 +56,8 @@ _OPTIONS = {
     # Without it FFmpeg opens file:, concat: and http: addresses wherever a stream mentions one.
     "protocol_whitelist": "rtsp,rtsps,rtp,udp,tcp,tls",
     "timeout": str(int(OPEN_S * 1_000_000)),
+    # Sound and metadata are not even asked for: while they flowed, a read that waits for pictures would never time out.
+    "allowed_media_types": "video",
     # The stream's description names the codec; looking at seconds of pictures first would only delay them.
     "analyzeduration": "0",
     "probesize": "32",

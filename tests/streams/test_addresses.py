@@ -76,7 +76,8 @@ def test_it_refuses_what_is_no_camera_s_address(url: str) -> None:
     [
         "127.0.0.1", "127.9.9.9", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0.0.0.0", "[::1]", "[::]",
         "[::ffff:127.0.0.1]", "[2002:7f00:1::]", "[64:ff9b::7f00:1]", "169.254.169.254", "169.254.7.7", "[fe80::1]",
-        "[fd00:ec2::254]", "100.100.100.200", "168.63.129.16", "224.0.0.5", "239.1.2.3", "[ff02::1]", "255.255.255.255",
+        "[fd00:ec2::254]", "[fd20:ce::254]", "100.100.100.200", "168.63.129.16",
+        "224.0.0.5", "239.1.2.3", "[ff02::1]", "255.255.255.255",
         "240.0.0.1", "inside.example", "both.example",
     ],
 )  # fmt: skip
@@ -141,6 +142,28 @@ def test_it_knows_our_own_servers_from_the_environment() -> None:
         "POLISCOPE_URL": "http://127.0.0.1:8000",
     }
     assert own_pairs(environment) == {("127.0.0.1", 7001), ("k1", 9092), ("k2", 9092), ("127.0.0.1", 8000)}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pairs"),
+    [
+        ("REDIS_URL", "redis://valkey/0", {("valkey", 6379)}),
+        ("POLISCOPE_FRAMES_URL", "rediss://:a,b@Valkey", {("valkey", 6379)}),
+        ("DATABASE_URL", "postgres://poliscope:secret@db/poliscope", {("db", 5432)}),
+        ("DATABASE_URL", "postgresql://db/poliscope", {("db", 5432)}),
+        ("DATABASE_URL", "postgresql:///poliscope", set()),
+        ("POLISCOPE_URL", "http://watch.example", {("watch.example", 80)}),
+        ("POLISCOPE_URL", "https://watch.example/", {("watch.example", 443)}),
+        ("POLISCOPE_KAFKA", "k1,k2:9093", {("k1", 9092), ("k2", 9093)}),
+        ("POLISCOPE_SMTP_URL", "smtp://u:p%40@mail?tls=1", {("mail", 25), ("mail", 587)}),
+        ("POLISCOPE_SMTP_URL", "smtps://mail", {("mail", 465)}),
+        ("POLISCOPE_SMTP_URL", "smtp://mail:2525", {("mail", 2525)}),
+        ("TWILIO_BASE_URL", "http://127.0.0.1:4010", {("127.0.0.1", 4010)}),
+        ("POLISCOPE_URL", "gopher://watch.example", set()),
+    ],
+)
+def test_our_servers_without_a_port_have_their_usual_one(name: str, text: str, pairs: set[tuple[str, int]]) -> None:
+    assert own_pairs({name: text}) == pairs
 
 
 def test_every_code_has_its_sentence() -> None:

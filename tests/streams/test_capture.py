@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import cv2
 import numpy as np
 import pytest
+from django.db import DatabaseError, InterfaceError, OperationalError
 
+from streams import ladder, leases, reader
 from streams.addresses import Pairs
-from streams.capture import RESTARTS_MAX, RESTARTS_S, SLOW_RESTART_S, Restarts, spread
+from streams.capture import RESTARTS_MAX, RESTARTS_S, SLOW_RESTART_S, Capture, Restarts, spread
+from streams.capture_child import HUNG_S, Lookouts
 from streams.live import WATCH_TTL_S, LivePicture, decode_picture, picture_channel, watch_key
 from streams.log import OnDone
 from streams.observations import Dropped, SourceState, decode_observation
@@ -104,6 +109,42 @@ def test_a_camera_s_configuration_shows_neither_address_nor_log_in() -> None:
     shown = repr(camera("rtsp://10.0.0.5/secret-path", user="alice", password="canary"))
     assert "canary" not in shown
     assert "10.0.0.5" not in shown
+
+
+def test_only_one_thread_that_hangs_for_long_makes_a_child_hopeless() -> None:
+    """Slow look-ups of a name: every thread is given up, and every one returns."""
+    ends = [threading.Event() for _ in range(10)]
+    threads = [threading.Thread(target=end.wait, daemon=True) for end in ends]
+    config = camera("rtsp://127.0.0.1:9/cam0")
+    one = Lookout(config, Recorder(), frozenset(), frozenset())
+    lookouts = Lookouts(None, None, frozenset(), frozenset())  # type: ignore[arg-type]
+    lookouts._known[config.uid] = config, one
+    for number, thread in enumerate(threads):
+        thread.start()
+        one._given_up.append((thread, 10.0 * number))
+        if number:
+            ends[number - 1].set()
+            threads[number - 1].join(5)
+        assert not lookouts.hopeless(10.0 * number + 9)
+    assert not lookouts.hopeless(90.0 + HUNG_S)
+    assert lookouts.hopeless(90.1 + HUNG_S)
+    ends[-1].set()
+    threads[-1].join(5)
+    assert not lookouts.hopeless(1000.0)
+    one.stop()
+
+
+@pytest.mark.parametrize("error", [InterfaceError, OperationalError, DatabaseError])
+def test_it_goes_on_without_the_database_however_its_driver_says_so(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error("connection already closed")
+
+    monkeypatch.setattr(leases, "renew", fails)
+    capture = Capture(None, "tests", parent=os.getpid(), children=0)  # type: ignore[arg-type]
+    capture.turn()
+    assert capture.pulse().problem == "database"
 
 
 class Recorder:
@@ -213,6 +254,25 @@ class TestLookout:
         one.outlet.refuses = set()
         assert eventually(lambda: bool(one.outlet.states()), 3)
         assert one.outlet.states()[0].state == "active"
+
+    def test_a_clock_that_was_ahead_leaves_no_blindness_in_the_future(
+        self, rtsp_servers: RtspServers, watching: type[Watching], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ahead = timedelta(hours=8)
+        monkeypatch.setattr(reader, "_now", lambda: datetime.now(UTC) + ahead)
+        monkeypatch.setattr(ladder, "BLIND_AFTER_S", 1.0)
+        server = rtsp_servers()
+        one = watching(camera(server.url()), frozenset({server.pair}))
+        assert eventually(lambda: any(state.state == "active" for state in one.outlet.states()), 10)
+        before = one.outlet.states()[-1]
+        assert before.at > datetime.now(UTC) + timedelta(hours=7)
+        server.stop()
+        ahead = timedelta(0)
+        assert eventually(lambda: one.outlet.states()[-1].state == "blind", 5)
+        blind = one.outlet.states()[-1]
+        assert blind.since_at <= blind.at <= datetime.now(UTC)
+        assert datetime.now(UTC) - blind.since_at < timedelta(seconds=10)
+        assert blind.session > before.session, "within one session times do not go back"
 
     def test_a_fact_names_the_last_frame_written_before_it(
         self, rtsp_servers: RtspServers, watching: type[Watching]

@@ -248,3 +248,27 @@ class TestFacts:
         fact = facts.unseen("ended", AT - timedelta(days=1), 12.0)
         assert fact is not None
         assert fact.at >= fact.since_at == at(5)
+
+    def test_a_new_session_after_the_clock_was_set_back_moves_what_was_seen_back_with_it(self) -> None:
+        step = timedelta(hours=8)
+        facts = Facts(AT, 0.0)
+        facts.seen("active", at(5), 5.0)
+        assert facts.clock_set_back(at(15) - step, 15.0)
+        assert not facts.clock_set_back(at(15) - step, 15.0), "once"
+        assert facts.unseen("ended", at(20) - step, 20.0) == Fact("blind", "ended", at(20) - step, at(5) - step)
+        assert facts.seen("active", at(25) - step, 25.0) == Fact("active", "", at(25) - step, at(25) - step)
+
+    def test_a_blindness_already_said_does_not_stay_in_the_future(self) -> None:
+        step = timedelta(hours=8)
+        facts = Facts(AT, 0.0)
+        facts.unseen("stalled", at(7), 7.0)
+        assert facts.clock_set_back(at(8) - step, 8.0)
+        assert facts.unseen("stalled", at(8) - step, 8.0) == Fact("blind", "stalled", at(8) - step, AT - step)
+
+    @pytest.mark.parametrize("late_s", [-0.9, 0.0, 3600.0])
+    def test_a_clock_that_drifts_or_steps_ahead_changes_nothing(self, late_s: float) -> None:
+        facts = Facts(AT, 0.0)
+        facts.seen("active", at(5), 5.0)
+        assert not facts.clock_set_back(at(12 + late_s), 12.0)
+        fact = facts.unseen("ended", at(12 + late_s), 12.0)
+        assert fact is not None and fact.since_at == at(5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 import traceback
 from collections.abc import Iterator
 from fractions import Fraction
@@ -26,9 +27,9 @@ from streams.problems import (
     Unreachable,
     WrongPassword,
 )
-from streams.rtsp import Arrival, Stream, authorization, open_stream, parse_head, planes_of, preflight
+from streams.rtsp import READ_S, Arrival, Stream, authorization, open_stream, parse_head, planes_of, preflight
 from tests.services.capture import REDIRECT, WEB_PAGE, BadServer
-from tests.services.rtsp import RtspServers, free_port
+from tests.services.rtsp import PYTHON, RtspServers, free_port
 
 OK = b"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\n\r\n"
 NO_VIDEO = b"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\nContent-Length: 24\r\n\r\nv=0\r\nm=audio 0 RTP/AVP 0"
@@ -162,6 +163,43 @@ def test_a_redirect_after_the_log_in_is_not_followed_either() -> None:
     target.close()
 
 
+SOUNDING = """
+import sys, gi
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+factory = GstRtspServer.RTSPMediaFactory()
+factory.set_launch(
+    "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=10/1 ! valve name=v"
+    " ! x264enc tune=zerolatency sliced-threads=false key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1"
+    " audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 pt=8 )"
+)
+def close(media):
+    valve = media.get_element().get_by_name("v")
+    GLib.timeout_add(3000, lambda: valve.set_property("drop", True))
+factory.connect("media-configure", lambda _, media: close(media))
+server = GstRtspServer.RTSPServer()
+server.set_address("127.0.0.1"); server.set_service(sys.argv[1])
+server.get_mount_points().add_factory("/cam0", factory)
+server.attach(None)
+print("ready", flush=True)
+GLib.MainLoop().run()
+"""
+"""A camera with pictures and sound, whose pictures cease after 3 s."""
+
+
+@pytest.fixture
+def sounding_camera() -> Iterator[int]:
+    port = free_port()
+    process = subprocess.Popen([PYTHON, "-c", SOUNDING, str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    yield port
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
 @pytest.mark.rtsp
 class TestRealServer:
     """A real camera server."""
@@ -213,6 +251,17 @@ class TestRealServer:
             server.freeze()
             with pytest.raises(Stalled):
                 take(stream, 10_000)
+
+    @pytest.mark.slow
+    def test_a_camera_whose_sound_goes_on_without_pictures_has_stalled(
+        self, rtsp_servers: RtspServers, sounding_camera: int
+    ) -> None:
+        with open_stream(here(sounding_camera)) as stream:
+            assert take(stream, 2)
+            began_s = time.monotonic()
+            with pytest.raises(Stalled):
+                take(stream, 10_000)
+            assert time.monotonic() - began_s < 3 + 2 * READ_S + 3
 
     def test_damage_is_counted_and_shows_nothing(self, rtsp_servers: RtspServers, bad_servers: type[BadServer]) -> None:
         damaged = bad_servers(camera_port=rtsp_servers().port, damaged_share=1.0)
