@@ -22,6 +22,9 @@ WAITING = 2000
 REST_S = 1.0
 """After a failure nothing is tried for so long; a frozen broker holds each try for its socket's timeout."""
 
+KNOWN_S = 15.0
+"""What a failure of so long ago says of the broker: nothing. With work due there is a try each 5 s."""
+
 
 def queue_of(severity: str) -> str:
     """The Celery queue for an incident's deliveries."""
@@ -55,9 +58,9 @@ class Handover:
             logger.warning("delivery %s: too many wait for the broker; the sweep hands it over", uid)
 
     def away_s(self) -> float:
-        """For how long every try has failed; 0 when the last one succeeded."""
-        since_s = self._away_since_s
-        return 0.0 if since_s is None else self._monotonic() - since_s
+        """For how long every try has failed; 0 when the last one succeeded, or was so long ago that nobody knows."""
+        since_s, now_s = self._away_since_s, self._monotonic()
+        return 0.0 if since_s is None or now_s - self._failed_at_s > KNOWN_S else now_s - since_s
 
     def _ensure_thread(self) -> None:
         with self._lock:
@@ -78,13 +81,13 @@ class Handover:
         try:
             self._publish(uid, queue_name)
         except Exception as error:
-            self._failed_at_s = self._monotonic()
-            if self._away_since_s is None:
+            before_s, self._failed_at_s = self._failed_at_s, self._monotonic()
+            if self._away_since_s is None or self._failed_at_s - before_s > KNOWN_S:
                 self._away_since_s = self._failed_at_s
                 logger.error("Celery's broker cannot be reached (%s); the sweep sends", type(error).__name__)
             return False
         if self._away_since_s is not None:
-            logger.warning("Celery's broker is back after %.1f s", self.away_s())
+            logger.warning("Celery's broker is back after %.1f s", self._monotonic() - self._away_since_s)
         self._away_since_s = None
         return True
 

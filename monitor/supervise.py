@@ -108,20 +108,24 @@ class Supervisor:
                 part.start()
 
     def stop(self, groups: Sequence[Sequence[str]]) -> None:
-        """Stop the parts named in each group together, group after group: SIGTERM, patience, SIGKILL."""
+        """Stop the parts named in each group together, group after group: SIGTERM, patience, SIGKILL.
+
+        The patience of a group is that of its most patient part, however many of them do not end.
+        """
         for group in groups:
             chosen = [part for part in self.parts if part.name.split(".")[0] in group]
             for part in chosen:
                 part.signal(signal.SIGTERM)
+            told_s = time.monotonic()
             for part in chosen:
-                self._wait(part)
+                self._wait(part, told_s + part.stop_s)
 
     @staticmethod
-    def _wait(part: Part) -> None:
+    def _wait(part: Part, until_s: float) -> None:
         if part.process is None:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
-            part.process.wait(part.stop_s)
+            part.process.wait(max(0.0, until_s - time.monotonic()))
         # Whatever a part left in its session ends with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(part.process.pid, signal.SIGKILL)

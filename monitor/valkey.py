@@ -20,6 +20,8 @@ MIB = 2**20
 FRAMES_MEMORY_MIB = 512
 """One pool's bound is 16 partitions of 24 MiB; the rest is the allocator's and the live pictures'."""
 REST_MEMORY_MIB = 2048
+LOADING_S = 120.0
+"""A full append-only file takes tens of seconds to load; meanwhile the server says so to everybody who asks."""
 
 
 class ValkeyError(Exception):
@@ -101,16 +103,22 @@ class ValkeyServer:
         """The command line; it runs in the foreground until SIGTERM. Raises ``ValkeyError``."""
         return [str(binary()), str(self.config_path)]
 
-    def wait_ready(self, timeout_s: float = 10.0) -> None:
-        """Return when it answers and has loaded its data. Raises ``ValkeyError`` after ``timeout_s``."""
-        deadline = time.monotonic() + timeout_s
-        while (problem := self._problem()) and time.monotonic() < deadline:
+    def wait_ready(self, timeout_s: float = 10.0, loading_s: float = LOADING_S) -> None:
+        """Return when it answers and has loaded its data.
+
+        Raises ``ValkeyError`` when nothing is heard of it for ``timeout_s``, or it still loads after ``loading_s``.
+        """
+        began_s = heard_s = time.monotonic()
+        while problem := self._problem():
+            now_s = time.monotonic()
+            if problem == redis.BusyLoadingError.__name__:
+                heard_s = now_s
+            if now_s - began_s >= loading_s or now_s - heard_s >= timeout_s:
+                raise ValkeyError(
+                    f"the {self.role} server on port {self.port}: not ready after {now_s - began_s:.0f} s ({problem}); "
+                    f"is the port taken, the disk full? Its data: {self.folder}"
+                )
             time.sleep(0.02)
-        if problem:
-            raise ValkeyError(
-                f"the {self.role} server on port {self.port}: no answer within {timeout_s:.0f} s ({problem}); "
-                f"is the port taken, the disk full? Its data: {self.folder}"
-            )
 
     def _problem(self) -> str:
         client = redis.Redis(

@@ -265,6 +265,20 @@ def test_it_knows_for_how_long_the_broker_has_been_away(broker: Broker, clock: C
     assert line.away_s() == 0
 
 
+def test_a_failure_of_long_ago_says_nothing_of_the_broker(broker: Broker, clock: Clock) -> None:
+    line = Handover(broker.publish, clock.monotonic)
+    broker.away = True
+    line.try_once("a", "ordinary")
+    clock.s = 14
+    assert line.away_s() == 14
+    clock.s = 16
+    assert line.away_s() == 0, "nothing was due since, so nobody knows"
+    clock.s = 100
+    line.try_once("b", "ordinary")
+    clock.s = 103
+    assert line.away_s() == 3, "the absence before is another one"
+
+
 def test_it_hands_over_from_a_thread_of_its_own_in_order() -> None:
     broker = Broker()
     line = Handover(broker.publish)

@@ -63,6 +63,16 @@ def test_it_stops_what_will_not_stop(tmp_path: Path) -> None:
     assert not stubborn.running
 
 
+def test_parts_that_will_not_stop_share_one_patience(tmp_path: Path) -> None:
+    supervisor = Supervisor(print)
+    stubborn = [supervisor.add(part(tmp_path, f"detect.{name}", STUBBORN, stop_s=1.0)) for name in "abcd"]
+    assert wait_until(lambda: all(one.log.read_text() == "on\n" for one in stubborn), 20)
+    started_s = time.monotonic()
+    supervisor.stop([["detect"]])
+    assert time.monotonic() - started_s < 3, "four times one second, one after another, would be more"
+    assert not any(one.running for one in stubborn)
+
+
 def test_nothing_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
     program = (
         "import os, time; from pathlib import Path; from monitor.supervise import Part; import sys\n"

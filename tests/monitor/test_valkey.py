@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,30 @@ def test_the_servers_refuse_whoever_has_no_password(valkey: Valkey) -> None:
     stranger.close()
 
 
+@pytest.mark.valkey
+def test_it_waits_longer_for_a_server_that_is_loading_its_data(tmp_path: Path) -> None:
+    server = ValkeyServer("rest", tmp_path, free_port())
+    server.prepare()
+    commands = b"".join(b"*3\r\n$3\r\nSET\r\n$4\r\n%04d\r\n$1\r\nx\r\n" % number for number in range(6000))
+    (tmp_path / "appendonlydir").mkdir()
+    (tmp_path / "appendonlydir" / "appendonly.aof.1.incr.aof").write_bytes(commands)
+    (tmp_path / "appendonlydir" / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
+    # 250 µs a key: the server loads for 1.5 s and more, answering "loading" every 1024 keys.
+    with server.config_path.open("a") as config:
+        config.write("key-load-delay 250\n")
+    process = subprocess.Popen(server.command(), stdout=subprocess.DEVNULL)
+    try:
+        with pytest.raises(ValkeyError, match="BusyLoadingError"):
+            server.wait_ready(timeout_s=1.0, loading_s=1.0)
+        server.wait_ready(timeout_s=1.0)
+        client = redis.Redis.from_url(server.url, protocol=2)
+        assert client.dbsize() == 6000
+        client.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_waiting_for_a_server_that_does_not_come_names_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ValkeyError, match=r"no answer within 0 s.*is the port taken"):
+    with pytest.raises(ValkeyError, match=r"not ready after 0 s.*is the port taken"):
         ValkeyServer("frames", tmp_path, free_port()).wait_ready(0.1)
