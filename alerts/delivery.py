@@ -15,13 +15,15 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import Error as DatabaseError
+from django.db import IntegrityError, close_old_connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -47,6 +49,8 @@ AT_ONCE = 7
 PICTURE_WAIT_S = 4.0
 """An e-mail waits so long for its picture, which is fetched right after the commit."""
 POSTPONE_S = 1.0
+RECORD_TRIES, RECORD_AGAIN_S = 80, 1.0
+"""Within lease and resend together (30 s and 60 s) a late record still prevents the second message."""
 
 State = Delivery.State
 
@@ -184,7 +188,23 @@ def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | 
         receipt = _send(row, owner, clock())
     except DeliveryError as error:
         return _failed(row, owner, error, clock())
-    return _finish(row, owner, State.SENT, clock(), provider_id=receipt.provider_id[:100], sent_at=clock(), problem="")
+    fields = {"provider_id": receipt.provider_id[:100], "sent_at": clock(), "problem": ""}
+    return _surely(lambda: _finish(row, owner, State.SENT, clock(), **fields))
+
+
+def _surely(record: Callable[[], str | None]) -> str | None:
+    """Record what the provider has taken, however often the database must be asked: forgotten, it would be sent again.
+
+    Raises the database's error when it is away for longer than the resend waits.
+    """
+    for _ in range(RECORD_TRIES):
+        try:
+            return record()
+        except DatabaseError as error:
+            logger.warning("sent, and the database does not answer (%s); recorded as soon as it does", error)
+            close_old_connections()
+            time.sleep(RECORD_AGAIN_S)
+    return record()
 
 
 def _send(row: Delivery, owner: str, now: datetime) -> Receipt:

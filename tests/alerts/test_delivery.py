@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
@@ -110,6 +112,25 @@ def test_it_sends_once_however_often_it_is_asked(town: Town, twilio: FakeTwilio)
 
     assert [send(row, at(1)), send(row, at(2)), send(row, at(3))] == ["sent", None, None]
     assert len(twilio.requests) == 1
+
+
+def test_it_remembers_what_was_sent_while_the_database_was_away(
+    town: Town, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [row] = opened(town, SMS)
+    finish, answers = outbox._finish, [OperationalError("terminating connection")] * 3
+
+    def slow(*args: Any, **fields: Any) -> str | None:
+        if answers:
+            raise answers.pop()
+        return finish(*args, **fields)
+
+    monkeypatch.setattr(outbox, "_finish", slow)
+    monkeypatch.setattr(outbox, "RECORD_AGAIN_S", 0.0)
+
+    assert send(row, at(1)) == "sent"
+
+    assert len(twilio.messages) == 1
 
 
 def test_it_sends_nothing_before_its_time(town: Town, twilio: FakeTwilio) -> None:
