@@ -76,7 +76,8 @@ class _Consumer(AsyncWebsocketConsumer):
         The handshake's own session is a copy from then: the rows are asked for again, and the session's hash with them.
         """
         fresh = _sessions().SessionStore(self.scope["session"].session_key)
-        user = await get_user({"session": fresh})
+        scope: Any = {"session": fresh}
+        user = await get_user(scope)
         return user if isinstance(user, User) and user.is_active else None
 
     async def send_away(self) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import Console, Enter, Room
 
@@ -95,6 +95,208 @@ def news(room: Room) -> None:
             [value for column, value in (("uid", uid), ("group_key", uid)) if column in columns],
         )
         rows.execute("update streams_sequencecounter set value = value + 1 where name = 'changes'")
+
+
+def write(room: Room, *statements: str) -> None:
+    """Changes rows from another process; announced to nobody: only the poll can find it."""
+    import sqlite3
+
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        for statement in statements:
+            rows.execute(statement)
+        rows.execute("update streams_sequencecounter set value = value + 1 where name = 'changes'")
+
+
+def copies(room: Room, table: str, changed: dict[str, str], count: int = 1) -> None:
+    """As many rows more, like the first one but for a new uid and what is ``changed`` (SQL by column)."""
+    import sqlite3
+
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        columns = [row[1] for row in rows.execute(f"pragma table_info({table})") if row[1] != "id"]
+    # Like a UUIDv7 of the far future: the newest, whatever the clock says.
+    fresh = {"uid": "'ffffffffffff7' || lower(hex(randomblob(9))) || 'f'", **changed}
+    values = ", ".join(fresh.get(column, column) for column in columns)
+    insert = f"insert into {table} ({', '.join(columns)}) select {values} from {table} order by id limit 1"
+    write(room, *[insert] * count)
+
+
+TOKENS = "[...document.querySelectorAll('input[name=csrfmiddlewaretoken]')].map((field) => field.value)"
+
+
+def test_a_hint_leaves_a_button_and_its_focus_alone_and_renews_the_tokens(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    page.mouse.move(700, 400)
+    button = page.locator("form[data-act=acknowledge] button")
+    button.evaluate("button => { button.known = true; button.focus(); }")
+    before = page.evaluate(TOKENS)
+    news(room)
+    expect(page.locator(".row")).to_have_count(4, timeout=SOON_MS)
+    assert until(lambda: page.evaluate(TOKENS) != before)
+    assert len(set(page.evaluate(TOKENS))) == 1
+    assert button.evaluate("button => button.known && button === document.activeElement")
+
+
+def test_a_part_that_vanished_goes_and_one_that_is_new_comes_to_its_place(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    write(room, "update alerts_rule set procedure = ''")
+    expect(page.locator("[data-part=procedure]")).to_have_count(0, timeout=SOON_MS)
+    write(room, "update alerts_rule set procedure = 'Look'")
+    expect(page.locator("[data-part=matters] + [data-part=procedure]")).to_contain_text("Look", timeout=SOON_MS)
+
+
+def test_what_could_not_be_fetched_is_fetched_again(enter: Enter, room: Room, console: Console) -> None:
+    console.expected += ["Failed to load resource"]
+    page = enter("alice")
+    page.mouse.move(700, 400)
+    failed: list[str] = []
+
+    def fail_twice(route: Route) -> None:
+        failed.append(route.request.url)
+        if len(failed) <= 2:
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    page.route("**/room/queue/**", fail_twice)
+    news(room)
+    expect(page.locator(".row")).to_have_count(4, timeout=12_000)
+    assert len(failed) >= 3
+    expect(page.locator("body")).to_have_attribute("data-socket", "up")
+
+
+SLOW_PANE = """(uid) => {
+    const quick = window.fetch;
+    window.fetch = async (address, more) => {
+        const answer = await quick(address, more);
+        if (String(address).includes(uid)) await new Promise((done) => setTimeout(done, 1500));
+        return answer;
+    };
+}"""
+
+
+def test_a_key_means_the_incident_chosen_last_whatever_answers_first(enter: Enter) -> None:
+    page = enter("alice")
+    rows = page.locator(".row")
+    slow, quick = (rows.nth(number).get_attribute("data-uid") for number in (1, 2))
+    page.evaluate(SLOW_PANE, slow)
+    rows.nth(1).click()
+    rows.nth(2).click()
+    page.keyboard.press("a")
+    expect(page.locator(f".incident[data-uid='{quick}'][data-state=acknowledged]")).to_be_visible(timeout=SOON_MS)
+    page.wait_for_timeout(2000)
+    assert page.locator(".incident").get_attribute("data-uid") == quick
+    page.goto(f"{page.url.split('/incidents/')[0]}/incidents/{slow}/")
+    expect(page.locator(".incident")).to_have_attribute("data-state", "open")
+
+
+def test_a_key_waits_for_the_incident_that_is_on_its_way(enter: Enter) -> None:
+    page = enter("alice")
+    slow = page.locator(".row").nth(1).get_attribute("data-uid")
+    page.evaluate(SLOW_PANE, slow)
+    page.locator(".row").nth(1).click()
+    page.keyboard.press("a")
+    expect(page.locator(f".incident[data-uid='{slow}'][data-state=acknowledged]")).to_be_visible(timeout=8000)
+
+
+def test_a_filter_listens_to_space_and_keeps_the_focus(enter: Enter) -> None:
+    page = enter("alice")
+    page.locator(".chip[data-show=resolved]").focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".chip[data-show=resolved]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".chip[data-show=resolved]")).to_be_focused()
+    expect(page.locator(".row")).to_have_count(1)
+
+
+def test_a_click_long_ago_does_not_hold_the_list(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    page.locator(".row").first.click()
+    page.mouse.move(700, 400)
+    news(room)
+    expect(page.locator(".row")).to_have_count(4, timeout=16_000)
+
+
+def test_the_picture_that_came_while_it_was_live_is_shown_after(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    write(room, "update alerts_event set picture = 'pending'")
+    expect(page.locator(".stage .nothing")).to_contain_text("being fetched", timeout=SOON_MS)
+    page.keyboard.press("l")
+    expect(page.locator(".stage.is-live")).to_be_visible()
+    write(room, "update alerts_event set picture = 'kept'")
+    page.wait_for_timeout(3500)
+    page.keyboard.press("l")
+    expect(page.locator(".stage .evidence")).to_be_visible(timeout=SOON_MS)
+
+
+def test_new_messages_wait_while_the_outbox_is_in_use(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    page.click("a[href='/outbox/']")
+    page.wait_for_selector("body[data-socket=up]")
+    first = page.locator(".message").first
+    count = page.locator(".message").count()
+    first.hover()
+    before = first.bounding_box()
+    copies(
+        room,
+        "alerts_delivery",
+        {"created_at": "'2099-01-01'", "resends_id": "(select max(id) from alerts_delivery)"},
+        2,
+    )
+    expect(page.locator(".pill")).to_have_text("2 new", timeout=SOON_MS)
+    assert first.bounding_box() == before
+    keep(page, "outbox-pill")
+    page.click(".pill")
+    expect(page.locator(".message")).to_have_count(count + 2)
+    write(room, "delete from alerts_delivery where created_at like '2099%'")
+    page.mouse.move(5, 5)
+    expect(page.locator(".message")).to_have_count(count, timeout=SOON_MS)
+
+
+def test_no_sound_is_tried_before_a_touch(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.reload()
+    page.wait_for_selector("body[data-socket=up]")
+    page.wait_for_timeout(1000)
+    assert said == []
+
+
+def test_logging_out_in_one_tab_closes_the_other(enter: Enter) -> None:
+    page = enter("alice")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.click("#menu summary")
+    other.click("form[action='/logout/'] button")
+    page.wait_for_selector(".door-card", timeout=12_000)
+
+
+def test_the_wall_follows_its_cameras_and_asks_for_those_that_are_seen(enter: Enter, room: Room) -> None:
+    page = enter("alice")
+    asked: list[list[str]] = []
+
+    def heard(payload: str | bytes) -> None:
+        asked.append(json.loads(payload)["cameras"])
+
+    page.on("websocket", lambda socket: socket.on("framesent", heard))
+    page.click("a[href='/wall/']")
+    tiles = page.locator(".tile")
+    expect(tiles).to_have_count(4)
+    asked.clear()
+    copies(room, "streams_camera", {"name": "'Zeta ' || lower(hex(randomblob(3)))"}, 66)
+    expect(tiles).to_have_count(70, timeout=10_000)
+    page.wait_for_selector("body[data-socket=up]")
+    north = page.locator(".tile").filter(has_text="North gate")
+    north.scroll_into_view_if_needed()
+    expect(north).to_have_attribute("data-pictures", re.compile("[1-9]"), timeout=10_000)
+    last = tiles.last.get_attribute("data-camera")
+    tiles.last.scroll_into_view_if_needed()
+    deadline = time.monotonic() + 10
+    while last not in asked[-1] and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert last in asked[-1]
+    assert max(map(len, asked)) <= 64
+    write(room, "delete from streams_camera where name like 'Zeta %'")
+    expect(tiles).to_have_count(4, timeout=10_000)
 
 
 def test_a_lost_connection_says_so_and_heals(enter: Enter, room: Room, console: Console) -> None:

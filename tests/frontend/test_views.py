@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import LazySettings
@@ -223,6 +224,15 @@ def test_a_late_incident_gives_both_times(harbour: Harbour, now: datetime) -> No
     late = seeding.make_incident(harbour, 0, now - timedelta(minutes=10), known_at=now)
     page = text_of(client_of(harbour.alice), f"/incidents/{late.uid}/")
     assert "Known late: it happened at" in page
+
+
+def test_a_late_incident_of_another_day_gives_the_day(harbour: Harbour, now: datetime) -> None:
+    happened = now - timedelta(days=3)
+    late = seeding.make_incident(harbour, 0, happened, known_at=now)
+    page = text_of(client_of(harbour.alice), f"/incidents/{late.uid}/")
+    notice = page[page.index('data-part="late"') :]
+    day = happened.astimezone(ZoneInfo("Asia/Taipei"))
+    assert f"{day.day} {day:%b %H:%M:%S}" in notice[: notice.index("</p>")]
 
 
 def test_an_open_incident_counts_down_to_the_next_message(harbour: Harbour, incident: Incident) -> None:

@@ -1,6 +1,6 @@
 // Every page: clock, health strip, the socket that hints at changes, the bar when it is lost, the sound.
 
-import { fetchText, parse, say } from "./dom.js";
+import { fetchText, parse, persist, say } from "./dom.js";
 import { roomTime, now_ms, serverSays, tick } from "./times.js";
 import { Socket } from "./socket.js";
 import { chime } from "./sound.js";
@@ -13,7 +13,6 @@ const SLOW_MS = 4000; // how often a page without its socket asks over HTTP
 let known_at_ms = now_ms();
 let change = Number(reading().dataset.change);
 let newest = reading().dataset.newest;
-let busy = false;
 
 function reading() {
   return strip.firstElementChild;
@@ -26,31 +25,20 @@ function showBadge() {
 }
 
 /** Fetches the strip, sounds for a newer waiting incident, and lets the page fetch its own part. */
-async function resync() {
-  if (busy) { busy = "again"; return true; }
-  busy = true;
-  try {
-    const html = await fetchText(strip.dataset.src);
-    if (html === null) return true;
-    strip.replaceChildren(parse(html));
-    const now = reading().dataset;
-    // UUIDv7: a later one is greater.
-    if (now.newest && now.newest > newest) chime();
-    if (now.newest) newest = now.newest;
-    change = Number(now.change);
-    showBadge();
-    tick();
-    document.dispatchEvent(new CustomEvent("room:changed", { detail: { change } }));
-    known_at_ms = now_ms();
-    return true;
-  } catch {
-    return false;
-  } finally {
-    const again = busy === "again";
-    busy = false;
-    if (again) resync();
-  }
-}
+const resync = persist(async () => {
+  const html = await fetchText(strip.dataset.src);
+  if (html === null) return;
+  strip.replaceChildren(parse(html));
+  const now = reading().dataset;
+  // UUIDv7: a later one is greater.
+  if (now.newest && now.newest > newest) chime();
+  if (now.newest) newest = now.newest;
+  change = Number(now.change);
+  showBadge();
+  tick();
+  document.dispatchEvent(new CustomEvent("room:changed", { detail: { change } }));
+  known_at_ms = now_ms();
+});
 
 function onText(message) {
   if (message.now) { serverSays(message.now); known_at_ms = now_ms(); }

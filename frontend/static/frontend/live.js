@@ -8,6 +8,7 @@ const HOLD_MS = 350; // a picture waits so long for its own boxes: analysing tak
 const LINGER_MS = 900; // boxes stay on pictures that were not analysed, so that they do not flicker
 const QUIET_MS = 4000; // no analysed picture for so long: the gate is closed
 const GONE_MS = 5000;
+const MAX_CAMERAS = 64; // the server refuses a wish for more (frontend/messages.py)
 
 function nameOf(item) {
   return `${item.session}/${item.sequence}`;
@@ -18,9 +19,22 @@ export class Tile {
   constructor(element, canvas, onSay) {
     Object.assign(this, { element, canvas, onSay, held: [], boxes: new Map(), shown: null, drawn: null });
     this.pictures = 0;
-    this.boxed_ms = performance.now();
+    this.watched = true;
+    this.crowded = false;
+    this.begin();
+  }
+
+  /** From now on pictures are expected: an older one on the canvas counts for nothing. */
+  begin() {
+    this.boxed_ms = this.started_ms = performance.now();
     this.shown_ms = null;
-    this.started_ms = performance.now();
+  }
+
+  /** Whether this camera is among those that the server was asked for; `crowded`: it is not, though it can be seen. */
+  setWatched(watched, crowded) {
+    if (watched && !this.watched) this.begin();
+    Object.assign(this, { watched, crowded });
+    this.look();
   }
 
   picture(header, jpeg) {
@@ -48,11 +62,12 @@ export class Tile {
     const older = this.shown && this.shown.session === item.session && this.shown.sequence > item.sequence;
     if (older) { item.bitmap.close(); return; }
     this.shown?.bitmap.close();
+    const first = this.shown_ms === null;
     this.shown = item;
     this.shown_ms = performance.now();
     this.pictures += 1;
     this.draw();
-    if (this.pictures === 1) this.look();
+    if (first) this.look();
   }
 
   /** The boxes of this very picture, else the last ones of the same session while they are fresh. */
@@ -98,6 +113,7 @@ export class Tile {
 
   /** Once a second: how this tile is, in words. */
   look() {
+    if (!this.watched) { this.onSay(this.crowded ? say("too_many", { n: MAX_CAMERAS }) : ""); return; }
     const now = performance.now();
     if (this.shown_ms === null) { this.onSay(now - this.started_ms > GONE_MS ? say("no_picture", { n: Math.floor((now - this.started_ms) / 1000) }) : say("waiting_picture")); return; }
     const silent_ms = now - this.shown_ms;
@@ -110,10 +126,10 @@ export class Tile {
   }
 }
 
-/** All tiles of a page over one socket. */
+/** All tiles of a page over one socket; of those in `seen`, where it is given, only as many as the server allows. */
 export class Wall {
-  constructor(tiles) {
-    this.tiles = tiles;
+  constructor(tiles, seen = null) {
+    Object.assign(this, { tiles, seen });
     this.socket = new Socket("/ws/wall/", {
       onUp: () => this.watch(),
       onText: (message) => { if (message.type === "boxes") this.tiles.get(message.camera)?.box(message); },
@@ -123,7 +139,10 @@ export class Wall {
   }
 
   watch() {
-    this.socket.send({ type: "watch", cameras: [...this.tiles.keys()] });
+    const wanted = [...this.tiles.keys()].filter((uid) => !this.seen || this.seen.has(uid));
+    const cameras = wanted.slice(0, MAX_CAMERAS);
+    for (const [uid, tile] of this.tiles) tile.setWatched(cameras.includes(uid), wanted.includes(uid));
+    this.socket.send({ type: "watch", cameras });
   }
 
   binary(data) {

@@ -1,15 +1,21 @@
 // Queue and incident: rows keyed by uid, parts renewed only where they differ, keys A R L and the arrows.
 
-import { fetchText, parse, remember, renew, say, saidBy, tell } from "./dom.js";
+import { fetchText, parse, persist, remember, renew, renewTokens, say, saidBy, tell } from "./dom.js";
+import { Rows, rowsOf } from "./rows.js";
 import { tick } from "./times.js";
 import { LiveStage } from "./live.js";
+
+const HERE = Promise.resolve(true);
 
 const queue = document.getElementById("queue");
 const main = document.getElementById("main");
 let show = queue.querySelector(".queue-now").dataset.show;
 let after = Number(queue.querySelector(".queue-now").dataset.change);
-let waiting = null; // a fragment that must not move rows while the list is in use
 let live = null;
+// Answers may overtake each other: each function counts its questions and heeds only the answer to the newest.
+let queueTurn = 0;
+let paneTurn = 0;
+let arriving = HERE; // whether the incident that was asked for last is shown now
 
 // --- the incident's picture -----------------------------------------------------------------------------------------
 
@@ -55,129 +61,147 @@ function settle() {
   tick();
 }
 
-/** Shows another incident. Looking is not handling: nothing is marked by it. */
-async function open(uid, address, { push = true } = {}) {
+async function fetchAndShow(uid, address, push) {
+  const turn = ++paneTurn;
   try {
     const html = await fetchText(`/incidents/${uid}/pane/`);
-    if (html === null) return;
+    if (html === null || turn !== paneTurn) return false;
+    const fresh = parse(html);
     stopLive();
-    main.replaceChildren(parse(html));
+    renewTokens(fresh);
+    main.replaceChildren(fresh);
     document.body.classList.replace("view-queue", "view-incident");
     if (push) history.pushState({ uid }, "", address);
     settle();
-  } catch { tell(say("failed")); }
+    return true;
+  } catch {
+    if (turn === paneTurn) tell(say("failed"));
+    return false;
+  }
+}
+
+/** Shows another incident. Looking is not handling: nothing is marked by it. */
+function open(uid, address, { push = true } = {}) {
+  const mine = fetchAndShow(uid, address, push).then((shown) => {
+    if (arriving === mine) {
+      arriving = HERE;
+      if (!shown) refresh(); // what stays is told what it missed
+    }
+    return shown;
+  });
+  arriving = mine;
+  return mine;
+}
+
+/** A key means the incident that was chosen last, even while it is still on its way. */
+function whenShown(work) {
+  arriving.then((shown) => { if (shown) work(); });
 }
 
 /** Renews only those parts of the pane about which the server says something new. */
 async function renewPane() {
   const shown = incident();
-  if (!shown) return;
-  const html = await fetchText(`/incidents/${shown.dataset.uid}/pane/`);
-  if (html === null || incident() !== shown) return;
+  if (!shown || arriving !== HERE) return; // what is on its way is fresher than what it replaces
+  const turn = ++paneTurn;
+  const html = await fetchPane(shown.dataset.uid);
+  if (html === null || turn !== paneTurn || incident() !== shown) return;
   const fresh = parse(html);
-  for (const part of fresh.querySelectorAll("[data-part]")) {
-    const old = shown.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (!old) { settleWhole(fresh); return; }
-    if (part.dataset.part === "stage" && live) continue;
-    if (renew(old, part) && part.dataset.part === "stage") fit(part);
-  }
-  if (fresh.dataset.state === "resolved") shown.querySelector("dialog")?.close();
+  renewTokens(fresh);
+  renewParts(shown, fresh);
+  renewDialog(shown, fresh);
   shown.dataset.state = fresh.dataset.state;
   tick();
 }
 
-function settleWhole(fresh) {
-  stopLive();
-  incident().replaceWith(fresh);
-  settle();
+/** The pane's HTML. An incident that this person may no longer see leads back to the queue. */
+async function fetchPane(uid) {
+  try {
+    return await fetchText(`/incidents/${uid}/pane/`);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    location.assign("/");
+    return null;
+  }
+}
+
+function partsOf(root) {
+  return new Map([...root.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part]));
+}
+
+function renewParts(shown, fresh) {
+  const before = partsOf(shown);
+  const next = partsOf(fresh);
+  for (const [name, part] of before) if (!next.has(name)) part.remove();
+  for (const [name, part] of next) {
+    const old = before.get(name);
+    if (name === "stage" && live) continue;
+    const copy = part.cloneNode(true);
+    if (!old) insertPart(shown, part, copy);
+    else if (!renew(old, copy)) continue;
+    if (name === "stage") fit(copy);
+  }
+}
+
+/** Puts a part that was not there where it stands in the fresh pane. */
+function insertPart(shown, part, copy) {
+  saidBy(copy);
+  const before = part.previousElementSibling?.dataset.part;
+  if (before) shown.querySelector(`[data-part="${before}"]`).after(copy);
+  else shown.querySelector(`:scope > .${part.parentElement.className}`).prepend(copy);
+}
+
+/** A dialog that is there stays as it is: somebody may be writing in it. */
+function renewDialog(shown, fresh) {
+  const old = shown.querySelector("dialog");
+  const next = fresh.querySelector("dialog");
+  if (old && !next) { old.close(); old.remove(); }
+  if (!old && next) shown.append(next);
 }
 
 // --- the queue ------------------------------------------------------------------------------------------------------
 
-function inUse() {
-  return queue.matches(":hover") || queue.contains(document.activeElement) && document.activeElement.closest(".row");
+const rows = new Rows(queue, { onGone: (row) => row.classList.add("resolved"), onPlaced: () => { mark(); tick(); } });
+
+function shownFilter() {
+  return queue.querySelector(".queue-now").dataset.show;
 }
 
-function rowsOf(fragment) {
-  return new Map([...fragment.querySelectorAll("[data-rows] > [data-uid]")].map((row) => [row.dataset.uid, row]));
-}
-
-function copyHead(fragment) {
-  renew(queue.querySelector('[data-part="counts"]'), fragment.querySelector('[data-part="counts"]').cloneNode(true));
-}
-
-/** Rows that stay are renewed in place; while the list is in use, new ones wait behind the pill and gone ones stay. */
-function place(fragment, { still }) {
-  const list = queue.querySelector("[data-rows]");
-  const before = rowsOf(queue);
-  const next = rowsOf(fragment);
-  copyHead(fragment);
-  const fresh = [...next.keys()].filter((uid) => !before.has(uid));
-  const moved = [...next.keys()].filter((uid) => before.has(uid)).join() !== [...before.keys()].filter((uid) => next.has(uid)).join();
-  const gone = [...before.keys()].filter((uid) => !next.has(uid));
-  for (const [uid, row] of next) if (before.has(uid)) renew(before.get(uid), row.cloneNode(true));
-  if (still && (fresh.length || gone.length || moved)) {
-    waiting = fragment;
-    for (const uid of gone) rowsOf(queue).get(uid).classList.add("resolved");
-    pill(fresh.length);
-    mark();
-    return;
-  }
-  waiting = null;
-  pill(0);
-  const current = rowsOf(queue);
-  for (const uid of gone) current.get(uid).remove();
-  let at = null;
-  for (const [uid, row] of next) {
-    const element = current.get(uid) ?? row.cloneNode(true);
-    if (!current.has(uid)) { saidBy(element); element.classList.add("new"); }
-    const wanted = at ? at.nextElementSibling : list.firstElementChild;
-    if (wanted !== element) list.insertBefore(element, wanted);
-    at = element;
-  }
-  queue.querySelector("[data-empty]").hidden = next.size > 0;
-  mark();
-}
-
-function pill(count) {
-  const button = queue.querySelector(".pill");
-  button.hidden = count === 0;
-  button.textContent = say("new", { n: count });
-}
-
-async function renewQueue({ force = false } = {}) {
-  const html = await fetchText(`${queue.dataset.src}?show=${show}${force ? "" : `&after=${after}`}`);
-  if (html === null) return;
+async function renewQueue() {
+  const turn = ++queueTurn;
+  const known = shownFilter() === show ? `&after=${after}` : "";
+  const html = await fetchText(`${queue.dataset.src}?show=${show}${known}`);
+  if (html === null || turn !== queueTurn) return;
   const fragment = parse(html);
-  if (fragment.dataset.show !== show) return;
-  after = Number(fragment.dataset.change);
-  if (force) {
-    queue.replaceChildren(fragment);
-    remember(queue);
-    mark();
-  } else place(fragment, { still: inUse() });
-  tick();
-  if (!incident() && rowsOf(queue).size && !matchMedia("(max-width: 720px)").matches) {
-    const [uid, row] = rowsOf(queue).entries().next().value;
-    open(uid, row.querySelector("a").href, { push: false }).then(() => document.body.classList.replace("view-incident", "view-queue"));
+  const change = Number(fragment.dataset.change);
+  if (fragment.dataset.show !== shownFilter()) {
+    remember(fragment);
+    rows.replace(fragment);
+  } else if (change >= after) {
+    renew(queue.querySelector('[data-part="counts"]'), fragment.querySelector('[data-part="counts"]').cloneNode(true));
+    rows.show(fragment);
   }
+  after = Math.max(after, change);
+  openFirst();
 }
 
-function release() {
-  if (waiting && !inUse()) place(waiting, { still: false });
+/** A calm room shows what comes; a phone shows the queue. */
+function openFirst() {
+  const [row] = rowsOf(queue).values();
+  if (incident() || !row || arriving !== HERE || matchMedia("(max-width: 720px)").matches) return;
+  open(row.dataset.uid, row.querySelector("a").href, { push: false })
+    .then((shown) => { if (shown) document.body.classList.replace("view-incident", "view-queue"); });
 }
 
-queue.addEventListener("pointerleave", () => setTimeout(release, 300));
-queue.addEventListener("focusout", () => setTimeout(release, 300));
+const refresh = persist(() => Promise.all([renewQueue(), renewPane()]));
+
 queue.addEventListener("click", (event) => {
-  if (event.target.closest(".pill")) { if (waiting) place(waiting, { still: false }); return; }
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   const chip = event.target.closest(".chip");
   if (chip) {
     event.preventDefault();
     show = chip.dataset.show;
     history.replaceState(history.state, "", `?show=${show}`);
-    renewQueue({ force: true }).catch(() => tell(say("failed")));
+    renewQueue().catch(() => { tell(say("failed")); refresh(); });
     return;
   }
   const row = event.target.closest(".row");
@@ -185,6 +209,13 @@ queue.addEventListener("click", (event) => {
     event.preventDefault();
     open(row.dataset.uid, row.querySelector("a").getAttribute("href"));
   }
+});
+
+queue.addEventListener("keydown", (event) => {
+  const chip = event.key === " " ? event.target.closest(".chip") : null;
+  if (!chip) return;
+  event.preventDefault(); // it is called a button, and a button listens to Space
+  chip.click();
 });
 
 // --- acting ---------------------------------------------------------------------------------------------------------
@@ -199,8 +230,7 @@ async function act(form) {
     if (response.status === 204) form.closest("dialog")?.close();
     else if (response.headers.get("Content-Type")?.startsWith("application/json")) tell((await response.json()).sentence);
     else tell(say("failed"));
-    await renewPane();
-    await renewQueue();
+    await refresh();
   } catch { tell(say("failed")); } finally {
     for (const button of buttons) button.disabled = false;
   }
@@ -226,6 +256,7 @@ function switchLive() {
   if (live) stopLive();
   else live = new LiveStage(stage);
   button.setAttribute("aria-pressed", String(live !== null));
+  if (!live) refresh(); // while it was live the stage was left alone: its picture may have come meanwhile
 }
 
 main.addEventListener("click", (event) => {
@@ -254,9 +285,9 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.target.matches("input, textarea, select")) return;
   const key = event.key.toLowerCase();
-  if (key === "a") main.querySelector('form[data-act="acknowledge"]')?.requestSubmit();
-  else if (key === "r") askResolve();
-  else if (key === "l") switchLive();
+  if (key === "a") whenShown(() => main.querySelector('form[data-act="acknowledge"]')?.requestSubmit());
+  else if (key === "r") whenShown(askResolve);
+  else if (key === "l") whenShown(switchLive);
   else if (key === "j" || key === "arrowdown" && !event.target.closest(".side")) step(1);
   else if (key === "k" || key === "arrowup" && !event.target.closest(".side")) step(-1);
   else return;
@@ -264,8 +295,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 window.addEventListener("popstate", () => location.reload());
-document.addEventListener("room:changed", () => {
-  Promise.all([renewQueue(), renewPane()]).catch(() => { /* the bar says so, and the next hint comes */ });
-});
+document.addEventListener("room:changed", refresh);
 
 settle();

@@ -40,8 +40,12 @@ async function wake() {
   show();
 }
 
+/** Sound begins with a person's first touch: an AudioContext made before it stays mute and fills the console. */
+function touched() {
+  if (!ready() && (navigator.userActivation?.hasBeenActive ?? true)) wake();
+}
+
 button.addEventListener("click", async () => { await wake(); chime(); });
-document.addEventListener("pointerdown", () => { if (!ready()) wake(); }, { capture: true });
-document.addEventListener("keydown", () => { if (!ready()) wake(); }, { capture: true });
-// Asked for before any gesture, an AudioContext only earns a warning, and tells whether sound is allowed.
-wake();
+for (const gesture of ["pointerdown", "pointerup", "keydown"]) document.addEventListener(gesture, touched, { capture: true });
+// A screen that nobody touches may be allowed sound all the same (a kiosk's browser): a file of silence finds out quietly.
+new Audio(new URL("silence.wav", import.meta.url)).play().then(wake, show);
