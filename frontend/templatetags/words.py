@@ -397,4 +397,5 @@ def sentences_for_scripts() -> dict[str, str]:
         "no_picture": _("No live picture for {n} s"),
         "waiting_picture": _("Waiting for the first picture"),
         "seen": _("{n} s old"),
+        "too_many": _("No more than {n} pictures are live at a time"),
     }
