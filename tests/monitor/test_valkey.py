@@ -12,6 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from monitor.supervise import wait_until
 from monitor.valkey import ValkeyError, ValkeyServer
 from tests.services.valkey import Valkey, free_port
 
@@ -63,20 +64,21 @@ def test_the_servers_refuse_whoever_has_no_password(valkey: Valkey) -> None:
 def test_it_waits_longer_for_a_server_that_is_loading_its_data(tmp_path: Path) -> None:
     server = ValkeyServer("rest", tmp_path, free_port())
     server.prepare()
-    commands = b"".join(b"*3\r\n$3\r\nSET\r\n$4\r\n%04d\r\n$1\r\nx\r\n" % number for number in range(6000))
+    commands = b"".join(b"*3\r\n$3\r\nSET\r\n$4\r\n%04d\r\n$1\r\nx\r\n" % number for number in range(9999))
     (tmp_path / "appendonlydir").mkdir()
     (tmp_path / "appendonlydir" / "appendonly.aof.1.incr.aof").write_bytes(commands)
     (tmp_path / "appendonlydir" / "appendonly.aof.manifest").write_text("file appendonly.aof.1.incr.aof seq 1 type i\n")
-    # 250 µs a key: the server loads for 1.5 s and more, answering "loading" every 1024 keys.
+    # 300 µs a key: the server loads for 3 s and more, answering "loading" every 1024 keys.
     with server.config_path.open("a") as config:
-        config.write("key-load-delay 250\n")
+        config.write("key-load-delay 300\n")
     process = subprocess.Popen(server.command(), stdout=subprocess.DEVNULL)
     try:
+        assert wait_until(lambda: server._problem() == "BusyLoadingError", 20, 0.02)
         with pytest.raises(ValkeyError, match="BusyLoadingError"):
-            server.wait_ready(timeout_s=1.0, loading_s=1.0)
-        server.wait_ready(timeout_s=1.0)
+            server.wait_ready(timeout_s=2.0, loading_s=0.2)
+        server.wait_ready(timeout_s=2.0)
         client = redis.Redis.from_url(server.url, protocol=2)
-        assert client.dbsize() == 6000
+        assert client.dbsize() == 9999
         client.close()
     finally:
         process.kill()

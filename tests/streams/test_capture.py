@@ -134,6 +134,7 @@ def test_only_one_thread_that_hangs_for_long_makes_a_child_hopeless() -> None:
     one.stop()
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("error", [InterfaceError, OperationalError, DatabaseError])
 def test_it_goes_on_without_the_database_however_its_driver_says_so(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
