@@ -2,6 +2,7 @@
 
 const FIRST_MS = 500;
 const CEILING_MS = 8000;
+const LOGGED_OUT = 4401; // the session is over: trying again would only be refused
 const SILENT_MS = 7000; // the server says something each 2 s; a socket that is silent longer is dead and does not know it
 
 export class Socket {
@@ -24,7 +25,10 @@ export class Socket {
       if (typeof event.data === "string") this.onText?.(JSON.parse(event.data));
       else this.onBinary?.(event.data);
     };
-    socket.onclose = () => { if (this.socket === socket) this.again(); };
+    socket.onclose = (event) => {
+      if (event.code === LOGGED_OUT) location.assign(`/login/?next=${encodeURIComponent(location.pathname)}`);
+      else if (this.socket === socket) this.again();
+    };
   }
 
   again() {
