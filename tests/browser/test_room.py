@@ -470,6 +470,8 @@ def test_the_thumb_finds_acknowledge_at_the_bottom_edge(enter: Enter) -> None:
 def test_a_silent_part_shows_within_ten_seconds(room: Room, enter: Enter) -> None:
     page = enter("alice")
     expect(page.locator(".reading b").first).to_have_text("3 of 4 cameras seeing.", timeout=10_000)
+    # A part that was never heard of is starting, not silent, for the web's first 20 s.
+    expect(page.locator(".reading")).not_to_contain_text("starting", timeout=10_000)
     room.valkey.pause("rest")
     try:
         expect(page.locator(".reading .alarm").first).to_be_visible(timeout=10_000)
