@@ -84,6 +84,14 @@ def step(what: str, command: Sequence[str], **environment: str) -> int:
     return code
 
 
+def in_background(command: Sequence[str], output: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """Start one step beside the next; what it prints goes to ``output``."""
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
+        )
+
+
 def counted(report: Path) -> Counter[str]:
     """Passed, failed and skipped tests of one JUnit report, the passed ones also by marker."""
     counts: Counter[str] = Counter()
@@ -122,16 +130,21 @@ def everything(options: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="poliscope-test-") as folder:
         first, second = Path(folder) / "sqlite.xml", Path(folder) / "postgres.xml"
         pytest = [python, "-m", "pytest", "-q", "-m", "not demand", *options]
+        again = in_background(
+            [*pytest, "-m", "django_db and not demand and not browser", f"--junitxml={second}"],
+            Path(folder) / "postgres.txt",
+            POLISCOPE_TEST_POSTGRES="1",
+        )
         codes.append(step("tests", [*pytest, f"--junitxml={first}"]))
+        say("\n== Django tests on PostgreSQL (beside the others)")
+        codes.append(again.wait())
+        say((Path(folder) / "postgres.txt").read_text(errors="replace"))
         counts += counted(first) if first.exists() else Counter()
-        database = [*pytest, "-m", "django_db and not demand and not browser", f"--junitxml={second}"]
-        codes.append(step("Django tests on PostgreSQL", database, POLISCOPE_TEST_POSTGRES="1"))
         if second.exists():
-            again = counted(second)
-            counts["passed:postgres_again"] = again["passed"]
-            counts["passed"] += again["passed"]
-            counts["failed"] += again["failed"]
-            counts["skipped"] += again["skipped"]
+            found = counted(second)
+            counts["passed:postgres_again"] = found["passed"]
+            for name in ("passed", "failed", "skipped"):
+                counts[name] += found[name]
     return verdict(codes, counts)
 
 

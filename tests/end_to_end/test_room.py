@@ -257,7 +257,8 @@ def test_every_screen_fits_every_width(stage: Stage, language: str, screenshots:
             page.goto(f"{stage.running.url}{path or incident}")
             page.wait_for_selector("body[data-socket=up]")
             if name == "wall":
-                expect(page.locator(".tile[data-pictures='0']")).to_have_count(0, timeout=SOON_MS)
+                # Only tiles that are in sight get pictures: on a phone, the first ones.
+                expect(page.locator(".tile:not([data-pictures='0'])").first).to_be_visible(timeout=SOON_MS)
             keep(page, screenshots / f"{name}-{width}-{language}.png")
         door.set_viewport_size({"width": width, "height": height})
         keep(door, screenshots / f"login-{width}-{language}.png")
