@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
 from alerts.events import Event, SeenBox, event_uid, occurrence_id
-from alerts.rules.config import EmbeddedRule, EmbeddedZone
+from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
 from alerts.rules.logic import Buildable, Firing, Logic, Seen
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import is_active
@@ -75,7 +75,6 @@ class Counters:
     analysed: int = 0
     repeated: int = 0
     dropped: int = 0
-    unknown_deployment: int = 0
 
 
 class _Key(msgspec.Struct, frozen=True, order=True):
@@ -128,13 +127,10 @@ def _utc(at_us: int) -> datetime:
 
 
 class _Running:
-    """One rule version on one zone with its logic."""
+    """One rule version on one zone with its settings and its logic."""
 
-    def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, logic: Logic) -> None:
-        self.rule, self.zone, self.logic = rule, zone, logic
-        self.key = f"{rule.version}/{zone.uid}"
-        self.labels: list[str] = list(rule.config.get("labels", ["person"]))
-        self.confidence = float(rule.config.get("confidence", SHOWN_SCORE))
+    def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, logic: Logic) -> None:
+        self.rule, self.zone, self.config, self.logic = rule, zone, config, logic
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -151,6 +147,10 @@ class _Stream:
         self.state = state or _StreamState()
         self.tracker = Tracker.restore(self.state.tracker) if self.state.tracker is not None else Tracker()
         self.running: dict[str, _Running] = {}
+        self.labels: frozenset[str] = frozenset()
+        """What the rules here look for: people's screens show nothing else."""
+        self.shown_score = SHOWN_SCORE
+        """The least score that a person is shown: that of the least demanding rule here."""
 
     def configure(self, rules: Iterable[EmbeddedRule]) -> None:
         wanted: dict[str, _Running] = {}
@@ -160,12 +160,16 @@ class _Stream:
                     continue
                 key = f"{rule.version}/{zone.uid}"
                 known = self.running.get(key)
-                wanted[key] = _Running(rule, zone, known.logic) if known else self._build(rule, zone, key)
+                wanted[key] = _Running(rule, zone, known.config, known.logic) if known else self._build(rule, zone, key)
         self.running = wanted
+        configs = [running.config for running in wanted.values()]
+        self.labels = frozenset().union(*(expand(label) for config in configs for label in config.labels))
+        self.shown_score = min((config.confidence for config in configs), default=SHOWN_SCORE)
 
     def _build(self, rule: EmbeddedRule, zone: EmbeddedZone, key: str) -> _Running:
-        config: Buildable = read_config(rule.kind, rule.config)  # type: ignore[assignment]
-        return _Running(rule, zone, config.build(zone, self.state.logics.pop(key, None)))
+        config = read_config(rule.kind, rule.config)
+        logic = cast(Buildable, config).build(zone, self.state.logics.pop(key, None))
+        return _Running(rule, zone, config, logic)
 
     def snapshot(self) -> _StreamState:
         state = self.state
@@ -209,14 +213,6 @@ class _Stream:
         state.at_us = until_us
         return fired
 
-    def labels(self) -> frozenset[str]:
-        """What the rules here look for: people's screens show nothing else."""
-        return frozenset().union(*(expand(label) for running in self.running.values() for label in running.labels))
-
-    def shown_score(self) -> float:
-        """The least score that a person is shown: that of the least demanding rule here."""
-        return min((running.confidence for running in self.running.values()), default=SHOWN_SCORE)
-
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -259,7 +255,7 @@ class Engine:
         try:
             config = read_config(rule.kind, rule.config)
             for zone in rule.zones:
-                config.build(zone, None)  # type: ignore[attr-defined]
+                cast(Buildable, config).build(zone, None)
         except (BadConfig, ValueError) as error:
             self.broken[rule.version] = str(error)
             return False
@@ -368,18 +364,18 @@ class Engine:
             sequence=firing.sequence,
             happened_at=_utc(round(firing.at_s * 1e6)),
             facts=firing.facts,
-            boxes=_seen_boxes(last, firing, stream.labels(), stream.shown_score()) if last is not None else [],
+            boxes=_seen_boxes(last, firing, stream.labels, stream.shown_score) if last is not None else [],
             path=firing.path,
             zone_polygon=list(zone.points),
             frame=last.frame if last is not None else None,
-            stale_s=float(rule.config.get("stale_s", 120.0)),
+            stale_s=running.config.stale_s,
         )
 
     def _boxes(self, stream: _Stream, seen: wire.Detections, tracks: list[Track]) -> LiveBoxes:
         fired = stream.state.fired = {
             number: at_us for number, at_us in stream.state.fired.items() if stream.state.at_us - at_us < HOT_US
         }
-        wanted, least = stream.labels(), stream.shown_score()
+        wanted, least = stream.labels, stream.shown_score
         boxes = [
             LiveBox(track.xyxy, track.label, round(track.score, 3), track.number, track.number in fired)
             for track in tracks
