@@ -7,7 +7,6 @@ engine's server is started for this, on loopback, with the settings of ``polisco
 from __future__ import annotations
 
 import argparse
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 import psutil
 
 from bench.common import report
+from monitor.instance import free_port
 from monitor.kafka import KafkaMissing, KafkaServer, find_home, find_java
 from monitor.valkey import ValkeyServer
 from streams.log import Log, LogAddresses, open_log
@@ -81,14 +81,6 @@ class Engine:
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
             self.peak_bytes = max(self.peak_bytes, self.resident_bytes())
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def spawn(command: list[str]) -> subprocess.Popen[bytes]:

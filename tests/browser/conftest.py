@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from monitor.instance import free_port
 from tests.frontend.seeding import PASSWORD
-from tests.services.valkey import Valkey, free_port
+from tests.services.valkey import Valkey
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 START_S = 40.0

@@ -12,9 +12,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from monitor.instance import free_port
 from monitor.supervise import wait_until
 from monitor.valkey import ValkeyError, ValkeyServer
-from tests.services.valkey import Valkey, free_port
+from tests.services.valkey import Valkey
 
 
 def test_the_password_is_in_a_file_of_ours_only_and_in_no_argument(tmp_path: Path) -> None:

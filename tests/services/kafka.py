@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from monitor.instance import free_port
 from monitor.kafka import KafkaMissing, KafkaServer, find_home, find_java
 from streams.log import LogAddresses
-from tests.services.valkey import free_port
 
 BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[3] / "shared" / "kafka"
 

@@ -7,7 +7,6 @@ import os
 import selectors
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,17 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from monitor.instance import free_port
+
 pytest_plugins = ["tests.services.capture"]
 
 PYTHON = "/usr/bin/python3"
 READY_S = 20.0
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RtspServer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,18 +11,11 @@ from typing import Literal
 import pytest
 import redis
 
+from monitor.instance import free_port
 from monitor.valkey import ValkeyServer
 from streams.log import LogAddresses
 
 Role = Literal["frames", "rest"]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Valkey:

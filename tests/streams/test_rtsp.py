@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from monitor.instance import free_port
 from streams.addresses import Address, check_address
 from streams.problems import (
     Ended,
@@ -29,7 +30,7 @@ from streams.problems import (
 )
 from streams.rtsp import READ_S, Arrival, Stream, authorization, open_stream, parse_head, planes_of, preflight
 from tests.services.capture import REDIRECT, WEB_PAGE, BadServer
-from tests.services.rtsp import PYTHON, RtspServers, free_port
+from tests.services.rtsp import PYTHON, RtspServers
 
 OK = b"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\n\r\n"
 NO_VIDEO = b"RTSP/1.0 200 OK\r\nCSeq: {cseq}\r\nContent-Length: 24\r\n\r\nv=0\r\nm=audio 0 RTP/AVP 0"
