@@ -12,7 +12,7 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 """In the order of imports: each may import itself and those before it."""
 
 PURE = {
-    "streams": "frame observations topics ladder clock health live problems",
+    "streams": "frame observations topics ladder clock health live problems pace probed advice camera_list camera_plan",
     "detectors": "detections labels geometry tracking batching plan dead_letters backends/heads",
     "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence",
     "frontend": "messages outgoing",
