@@ -171,6 +171,9 @@ class Source(models.Model):
     )
     credentials = models.BinaryField(blank=True, default=b"", editable=False)
     """Encrypted ``user:password``; see ``streams/credentials.py``. Never shown, logged or exported."""
+    found = models.JSONField(null=True, editable=False)
+    """What it gave when it was last tried: ``streams.probe.Probed`` without the picture; None: never tried."""
+    found_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("source")

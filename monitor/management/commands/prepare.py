@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from detectors.defaults import ensure_default_deployment
 from detectors.models import Deployment
 from monitor.accounts import create_accounts
 from monitor.instance import write_private
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
+        ensure_default_deployment()
         self._demo(options["demo_port"])
         pools = sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or ["general"]
         try:
