@@ -17,8 +17,6 @@ BACKENDS = {
     "openvino": "detectors.backends.openvino:OpenVinoBackend",
     "ultralytics": "detectors.backends.ultralytics:UltralyticsBackend",
 }
-COMMANDS = {"ultralytics": "./poliscope install ultralytics"}
-"""What installs a runtime that may be missing."""
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 DEFAULT_CARD = "nanodet_g"
@@ -41,7 +39,7 @@ def make_backend(key: str) -> Backend:
     except Exception as error:
         raise RuntimeMissing(
             f"backend {key}: its runtime cannot be loaded ({type(error).__name__}: {error}); "
-            f"install it with: {COMMANDS.get(key, f'pip install {key}')}"
+            f"install it with: pip install {key}"
         ) from error
     return backend
 

@@ -33,8 +33,8 @@ from detectors.backends.ultralytics_files import (
 from detectors.detections import Detections
 from detectors.geometry import Letterbox
 
-KIND = "ultralytics"
-"""``Card.head.kind``: the file itself says the rest."""
+KINDS = ("ultralytics", "yolov8", "end2end")
+"""``Card.head.kind``: what the file itself says, and the two forms there are for a file that does not say."""
 BATCH_MOST = 64
 """Pictures that a GPU computes at once: more gain nothing and cost memory."""
 
@@ -67,9 +67,10 @@ class UltralyticsBackend:
 
     def load(self, model_path: Path, card: Card, device: str = "auto") -> None:
         self.unload()
-        if card.head.kind != KIND:
+        if card.head.kind not in KINDS:
             raise ModelBroken(
-                f"{card.model_version}: head: expected {KIND}, got {card.head.kind!r}; mend the model card"
+                f"{card.model_version}: head: expected one of {', '.join(KINDS)}, got {card.head.kind!r}; "
+                "mend the model card or choose another backend"
             )
         path = check_files(model_path, card)
         target = choose_device(device, path, card.model_version)
@@ -161,7 +162,7 @@ class _Runner:
                 f"{card.model_version}: expected it to analyse an empty picture, got {type(error).__name__}: "
                 f"{brief(error)}; export the model again or choose another"
             ) from None
-        end_to_end = bool(getattr(self._model, "end2end", False))
+        end_to_end = bool(self._model.end2end) or card.head.kind == "end2end"
         return Output.fit(card, task_of(self._model), end_to_end, shape, class_count(self._model))
 
     def alone(self, picture: Picture) -> Detections:

@@ -205,7 +205,7 @@ def test_a_name_that_its_reader_would_change_is_refused(
             r"expected outputs \(7, cells\) of an ultralytics detect head with 3 labels, got \(9,",
         ),
         ({"input": {"width_px": 100}}, r"expected sides that are multiples of 32, got 100×160; mend the model card"),
-        ({"head": {"kind": "nanodet"}}, r"head: expected ultralytics, got 'nanodet'"),
+        ({"head": {"kind": "nanodet"}}, r"head: expected one of ultralytics, yolov8, end2end, got 'nanodet'"),
         ({"sha256": "0" * 64}, r"expected SHA-256 0000000000000000… of detect.pt"),
     ],
 )
