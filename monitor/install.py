@@ -1,7 +1,7 @@
 """Installs requirements/ultralytics.txt into the environment that runs this: ``python -P monitor/install.py FILE``.
 
-pip alone would fetch 2.8 GB of CUDA on a machine without a GPU, and lay ``opencv-python`` over ``opencv-python-headless``.
-So torch comes first, in the build that the file's last line names; then the rest; then Ultralytics itself, held to its
+pip alone would fetch 2.8 GB of CUDA on a machine without a GPU, and lay ``opencv-python`` over our headless build. So
+torch comes first, in the build that the file's last line names; then the rest; then Ultralytics itself, held to its
 hash, without what it asks for. Each step does nothing when its work is done: what was broken off goes on where it was.
 Standard library only: nothing else is installed yet.
 """
@@ -115,8 +115,9 @@ def offline_help(plan: Plan) -> str:
     no_deps = "--no-deps " if plan.build == "cpu" else ""
     return (
         "poliscope: torch could not be installed; pip's message is above. Without a connection, on a machine that has "
-        f"one and the same kind of processor:\n    pip download {no_deps}--only-binary :all: --python-version {version} "
-        f"--platform manylinux_2_28_{platform.machine()} --dest wheels{index} torch==={wanted}\n"
+        f"one and the same kind of processor:\n    pip download {no_deps}--only-binary :all: "
+        f"--python-version {version} --platform manylinux_2_28_{platform.machine()} --dest wheels{index} "
+        f"torch==={wanted}\n"
         "  copy the folder here and run:\n    ./poliscope install --find-links wheels ultralytics"
     )
 
@@ -166,15 +167,8 @@ def install_lines(lines: Sequence[str], *arguments: str, constraint: str = "") -
         wanted, held = Path(folder) / "wanted.txt", Path(folder) / "held.txt"
         wanted.write_text("\n".join(lines) + "\n")
         held.write_text(constraint + "\n")
-        command = [
-            *PIP,
-            "--quiet",
-            "--quiet",
-            *arguments,
-            "--requirement",
-            wanted,
-            *(["--constraint", held] if constraint else []),
-        ]
+        held_to = ["--constraint", str(held)] if constraint else []
+        command = [*PIP, "--quiet", "--quiet", *arguments, "--requirement", str(wanted), *held_to]
         if subprocess.run(command, check=False).returncode:
             raise Failed("poliscope: pip could not install what ultralytics needs; its message is above")
 
