@@ -138,14 +138,13 @@ def _point(sources: list[Source], port: int) -> bool:
 
 def _build_site(port: int) -> None:
     site = Site.objects.create(name=SITE, time_zone=TIME_ZONE, latitude=25.155, longitude=121.755)
-    deployment = _deployment()
-    recipients = [_recipient(*one) for one in RECIPIENTS]
+    deployment, recipients = general_deployment(), demo_recipients()
     for place in PLACES:
         _build(place, site, deployment, recipients, port)
     touch()
 
 
-def _deployment() -> Deployment:
+def general_deployment() -> Deployment:
     """The choice to run the shipped model on all cameras."""
     fields = model_fields()
     model, _ = Model.objects.get_or_create(name=fields.pop("name"), version=fields.pop("version"), defaults=fields)
@@ -153,6 +152,11 @@ def _deployment() -> Deployment:
         name=DEPLOYMENT, defaults={"model": model, "pool": POOL, "all_cameras": True}
     )
     return deployment
+
+
+def demo_recipients() -> list[Recipient]:
+    """The people whom the demo tells, who are nobody; made where they are missing."""
+    return [_recipient(*one) for one in RECIPIENTS]
 
 
 def _recipient(name: str, language: str, contacts: tuple[tuple[str, str], ...]) -> Recipient:
