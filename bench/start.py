@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -85,7 +86,7 @@ def part_name(words: Sequence[str], ports: dict[str, str]) -> str:
     for word in words:
         if word in known:
             return known[word]
-    after = [following for word, following in zip(words, words[1:], strict=False) if word.endswith("manage.py")]
+    after = [following for word, following in itertools.pairwise(words) if word.endswith("manage.py")]
     return after[0] if after else line[:40]
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from monitor.findings.children import NoAnswer, ask
 from monitor.findings.finding import Finding, Scope, State, _, from_wire
@@ -98,6 +99,10 @@ def migrations(option: str) -> Iterator[Finding]:
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
+    if no_database(connection.settings_dict):
+        text = _("There is no database yet; the first start makes it.")
+        yield Finding("database", _("Database"), State.WRONG, text, remedy=f"./poliscope up{option}")
+        return
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:
@@ -112,6 +117,12 @@ def migrations(option: str) -> Iterator[Finding]:
         remedy=f"{COMMAND} migrate{option}",
         values={"count": len(plan), "first": f"{plan[0][0].app_label}.{plan[0][0].name}"},
     )
+
+
+def no_database(settings: Mapping[str, Any]) -> bool:
+    """Whether it is a file that is not there; to ask SQLite would make it."""
+    name = str(settings["NAME"])
+    return settings["ENGINE"].endswith("sqlite3") and not name.startswith("file:") and not Path(name).exists()
 
 
 def senders() -> Iterator[Finding]:

@@ -354,10 +354,10 @@ def test_the_command_says_it_in_one_line_of_json_and_by_its_status(tmp_path: Pat
     told = json.loads(done.stdout)
     assert done.returncode == 1 and not told["ok"] and len(done.stdout.splitlines()) == 1
     by_code = {one["code"]: one for one in told["findings"] if one["state"] == "wrong"}
-    # A new folder: nobody has made its tables yet.
-    assert by_code.keys() == {"secrets", "database"} and "migrations wait" in by_code["database"]["text"]
+    assert by_code.keys() == {"secrets", "database"} and "no database yet" in by_code["database"]["text"]
+    assert not (data / "poliscope.sqlite3").exists()
     assert all(one["remedy"] or one["advice"] for one in by_code.values())
-    assert by_code["database"]["remedy"] == f"./poliscope manage migrate --data {data}"
+    assert by_code["database"]["remedy"] == f"./poliscope up --data {data}"
 
 
 def test_settings_that_cannot_be_loaded_are_a_finding(scope: Scope) -> None:
