@@ -25,6 +25,8 @@ MODULES = {
     "opencv-python-headless": "cv2",
 }
 """What is imported of a package, where it is not the package's own name."""
+DEEPER = {"kombu.transport.redis": "celery", "channels_redis.pubsub": "channels_redis"}
+"""What a package imports only when it is used: module → package."""
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 GL = "libGL.so.1"
 
@@ -162,6 +164,7 @@ def pip_install(name: str, pin: str, *options: str) -> str:
 def failed_imports(names: list[str]) -> dict[str, str]:
     """What happened to each package of ``names`` that cannot be imported; one that crashes everything included."""
     modules = {MODULES.get(name, name.replace("-", "_").lower()): name for name in names}
+    modules |= {module: name for module, name in DEEPER.items() if name in names}
     try:
         problems = _import_all(list(modules))
     except NoAnswer:
