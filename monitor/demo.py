@@ -137,11 +137,15 @@ def _point(sources: list[Source], port: int) -> bool:
 
 def _build_site(port: int) -> None:
     site = Site.objects.create(name=SITE, time_zone=TIME_ZONE, latitude=25.155, longitude=121.755)
-    deployment = default_deployment()
-    recipients = [_recipient(*one) for one in RECIPIENTS]
+    deployment, recipients = default_deployment(), demo_recipients()
     for place in PLACES:
         _build(place, site, deployment, recipients, port)
     touch()
+
+
+def demo_recipients() -> list[Recipient]:
+    """The people whom the demo tells, who are nobody; made where they are missing."""
+    return [_recipient(*one) for one in RECIPIENTS]
 
 
 def _recipient(name: str, language: str, contacts: tuple[tuple[str, str], ...]) -> Recipient:
