@@ -77,9 +77,9 @@ def test_http_for_others_is_wrong(settings: LazySettings) -> None:
 
 
 def test_tables_of_an_older_version_are_wrong() -> None:
-    MigrationRecorder(connection).record_unapplied("streams", "0001_initial")
+    MigrationRecorder(connection).record_unapplied("streams", "0002_source_found")
     found = list(database.migrations(" --data /srv/p"))
-    assert found[0].state is WRONG and "streams.0001_initial" in found[0].sentence
+    assert found[0].state is WRONG and "streams.0002_source_found" in found[0].sentence
     assert found[0].remedy == "./poliscope manage migrate --data /srv/p"
 
 
