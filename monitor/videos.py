@@ -88,7 +88,8 @@ def _point(source: Source, port: int) -> bool:
 def _build(film: Shown, port: int) -> None:
     site, _made = Site.objects.get_or_create(name=SITE, defaults={"time_zone": local_time_zone()})
     name = _free_name(site, camera_name(Path(film.path)))
-    camera = Camera.objects.create(name=name, site=site, group=_group(), enabled=port != NOBODY)
+    # Not gated: whoever shows a film wants to see what is found in it, whether it moves or stands still.
+    camera = Camera.objects.create(name=name, site=site, group=_group(), enabled=port != NOBODY, gated=False)
     Source.objects.create(camera=camera, role=Source.Role.DETECT, address=_address(film.key, port))
     zone = Zone.objects.create(view=View.objects.create(camera=camera), name="Whole picture", points=WHOLE_PICTURE)
     rule = Rule(

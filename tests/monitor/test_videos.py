@@ -35,7 +35,7 @@ class TestRows:
         assert Site.objects.get().name == CameraGroup.objects.get().name == "My videos"
         rule = Rule.objects.get(name="Person seen, gate")
         assert rule.zones.get().points == videos.WHOLE_PICTURE and rule.severity == "medium"
-        assert rule.recipients.count() == 2
+        assert rule.recipients.count() == 2 and not Camera.objects.filter(gated=True).exists()
         assert f"rtsp://127.0.0.1:5541/{key_of(GATE)}" in Source.objects.values_list("address", flat=True)
 
     def test_a_film_that_is_refused_makes_no_camera(self) -> None:
