@@ -13,6 +13,7 @@ import msgspec
 from detectors import registry
 from detectors.backends.base import Backend, Card, ModelBroken, ModelMissing, ModelProblem
 from detectors.plan import DeploymentSpec, ModelSpec
+from detectors.runtimes import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Loader:
 
     def _load(self, spec: ModelSpec) -> Backend:
         card, path = locate(spec, self._folder)
-        backend = self._make_backend(spec.backend)
+        backend = self._make_backend(card.backend if spec.backend == AUTO else spec.backend)
         backend.load(path, card, spec.device)
         try:
             backend.warm_up()
@@ -144,4 +145,5 @@ def locate(spec: ModelSpec, models_folder: Path) -> tuple[Card, Path]:
         path = path if spec.path else registry.model_path(card)
     else:
         card = registry.load_card(path.stem, path.parent)
-    return (msgspec.structs.replace(card, sha256=spec.sha256) if spec.sha256 else card), path
+    replaced = {"sha256": spec.sha256 or card.sha256, "labels": spec.labels or card.labels}
+    return msgspec.structs.replace(card, **replaced), path
