@@ -66,7 +66,7 @@ def take_in(
 ) -> Model:
     """Check the model in ``file`` (or folder, or zip) and register it. Raises ``ModelProblem``; then nothing is left.
 
-    ``what``: what people call the file, where it is stored under another name. Blocks for as long as the trial may take.
+    ``what``: what people call the file, where it is stored under another name. Blocks while the trial lasts.
     """
     what, within = what or file.name, within or bounds()
     with _workplace() as folder:
@@ -218,7 +218,7 @@ def remove(model: Model) -> None:
     """Take a model out, with its files. Raises ``Refused`` for one that a deployment names."""
     if names := list(model.deployments.values_list("name", flat=True)):
         raise Refused(
-            f"{model}: expected no deployment to run it, got {', '.join(names)}; give the deployment another model first"
+            f"{model}: expected no deployment to run it, got {', '.join(names)}; give each another model first"
         )
     folder = (store() / model.path).parent if model.path else None
     model.delete()

@@ -25,7 +25,7 @@ class Model(models.Model):
     labels = models.JSONField(_("labels"), default=list, blank=True)
     """Terms of ``detectors.labels`` that this model can give."""
     classes = models.JSONField(_("classes"), default=list, blank=True)
-    """``[{"name": the model's own word, "label": ours or ""}]`` in the order of its outputs; empty: the card's labels."""
+    """``[{"name": the model's own word, "label": ours or ""}]`` in their order; empty: the card's labels."""
     device = models.CharField(_("device"), max_length=40, default="auto")
     latency_ms = models.FloatField(_("milliseconds a picture"), null=True, editable=False)
     cpu_ms = models.FloatField(_("milliseconds of CPU a picture"), null=True, editable=False)

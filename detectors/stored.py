@@ -29,12 +29,12 @@ def read_plan(pool: str, device: str = "auto") -> PoolPlan:
 
 
 def _deployment(row: Deployment, device: str) -> DeploymentSpec:
-    spec = _spec(row.model, device)
+    spec = spec_of(row.model, device)
     cameras = None if row.all_cameras else frozenset(camera.uid for camera in row.cameras.all())
     return DeploymentSpec(row.uid, row.name, row.pool, spec, cameras, _condition(row))
 
 
-def _spec(model: Model, device: str) -> ModelSpec:
+def spec_of(model: Model, device: str = "auto") -> ModelSpec:
     """A device that is pinned to the model counts more than the worker's."""
     return ModelSpec(
         model.uid,

@@ -209,6 +209,14 @@ MODEL_MAX_BYTES: int = _given["model_bytes"]
 """Of one model, however it comes."""
 MODEL_TRIAL_S: int = _given["trial_s"]
 """Of wall clock, and of CPU, for the trial of one model."""
+_uploads = DATA_DIR / "uploads"
+# Beside the models, so that an upload is moved and not copied; and on a disk, which /tmp often is not.
+FILE_UPLOAD_TEMP_DIR = str(_uploads) if _uploads.is_dir() else None
+FILE_UPLOAD_HANDLERS = [
+    "monitor.uploads.CappedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 # E-mail: Django's default timeout is none; a silent server held it for more than 20 s.
 POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")

@@ -211,7 +211,7 @@ def test_without_a_checksum_it_begins_afresh(server: Server, tmp_path: Path) -> 
 
 
 def test_a_server_that_nobody_vouches_for_is_not_believed(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(NotFetched, match="127.0.0.1 cannot be reached .*CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(NotFetched, match=r"127\.0\.0\.1 cannot be reached .*CERTIFICATE_VERIFY_FAILED"):
         get(server, "good.onnx", tmp_path / "a.onnx", context=ssl.create_default_context())
 
 

@@ -162,7 +162,7 @@ def test_one_that_only_waits_is_ended_by_the_clock(tmp_path: Path) -> None:
 def test_a_model_in_use_stays(tiny: Path, store: Path, django_capture_on_commit_callbacks: Any) -> None:
     model = take_in(tiny, within=SHORT)
     deployment = Deployment.objects.create(name="People", model=model)
-    with pytest.raises(Refused, match=r"expected no deployment to run it, got People; give the deployment another"):
+    with pytest.raises(Refused, match=r"expected no deployment to run it, got People; give each another"):
         remove(model)
     deployment.delete()
     with django_capture_on_commit_callbacks(execute=True):

@@ -27,6 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
+        (Path(settings.DATA_DIR) / "uploads").mkdir(parents=True, exist_ok=True)
         self._demo(options["demo_port"])
         pools = sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or ["general"]
         try:
