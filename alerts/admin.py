@@ -229,10 +229,10 @@ class GuardedModelForm(RegisteredForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["classes"].widget.label_name = texts.label_name  # type: ignore[attr-defined]
+        self.fields["classes"].widget.label_name = texts.label_name
 
     def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
+        super()._post_clean()
         if not self.errors and self.instance.pk:
             deployments = list(self.instance.deployments.all())
             for deployment in deployments:

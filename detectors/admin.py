@@ -19,7 +19,8 @@ from detectors.intake import remove, store
 from detectors.loading import locate
 from detectors.mapping import MappingField
 from detectors.models import Candidate, Deployment, Model
-from detectors.runtimes import AUTO, missing
+from detectors.registry import AUTO, resolve
+from detectors.runtimes import missing
 from detectors.stored import spec_of
 from detectors.unpack import megabytes
 from streams.admin import Page
@@ -55,8 +56,13 @@ def classes_of(model: Model) -> list[dict[str, str]]:
 
 def usable(model: Model) -> str:
     """Why ``model`` cannot run here; empty when it can."""
-    key = model.backend if model.backend != AUTO else getattr(card_of(model), "backend", "openvino")
-    return ("" if key == AUTO else missing(key)) or model.problem
+    if model.backend != AUTO:
+        return missing(model.backend) or model.problem
+    try:
+        resolve(AUTO, locate(spec_of(model), store())[1])
+    except ModelProblem as problem:
+        return str(problem)
+    return model.problem
 
 
 class RegisteredForm(ModelForm[Model]):
@@ -112,7 +118,9 @@ class ModelsAdmin(Page):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """A model is added by handing it in for its check."""
         pages = cast(CandidateAdmin, self.admin_site.get_model_admin(Candidate))
-        return pages.add_view(request, request.path, {"title": _("Add a model"), **(extra_context or {})})
+        context = {"title": _("Add a model"), **(extra_context or {})}
+        response: HttpResponse = pages.add_view(request, request.path, context)
+        return response
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """With those on their way in above the list; while a check is under way the page loads itself again."""

@@ -13,7 +13,8 @@ from detectors.fetch import fetch
 from detectors.intake import Told, incoming, take_in, take_in_shipped
 from detectors.known import Known, known
 from detectors.models import Model
-from detectors.runtimes import AUTO, missing
+from detectors.registry import AUTO
+from detectors.runtimes import missing
 from detectors.unpack import Refused, megabytes
 
 

@@ -20,11 +20,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
-from detectors import candidates, registry
+from detectors import candidates, intake, registry
 from detectors.candidates import UNDER_WAY
 from detectors.known import KNOWN
 from detectors.models import Candidate
-from detectors.runtimes import AUTO, missing, runtime_name
+from detectors.registry import AUTO
+from detectors.runtimes import missing, runtime_name
 from detectors.unpack import megabytes
 from streams.admin import Page
 from streams.ids import new_uid
@@ -36,8 +37,7 @@ REFRESH_S = "2"
 def backend_choices() -> list[tuple[str, str]]:
     """For a select: automatic, then every backend, with what is missing."""
     marked = [
-        
-        (key, f"{runtime_name(key)} – {missing(key)}" if missing(key) else runtime_name(key))
+        (key, f"{runtime_name(key)} – {why}" if (why := missing(key)) else runtime_name(key))
         for key in registry.BACKENDS
     ]
     return [(AUTO, _("automatic")), *marked]
@@ -85,9 +85,9 @@ class CandidateForm(ModelForm[Candidate]):
             raise forms.ValidationError(why)
         return backend
 
-    def clean_upload(self) -> UploadedFile | None:
+    def clean_upload(self) -> UploadedFile[bytes] | None:
         """A kind that can be a model; its content is for the trial to judge."""
-        upload: UploadedFile | None = self.cleaned_data["upload"]
+        upload: UploadedFile[bytes] | None = self.cleaned_data["upload"]
         if upload and Path(upload.name or "").suffix.lower() not in KINDS.split(","):
             raise forms.ValidationError(_("Choose a file of one of these kinds: %(kinds)s.") % {"kinds": KINDS})
         return upload
@@ -103,10 +103,10 @@ class CandidateForm(ModelForm[Candidate]):
         return cleaned
 
 
-def keep(upload: UploadedFile) -> str:
+def keep(upload: UploadedFile[bytes]) -> str:
     """Put an upload among what comes in, under a name of ours; a large one is moved and not copied."""
     name = f"{new_uid()}-upload"
-    target = candidates.intake.incoming() / name
+    target = intake.incoming() / name
     if isinstance(upload, TemporaryUploadedFile):
         shutil.move(upload.temporary_file_path(), target)
     else:

@@ -6,7 +6,6 @@ A failure at any step leaves nothing: neither a file below ``DATA_DIR/models`` n
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -20,10 +19,11 @@ from django.db import IntegrityError, transaction
 
 from detectors import registry
 from detectors.backends.base import Card, ModelBroken
+from detectors.backends.base import digest as digest_of
 from detectors.bounded import Bounds, ending, run_bounded
 from detectors.card_file import card_text
 from detectors.models import Model
-from detectors.runtimes import AUTO
+from detectors.registry import AUTO
 from detectors.trial import Order, Verdict
 from detectors.unpack import Parcel, Refused, check_room, unpack
 from streams.ids import new_uid
@@ -86,7 +86,7 @@ def take_in(
         verdict = try_out(order, folder)
         assert verdict.card is not None
         tell("registering")
-        digest = sha256_of(parcel.weights)
+        digest = digest_of(parcel.weights, what)
         card = _final_card(verdict.card, parcel, name, licence, origin, digest)
         return _register(folder, card, verdict, digest, backend, device)
 
@@ -106,16 +106,6 @@ def try_out(order: Order, folder: Path) -> Verdict:
     if verdict.problem:
         raise ModelBroken(verdict.problem)
     return verdict
-
-
-def sha256_of(weights: Path) -> str:
-    """Of the weights as ``check_file`` computes it: an ``.xml`` and its ``.bin`` count as one."""
-    digest = hashlib.sha256()
-    for part in [weights, weights.with_suffix(".bin")] if weights.suffix == ".xml" else [weights]:
-        with part.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _size(file: Path) -> int:
@@ -182,7 +172,7 @@ def _columns(card: Card, verdict: Verdict, kept: Path, backend: str, device: str
     return {
         "name": card.name,
         "version": card.version,
-        "backend": backend,
+        "backend": _kept_backend(backend, card),
         "device": device,
         "path": str(kept),
         "sha256": card.sha256,
@@ -193,6 +183,13 @@ def _columns(card: Card, verdict: Verdict, kept: Path, backend: str, device: str
         "cpu_ms": verdict.cpu_ms,
         "measured_on": verdict.measured_on[:200],
     }
+
+
+def _kept_backend(wanted: str, card: Card) -> str:
+    """The choice stays open only where what would be chosen is what was tried."""
+    if wanted == AUTO and registry.resolve(AUTO, Path(card.file)) != card.backend:
+        return card.backend
+    return wanted
 
 
 def take_in_shipped(card_name: str, *, within: Bounds | None = None) -> Model:

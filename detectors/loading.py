@@ -13,7 +13,6 @@ import msgspec
 from detectors import registry
 from detectors.backends.base import Backend, Card, ModelBroken, ModelMissing, ModelProblem
 from detectors.plan import DeploymentSpec, ModelSpec
-from detectors.runtimes import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ class Loader:
 
     def _load(self, spec: ModelSpec) -> Backend:
         card, path = locate(spec, self._folder)
-        backend = self._make_backend(card.backend if spec.backend == AUTO else spec.backend)
+        backend = self._make_backend(registry.resolve(spec.backend, path))
         backend.load(path, card, spec.device)
         try:
             backend.warm_up()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from detectors.registry import BACKENDS
-
-AUTO = "auto"
-"""In place of a backend: the one that the model's card names, which is the one that its trial chose."""
+from detectors.registry import BACKENDS, install_command
 
 _NAMES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "ultralytics": "Ultralytics"}
 
@@ -32,4 +29,4 @@ def missing(key: str) -> str:
         return ""
     if key not in BACKENDS:
         return f"expected one of {', '.join(sorted(BACKENDS))}, got {key!r}; choose one of them"
-    return f"{runtime_name(key)} is not installed; run ./poliscope install {key}"
+    return f"{runtime_name(key)} is not installed; run {install_command(key)}"

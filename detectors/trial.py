@@ -6,7 +6,6 @@ happens here, so that what it does to a runtime it does to this process and to n
 
 from __future__ import annotations
 
-import mmap
 import os
 import platform
 import sys
@@ -18,10 +17,11 @@ import msgspec
 import numpy as np
 
 from detectors import registry
-from detectors.backends.base import Backend, Card, ModelBroken, ModelProblem, Picture
+from detectors.backends.base import Backend, Card, ModelBroken, ModelProblem, Picture, brief, check_onnx
+from detectors.backends.choice import choose
 from detectors.bounded import Bounds, bind
-from detectors.onnx_wire import ExternalData, NotOnnx, check_onnx
-from detectors.runtimes import AUTO, missing, runtime_name
+from detectors.registry import AUTO
+from detectors.runtimes import missing, runtime_name
 
 PICTURE_WH = (1280, 720)
 ROUNDS = 5
@@ -84,7 +84,7 @@ def judge(order: Order) -> Verdict:
     check_content(weights, order.name)
     card = _card(order, weights)
     problems: list[ModelProblem] = []
-    for key in choices(order.backend, card.backend):
+    for key in choices(order.backend, weights):
         try:
             return _run(msgspec.structs.replace(card, backend=key), order, weights)
         except ModelProblem as problem:
@@ -92,34 +92,27 @@ def judge(order: Order) -> Verdict:
     raise problems[0]
 
 
-def choices(wanted: str, preferred: str) -> list[str]:
-    """Backends in the order in which they are tried: the wanted one alone, else the card's and then the others."""
+def choices(wanted: str, weights: Path) -> list[str]:
+    """Backends in the order in which they are tried: the wanted one alone, else all that read it, the best first.
+
+    Raises ``RuntimeMissing`` when there is none.
+    """
     if wanted != AUTO:
         return [wanted]
-    others = [key for key in sorted(registry.BACKENDS) if key != preferred and not missing(key)]
-    return [preferred, *others]
+    order, left = [registry.resolve(AUTO, weights)], registry.available()
+    while key := choose(left := frozenset(one for one in left if one.partition(":")[0] != order[-1]), weights.suffix):
+        order.append(key)
+    return order
 
 
 def check_content(weights: Path, name: str) -> None:
     """That the file is what its ending says, and all of it. Raises ``ModelBroken``."""
     if not weights.stat().st_size:
         raise ModelBroken(f"{name}: expected a model, got an empty file; fetch or export it again")
-    if weights.suffix == ".onnx" and (problem := _onnx_problem(weights)):
-        raise ModelBroken(f"{name}: {problem}")
-    if weights.suffix == ".xml" and b"<net" not in weights.read_bytes()[:4096]:
+    if weights.suffix == ".onnx":
+        check_onnx(weights, name)
+    elif weights.suffix == ".xml" and b"<net" not in weights.read_bytes()[:4096]:
         raise ModelBroken(f"{name}: expected an OpenVINO .xml, got another one; convert the model again")
-
-
-def _onnx_problem(weights: Path) -> str:
-    """Text, and no exception: that would keep the mapped file from being closed."""
-    with weights.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        try:
-            check_onnx(content)
-        except NotOnnx as error:
-            return f"{error}; fetch or export it again"
-        except ExternalData as error:
-            return f"{error}; export it as one file"
-        return ""
 
 
 def _card(order: Order, weights: Path) -> Card:
@@ -148,7 +141,7 @@ def _run(card: Card, order: Order, weights: Path) -> Verdict:
         if isinstance(error, ModelProblem):
             raise
         raise ModelBroken(
-            f"{order.name}: expected it to analyse a picture, got {type(error).__name__}: {_brief(error)}; choose "
+            f"{order.name}: expected it to analyse a picture, got {type(error).__name__}: {brief(error)}; choose "
             "another model, or export it again"
         ) from None
     return Verdict(
@@ -196,7 +189,7 @@ def processor() -> str:
 
 
 def _is_about_memory(error: Exception) -> bool:
-    return any(word in str(error).lower() for word in ("bad_alloc", "bad allocation", "allocate", "out of memory"))
+    return any(word in str(error).lower() for word in ("bad_alloc", "bad allocation", "allocate", "bfc_arena", "out of memory"))
 
 
 def _too_big(order: Order) -> str:
@@ -204,11 +197,6 @@ def _too_big(order: Order) -> str:
         f"{order.name}: expected at most {order.bounds.memory_bytes / 1e9:.1f} GB of memory, got a model that wants "
         "more; choose a smaller one"
     )
-
-
-def _brief(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else "no words"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from detectors.intake import remove
 from detectors.known import KNOWN
 from detectors.labels import LABEL_SETS, UnknownLabel, check
 from detectors.models import Model
-from detectors.runtimes import AUTO, missing
+from detectors.registry import AUTO
+from detectors.runtimes import missing
 
 
 class Command(BaseCommand):
