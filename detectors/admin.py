@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from detectors.backends.base import Card, ModelProblem
+from detectors.backends.base import Card, ModelMissing, ModelProblem
 from detectors.candidate_admin import CandidateAdmin, backend_choices
 from detectors.candidates import UNDER_WAY
 from detectors.intake import remove, store
@@ -56,13 +56,13 @@ def classes_of(model: Model) -> list[dict[str, str]]:
 
 def usable(model: Model) -> str:
     """Why ``model`` cannot run here; empty when it can."""
-    if model.backend != AUTO:
-        return missing(model.backend) or model.problem
     try:
-        resolve(AUTO, locate(spec_of(model), store())[1])
+        path = locate(spec_of(model), store())[1]
+        if not path.exists():
+            raise ModelMissing(f"{model}: expected the model at {path}, got nothing; add it again")
+        return missing(resolve(model.backend, path)) or model.problem
     except ModelProblem as problem:
         return str(problem)
-    return model.problem
 
 
 class RegisteredForm(ModelForm[Model]):
@@ -253,7 +253,7 @@ class DeploymentAdmin(Page):
     form = DeploymentForm
     list_display = ("name", "model", "pool", "hz", "enabled", "state")
     list_select_related = ("model",)
-    fieldsets = ((None, {"fields": ("name", ("model", "pool"), ("when", "hz"), "enabled", "all_cameras", "cameras")}),)
+    fieldsets = ((None, {"fields": ("name", "model", ("pool", "enabled"), ("when", "hz"), "all_cameras", "cameras")}),)
 
     @admin.display(description=gettext_lazy("model’s state"))
     def state(self, deployment: Deployment) -> str:

@@ -126,6 +126,11 @@ class CandidateAdmin(Page):
     readonly_fields = ("what", "stage", "problem", "created_at")
     change_form_outer_after_template = "detectors/again.html"
 
+    def get_form(self, request: HttpRequest, obj: Candidate | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Nothing to fill in on the page of one that is there."""
+        form = CandidateForm if obj is None else ModelForm
+        return super().get_form(request, obj, change, **{**kwargs, "form": form})
+
     def get_fieldsets(self, request: HttpRequest, obj: Candidate | None = None) -> Any:
         """What is asked for, or how far it is."""
         if obj is None:
@@ -158,7 +163,7 @@ class CandidateAdmin(Page):
         obj.file = keep(upload) if upload else ""
         candidates.tidy()
         obj.save()
-        transaction.on_commit(lambda: candidates.publish(obj))
+        transaction.on_commit(lambda: candidates.publish_soon(obj))
 
     def delete_model(self, request: HttpRequest, obj: Candidate) -> None:
         """With its file."""
@@ -183,6 +188,11 @@ class CandidateAdmin(Page):
             response["Refresh"] = REFRESH_S
         return response
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        """One button: there is one thing to do."""
+        context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, **kwargs)
+
     def get_urls(self) -> Any:
         """With the address that asks a worker once more."""
         again = path("<int:pk>/again/", self.admin_site.admin_view(self.again), name="detectors_candidate_again")
@@ -192,5 +202,5 @@ class CandidateAdmin(Page):
         """Ask a worker once more: the last one may have died, or the broker."""
         candidate = get_object_or_404(Candidate, pk=pk)
         if request.method == "POST" and candidate.state in UNDER_WAY:
-            candidates.publish(candidate)
+            candidates.publish_soon(candidate)
         return HttpResponseRedirect(reverse("admin:detectors_candidate_change", args=[pk]))

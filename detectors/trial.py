@@ -189,7 +189,9 @@ def processor() -> str:
 
 
 def _is_about_memory(error: Exception) -> bool:
-    return any(word in str(error).lower() for word in ("bad_alloc", "bad allocation", "allocate", "bfc_arena", "out of memory"))
+    return any(
+        word in str(error).lower() for word in ("bad_alloc", "bad allocation", "allocate", "bfc_arena", "out of memory")
+    )
 
 
 def _too_big(order: Order) -> str:
