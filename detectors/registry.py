@@ -19,6 +19,7 @@ from detectors.backends.choice import READERS, choose
 BACKENDS = {
     "openvino": "detectors.backends.openvino:OpenVinoBackend",
     "onnxruntime": "detectors.backends.onnxruntime:OnnxRuntimeBackend",
+    "ultralytics": "detectors.backends.ultralytics:UltralyticsBackend",
 }
 
 INSTALL = {"onnxruntime": "./poliscope install onnxruntime", "ultralytics": "./poliscope install ultralytics"}

@@ -65,9 +65,16 @@ def test_opencv_is_the_build_that_the_system_can_load(tmp_path: Path, libraries:
     assert [name for name in asked if name.startswith("opencv")] == [package]
 
 
+@pytest.mark.parametrize("asked, got", [(("abacus",), "got 'abacus'"), ((), "got nothing")])
+def test_what_cannot_be_installed_is_said(tmp_path: Path, asked: tuple[str, ...], got: str) -> None:
+    done = run(tmp_path, "install", *asked)
+    assert done.returncode == 2
+    assert "of base, dev, " in done.stderr and "ultralytics" in done.stderr and got in done.stderr
+
+
 def test_an_unknown_command_lists_those_there_are(tmp_path: Path) -> None:
     done = run(tmp_path, "fly")
-    assert done.returncode == 2 and "there are: up, password, manage, test, bench" in done.stderr
+    assert done.returncode == 2 and "there are: up, password, manage, test, bench, install" in done.stderr
 
 
 def test_help_shows_the_commands(tmp_path: Path) -> None:
