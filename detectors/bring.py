@@ -23,7 +23,7 @@ def bring(
     *,
     name: str = "",
     licence: str = "",
-    labels: tuple[str, ...] | None = None,
+    labels: tuple[str, ...] = (),
     backend: str = AUTO,
     silence_s: float = 10.0,
     tell: Told = lambda words: None,
@@ -59,7 +59,7 @@ def bring(
             name=name or (found.name if "://" not in what else ""),
             licence=licence or found.licence,
             origin=found.url,
-            labels=labels,
+            labels=labels or found.labels,
             backend=backend,
             tell=tell,
         )

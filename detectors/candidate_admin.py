@@ -63,7 +63,7 @@ class CandidateForm(ModelForm[Candidate]):
 
     class Meta:
         model = Candidate
-        fields = ("name", "licence", "backend")
+        fields = ("name", "licence", "backend", "labels")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,6 +76,10 @@ class CandidateForm(ModelForm[Candidate]):
             label=_("Runs on"), choices=backend_choices(), initial=AUTO, widget=UnfoldAdminSelectWidget()
         )
         self.fields["name"].help_text = _("Empty: by its file.")
+        self.fields["labels"].help_text = _(
+            "Only where the file does not name them, in their order: person, -, car; “-” is not used. For the 80 of "
+            "COCO write coco-80. What each is reported as can be changed once it is in."
+        )
         self.fields["licence"].help_text = _("Under which you may use it. Empty: as its makers say.")
 
     def clean_backend(self) -> str:
@@ -134,7 +138,7 @@ class CandidateAdmin(Page):
     def get_fieldsets(self, request: HttpRequest, obj: Candidate | None = None) -> Any:
         """What is asked for, or how far it is."""
         if obj is None:
-            return ((None, {"fields": ("known", "upload", ("name", "licence"), "backend")}),)
+            return ((None, {"fields": ("known", "upload", ("name", "licence"), "backend", "labels")}),)
         return ((None, {"fields": ("what", "stage", *(("problem",) if obj.problem else ()), "created_at")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Candidate | None = None) -> Any:

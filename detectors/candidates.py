@@ -94,13 +94,19 @@ def check(uid: UUID) -> None:
 def _take_in(candidate: Candidate, teller: _Teller) -> Model:
     if not candidate.file:
         return bring(
-            candidate.what, name=candidate.name, licence=candidate.licence, backend=candidate.backend, tell=teller.tell
+            candidate.what,
+            name=candidate.name,
+            licence=candidate.licence,
+            labels=intake.split_labels(candidate.labels),
+            backend=candidate.backend,
+            tell=teller.tell,
         )
     return intake.take_in(
         file_of(candidate),
         what=candidate.what,
         name=candidate.name,
         licence=candidate.licence,
+        labels=intake.split_labels(candidate.labels),
         backend=candidate.backend,
         tell=teller.tell,
     )

@@ -17,21 +17,31 @@ import msgspec
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from detectors import registry
+from detectors import convert, registry
 from detectors.backends.base import Card, ModelBroken
 from detectors.backends.base import digest as digest_of
 from detectors.bounded import Bounds, ending, run_bounded
+from detectors.convert import can_convert
 from detectors.card_file import card_text
 from detectors.models import Model
 from detectors.registry import AUTO
-from detectors.trial import Order, Verdict
+from detectors.tryout import Order, Verdict
 from detectors.unpack import Parcel, Refused, check_room, unpack
 from streams.ids import new_uid
 
 INCOMING = ".incoming"
 """Folder of what is on its way, on the same disk as the models, so that taking in is a rename."""
-TRIAL = "detectors.trial"
+TRIAL, CONVERTER = "detectors.tryout", "detectors.convert"
 Told = Callable[[str], None]
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """What a person types for labels.
+
+    >>> split_labels("person, -,car")
+    ('person', '-', 'car')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def store() -> Path:
@@ -58,7 +68,7 @@ def take_in(
     name: str = "",
     licence: str = "",
     origin: str = "",
-    labels: tuple[str, ...] | None = None,
+    labels: tuple[str, ...] = (),
     backend: str = AUTO,
     device: str = "auto",
     within: Bounds | None = None,
@@ -73,10 +83,14 @@ def take_in(
         tell("reading")
         check_room(folder, min(_size(file), settings.MODEL_MAX_BYTES), what)
         parcel = unpack(file, folder, name=what, most_bytes=settings.MODEL_MAX_BYTES)
+        if parcel.weights.suffix == ".pt" and backend != "ultralytics" and can_convert():
+            tell("being converted to ONNX")
+            parcel = Parcel(to_onnx(parcel.weights, what, folder, within), parcel.card)
         order = Order(
             weights=str(parcel.weights),
             card=str(parcel.card or ""),
             name=name or Path(what).stem,
+            what=what,
             labels=labels,
             backend=backend,
             device=device,
@@ -91,18 +105,34 @@ def take_in(
         return _register(folder, card, verdict, digest, backend, device)
 
 
-def try_out(order: Order, folder: Path) -> Verdict:
-    """The verdict of a bounded child, whose home is ``folder``. Raises ``ModelProblem`` for a model that fails."""
+def to_onnx(weights: Path, what: str, folder: Path, within: Bounds) -> Path:
+    """The ``.pt`` as ONNX, in its place. Raises ``ModelProblem``."""
+    target = weights.with_suffix(".onnx")
+    order = convert.Order(weights=str(weights), target=str(target), name=what, bounds=within)
+    answer = _answer(CONVERTER, msgspec.json.encode(order), folder, within, f"{what}: expected it to be converted")
+    outcome = msgspec.json.decode(answer, type=convert.Outcome)
+    if outcome.problem:
+        raise ModelBroken(outcome.problem)
+    weights.unlink()
+    return target
+
+
+def _answer(module: str, order: bytes, folder: Path, within: Bounds, expected: str) -> bytes:
+    """Of a bounded child with a home of its own in ``folder``. Raises ``ModelBroken`` when it gives none."""
     home = folder / "home"
     home.mkdir()
-    ended = run_bounded(TRIAL, msgspec.json.encode(order), home, order.bounds)
+    ended = run_bounded(module, order, home, within)
     shutil.rmtree(home, ignore_errors=True)
     if ended.code or ended.too_long:
-        raise ModelBroken(
-            f"{order.name}: expected it to analyse some pictures, got {ending(ended, order.bounds)}; choose another "
-            "model, or export it again"
-        )
-    verdict = msgspec.json.decode(ended.answer, type=Verdict)
+        raise ModelBroken(f"{expected}, got {ending(ended, within)}; choose another model, or export it again")
+    return ended.answer
+
+
+def try_out(order: Order, folder: Path) -> Verdict:
+    """The verdict of a bounded child, whose home is ``folder``. Raises ``ModelProblem`` for a model that fails."""
+    expected = f"{order.name}: expected it to analyse some pictures"
+    answer = _answer(TRIAL, msgspec.json.encode(order), folder, order.bounds, expected)
+    verdict = msgspec.json.decode(answer, type=Verdict)
     if verdict.problem:
         raise ModelBroken(verdict.problem)
     return verdict

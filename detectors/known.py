@@ -28,6 +28,8 @@ class Known:
     """Empty: it comes with the project, as the card ``card``."""
     sha256: str = ""
     card: str = ""
+    labels: tuple[str, ...] = ()
+    """For ``recognise``, where the file does not name its classes."""
     words: str = ""
 
     @property
@@ -40,14 +42,18 @@ def _ultralytics(name: str, words: str) -> Known:
     return Known(name, AGPL, f"{_ULTRALYTICS}/{name}.pt", words=words)
 
 
+def _coco(name: str, url: str, words: str) -> Known:
+    return Known(name, APACHE, url, labels=("coco-80",), words=words)
+
+
 KNOWN: dict[str, Known] = {
     one.name: one
     for one in (
         Known("nanodet_g", APACHE, card="nanodet_g", words="comes with the project; no download"),
-        Known("yolox_nano", APACHE, f"{_YOLOX}/yolox_nano.onnx", words="small, 416×416"),
-        Known("yolox_tiny", APACHE, f"{_YOLOX}/yolox_tiny.onnx", words="416×416"),
-        Known("yolox_s", APACHE, f"{_YOLOX}/yolox_s.onnx", words="640×640"),
-        Known("dfine_n", APACHE, f"{_ONNX_COMMUNITY}/dfine_n_coco-ONNX/resolve/main/onnx/model.onnx", words="640×640"),
+        _coco("yolox_nano", f"{_YOLOX}/yolox_nano.onnx", "small, 416×416"),
+        _coco("yolox_tiny", f"{_YOLOX}/yolox_tiny.onnx", "416×416"),
+        _coco("yolox_s", f"{_YOLOX}/yolox_s.onnx", "640×640"),
+        _coco("dfine_n", f"{_ONNX_COMMUNITY}/dfine_n_coco-ONNX/resolve/main/onnx/model.onnx", "640×640"),
         _ultralytics("yolo26n", "640×640"),
         _ultralytics("yolo26s", "640×640"),
         _ultralytics("yolo11n", "640×640"),

@@ -59,6 +59,8 @@ class Candidate(models.Model):
     name = models.CharField(_("name"), max_length=100, blank=True)
     licence = models.CharField(_("licence"), max_length=100, blank=True)
     backend = models.CharField(_("runs on"), max_length=40, default="auto")
+    labels = models.CharField(_("classes"), max_length=4000, blank=True)
+    """As a person typed them, for a file that does not name its classes."""
     state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
     progress = models.CharField(_("progress"), max_length=200, blank=True)
     problem = models.CharField(_("problem"), max_length=1000, blank=True)

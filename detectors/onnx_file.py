@@ -175,7 +175,9 @@ class _Walk:
             else:
                 raise NotOnnx(f"expected an ONNX model, got other bytes (wire type {wire} at byte {at})")
             if at + length > end:
-                raise NotOnnx(f"expected {at + length - end} bytes more after byte {end}: it is cut off, or no ONNX model")
+                raise NotOnnx(
+                    f"expected {at + length - end} bytes more after byte {end}: it is cut off, or no ONNX model"
+                )
             yield key >> 3, 0, at, at + length
             at += length
 

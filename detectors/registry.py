@@ -69,7 +69,10 @@ def resolve(key: str, path: Path) -> str:
         raise RuntimeMissing(
             f"backend auto: expected a runtime that reads {path.name} ({', '.join(readers) or 'none does'}), got "
             f"{', '.join(sorted(available())) or 'none at all'}; "
-            + (" or ".join(map(install_command, readers)) or f"export the model to a file ending in {' or '.join(READERS)}")
+            + (
+                " or ".join(map(install_command, readers))
+                or f"export the model to a file ending in {' or '.join(READERS)}"
+            )
         )
     return chosen
 

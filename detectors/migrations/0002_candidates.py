@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(blank=True, max_length=100, verbose_name='name')),
                 ('licence', models.CharField(blank=True, max_length=100, verbose_name='licence')),
                 ('backend', models.CharField(default='auto', max_length=40, verbose_name='runs on')),
+                ('labels', models.CharField(blank=True, max_length=4000, verbose_name='classes')),
                 ('state', models.CharField(choices=[('waiting', 'waits for a worker'), ('checking', 'is being checked'), ('taken', 'is in'), ('refused', 'was refused')], default='waiting', max_length=10, verbose_name='state')),
                 ('progress', models.CharField(blank=True, max_length=200, verbose_name='progress')),
                 ('problem', models.CharField(blank=True, max_length=1000, verbose_name='problem')),

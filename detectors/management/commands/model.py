@@ -11,12 +11,17 @@ from django.db.models import Q
 from detectors import registry
 from detectors.backends.base import ModelProblem
 from detectors.bring import bring
-from detectors.intake import remove
+from detectors.intake import remove, split_labels
 from detectors.known import KNOWN
-from detectors.labels import LABEL_SETS, UnknownLabel, check
 from detectors.models import Model
 from detectors.registry import AUTO
 from detectors.runtimes import missing
+
+
+LABELS_HELP = (
+    "the classes in their order, “-” for one that is not used (person,-,car); or what some of them are to us"
+    " (forklift=truck,cone=-)"
+)
 
 
 class Command(BaseCommand):
@@ -48,7 +53,7 @@ class Command(BaseCommand):
             options["what"],
             name=options["name"],
             licence=options["licence"],
-            labels=read_labels(options["labels"]),
+            labels=split_labels(options["labels"]),
             backend=options["backend"],
             silence_s=options["timeout"],
             tell=self._tell,
@@ -85,24 +90,6 @@ class Command(BaseCommand):
             raise CommandError(f"model: expected one of {there}, got {options['what']!r}; give name and version")
         remove(found[0])
         self.stdout.write(f"{found[0]} is out")
-
-
-def read_labels(text: str) -> tuple[str, ...] | None:
-    """What ``--labels`` says: a set's name, or a label for each class. Raises ``CommandError``.
-
-    >>> read_labels("person,-,car")
-    ('person', '', 'car')
-    """
-    if not text:
-        return None
-    if text in LABEL_SETS:
-        return LABEL_SETS[text]
-    labels = tuple("" if word.strip() == "-" else word.strip() for word in text.split(","))
-    try:
-        check(label for label in labels if label)
-    except UnknownLabel as error:
-        raise CommandError(f"--labels: {error}") from None
-    return labels
 
 
 def _speed(model: Model) -> str:

@@ -1,4 +1,4 @@
-"""The trial of a model, ``python -m detectors.trial``: a bounded child that reads, loads and runs it. No Django.
+"""The trial of a model, ``python -m detectors.tryout``: a bounded child that reads, loads and runs it. No Django.
 
 Standard input: one ``Order`` as JSON. The answer: one ``Verdict`` as JSON. Everything that parses what a stranger made
 happens here, so that what it does to a runtime it does to this process and to no other.
@@ -25,6 +25,8 @@ from detectors.runtimes import missing, runtime_name
 
 PICTURE_WH = (1280, 720)
 ROUNDS = 5
+REST = "*=-"
+"""For ``recognise``: classes without a label of ours are not used."""
 ENOUGH_S = 5.0
 """After so long no further round is run: what is slow is measured well enough by fewer."""
 
@@ -36,8 +38,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     card: str = ""
     """A card file that came with it; empty: the model is recognised from its own file."""
     name: str
-    labels: tuple[str, ...] | None = None
-    """Our label of each class, in the order of the model's classes; empty ones are not used."""
+    what: str = ""
+    """What people call the file, which has another name here."""
+    labels: tuple[str, ...] = ()
+    """As ``detectors.recognise`` takes them; with a card of its own, a label for each class, ``-`` for none."""
     backend: str = AUTO
     device: str = "auto"
     bounds: Bounds = Bounds()
@@ -69,7 +73,7 @@ def main() -> None:
     try:
         verdict = judge(order)
     except ModelProblem as problem:
-        verdict = Verdict(problem=str(problem))
+        verdict = Verdict(problem=str(problem).replace(Path(order.weights).name, order.what or order.name))
     except MemoryError:
         verdict = Verdict(problem=_too_big(order))
     with os.fdopen(answer, "wb") as file:
@@ -102,7 +106,8 @@ def choices(wanted: str, weights: Path) -> list[str]:
     order, left = [registry.resolve(AUTO, weights)], registry.available()
     while key := choose(left := frozenset(one for one in left if one.partition(":")[0] != order[-1]), weights.suffix):
         order.append(key)
-    return order
+    # Ultralytics reads ONNX through the others, and takes seconds to say so.
+    return order if weights.suffix == ".pt" else [key for key in order if key != "ultralytics"] or order
 
 
 def check_content(weights: Path, name: str) -> None:
@@ -121,9 +126,11 @@ def _card(order: Order, weights: Path) -> Card:
     else:
         from detectors.recognise import recognise
 
-        card = recognise(weights, labels=order.labels, name=order.name)
+        # A class that nobody knows is no reason to refuse the others: it is not used until a person says what it is.
+        given = order.labels if any("=" not in label for label in order.labels) else (*order.labels, REST)
+        card = recognise(weights, labels=given, name=order.name)
     if order.card and order.labels:
-        card = msgspec.structs.replace(card, labels=order.labels)
+        card = msgspec.structs.replace(card, labels=tuple(label.strip("-") for label in order.labels))
     return msgspec.structs.replace(card, file=weights.name, sha256="")
 
 
@@ -146,11 +153,25 @@ def _run(card: Card, order: Order, weights: Path) -> Verdict:
         ) from None
     return Verdict(
         card=card,
-        classes=tuple(ClassName(name, label) for name, label in zip(card.classes, card.classes, strict=True)),
+        classes=class_names(card, order, weights),
         latency_ms=round(latency_ms, 2),
         cpu_ms=round(cpu_ms, 2),
         measured_on=f"{runtime_name(card.backend)}, {backend.device}, {processor()}",
     )
+
+
+def class_names(card: Card, order: Order, weights: Path) -> tuple[ClassName, ...]:
+    """Each class as the model calls it, if it does, beside our label."""
+    names: Sequence[str] = ()
+    if order.labels and all("=" not in label for label in order.labels):
+        names = order.labels
+    elif not order.card:
+        from detectors.recognise import names_in
+
+        names = names_in(weights) or ()
+    if len(names) != len(card.classes):
+        names = card.classes
+    return tuple(ClassName(name, label) for name, label in zip(names, card.classes, strict=True))
 
 
 def pictures(card: Card) -> list[Picture]:
