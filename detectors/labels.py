@@ -11,7 +11,10 @@ from functools import cache
 
 _CHILDREN: dict[str, tuple[str, ...]] = {
     "person": (),
-    "vehicle": ("car", "truck", "bus", "motorcycle", "bicycle", "train", "boat", "aircraft"),
+    "vehicle": (
+        *("car", "truck", "bus", "motorcycle", "bicycle", "train", "boat", "aircraft"),
+        *("van", "tricycle", "forklift", "excavator", "drone"),
+    ),
     "animal": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
     "bag": ("backpack", "handbag", "suitcase"),
     "street-furniture": ("traffic-light", "fire-hydrant", "stop-sign", "parking-meter", "bench"),
@@ -54,6 +57,12 @@ _CHILDREN: dict[str, tuple[str, ...]] = {
         "sink",
         "refrigerator",
     ),
+    "hazard": ("fire", "smoke", "plume", "haze", "spill", "flood"),
+    "waste": ("litter",),
+    "protective-gear": ("helmet", "vest", "mask"),
+    "weapon": ("gun",),
+    "face": (),
+    "licence-plate": (),
     "thing": ("umbrella", "tie", "book", "clock", "vase", "scissors", "teddy-bear", "hair-drier", "toothbrush"),
 }
 

@@ -13,12 +13,28 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 
 PURE = {
     "streams": "frame observations topics ladder clock health live problems",
-    "detectors": "detections labels geometry tracking batching plan dead_letters backends/heads",
+    "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families "
+    "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
+    "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
+    "backends/heads/detr backends/heads/dfine",
     "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence",
     "frontend": "messages outgoing",
 }
 IMPURE_MODULES = {
-    *("django", "channels", "celery", "kafka", "redis", "av", "torch", "openvino", "requests", "httpx", "urllib3"),
+    *(
+        "django",
+        "channels",
+        "celery",
+        "kafka",
+        "redis",
+        "av",
+        "torch",
+        "openvino",
+        "onnxruntime",
+        "requests",
+        "httpx",
+        "urllib3",
+    ),
     *("twilio", "socket", "subprocess", "threading", "asyncio"),
 }
 PURE_FILES = [ROOT / package / f"{name}.py" for package, names in PURE.items() for name in names.split()]

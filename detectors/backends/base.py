@@ -30,6 +30,8 @@ CANDIDATES_MOST = 300
 BOXES_MOST = 150
 """Boxes of one picture that are kept, the best ones."""
 NMS_IOU = 0.6
+SMALLEST_PX, LARGEST_PX = 8, 8192
+"""Of a network's input, each side."""
 
 
 class ModelProblem(Exception):
@@ -62,8 +64,8 @@ class RuntimeMissing(ModelProblem):
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the network takes: one letterboxed picture, normalised as (value − mean) / std."""
 
-    width_px: Annotated[int, Meta(ge=8, le=8192)]
-    height_px: Annotated[int, Meta(ge=8, le=8192)]
+    width_px: Annotated[int, Meta(ge=SMALLEST_PX, le=LARGEST_PX)]
+    height_px: Annotated[int, Meta(ge=SMALLEST_PX, le=LARGEST_PX)]
     colour: Literal["bgr", "rgb"] = "bgr"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -123,7 +125,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ModelBroken(f"{self.model_version}: {error}; mend the model card") from None
         if not any(self.labels):
             raise ModelBroken(
-                f"{self.model_version}: labels: expected at least one, got none or only ignored ones; mend the model card"
+                f"{self.model_version}: labels: expected at least one, got none or only ignored ones; mend "
+                "the model card"
             )
         return self.labels
 

@@ -1,7 +1,6 @@
 """Which runtime runs a model that leaves the choice open. Pure.
 
-Measured on NanoDet: OpenVINO 5 ms and ONNX Runtime 15 ms a picture on two Xeon cores with AMX, where OpenVINO computes in
-bf16 by itself.
+NanoDet took OpenVINO 5 ms and ONNX Runtime 15 ms a picture on two Xeon cores with AMX, where OpenVINO computes in bf16.
 """
 
 from __future__ import annotations

@@ -22,12 +22,10 @@ from detectors.backends.base import (
     Picture,
     RuntimeMissing,
 )
-from detectors.backends.choice import READERS
 from detectors.detections import FLOOR
 from detectors.labels import LABELS
-#from detectors.recognise import recognise
+from detectors.recognise import recognise
 from tests.detectors.tiny import SIZE, grey, tiny_model, tiny_onnx
-
 
 KINDS = [*((key, tiny_onnx) for key in sorted(registry.BACKENDS)), ("openvino", tiny_model)]
 """Every backend with the ONNX model, and OpenVINO with a file of its own as well."""
@@ -174,7 +172,9 @@ def test_a_device_that_is_not_there_is_said(backend: Backend, tiny: tuple[Path, 
 def test_a_runtime_that_is_not_installed_breaks_that_kind_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BACKENDS, "missing", "nowhere_at_all.backend:Backend")
     monkeypatch.setitem(sys.modules, "nowhere_at_all", None)
-    with pytest.raises(RuntimeMissing, match=r"backend missing: its runtime cannot be loaded .*pip install -r requirements"):
+    with pytest.raises(
+        RuntimeMissing, match=r"backend missing: its runtime cannot be loaded .*pip install -r requirements"
+    ):
         registry.make_backend("missing")
     assert registry.make_backend("openvino").name == "openvino"
 
@@ -187,7 +187,7 @@ def test_a_runtime_that_is_not_installed_names_the_command(monkeypatch: pytest.M
 
 
 def test_an_unknown_kind_names_those_there_are() -> None:
-    with pytest.raises(RuntimeMissing, match="expected one of .*openvino.*, got 'abacus'"):
+    with pytest.raises(RuntimeMissing, match=r"expected one of .*openvino.*, got 'abacus'"):
         registry.make_backend("abacus")
 
 
@@ -259,12 +259,18 @@ def bus() -> Picture:
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("backend_key", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("model", sorted(FOUND))
+@pytest.mark.parametrize(
+    "model, backend_key",
+    [
+        ("nanodet", "openvino"),
+        ("nanodet", "onnxruntime"),
+        ("yolox", "openvino"),
+        ("yolox", "onnxruntime"),
+        ("yolo11", "openvino"),
+    ],
+)
 def test_real_weights_find_the_bus_and_its_people(shared: Path, bus: Picture, model: str, backend_key: str) -> None:
     path, card = FOUND[model](shared / "weights")
-    if backend_key not in READERS[path.suffix]:
-        pytest.skip(f"{backend_key} does not read {path.suffix}")
     backend = registry.make_backend(backend_key)
     backend.load(path, card)
     [found] = backend.infer([bus])

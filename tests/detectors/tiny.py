@@ -125,14 +125,16 @@ def write_onnx(
         nodes += [
             helper.make_node("Reshape", ["mean", f"{out.name}.rank"], [f"{out.name}.mean"]),
             helper.make_node("Mul", [f"{out.name}.mean", f"{out.name}.bright"], [f"{out.name}.moved"]),
-            helper.make_node("Add", [f"{out.name}.moved", f"{out.name}.still"], [f"{out.name}.sum" if whole else out.name]),
+            helper.make_node(
+                "Add", [f"{out.name}.moved", f"{out.name}.still"], [f"{out.name}.sum" if whole else out.name]
+            ),
         ]
         if whole:
             nodes.append(helper.make_node("Cast", [f"{out.name}.sum"], [out.name], to=TensorProto.INT64))
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, list(input_shape))]
     if sizes:
         inputs.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, ["N", 2]))
-        _scale_boxes(nodes, outputs)
+        _scale_boxes(nodes)
     given = [
         helper.make_tensor_value_info(
             out.name, TensorProto.INT64 if out.still.dtype.kind == "i" else TensorProto.FLOAT, out.shape
@@ -146,11 +148,10 @@ def write_onnx(
     onnx.save(model, str(path))
 
 
-def _scale_boxes(nodes: list[object], outputs: Sequence[Out]) -> None:
+def _scale_boxes(nodes: list[object]) -> None:
     """As D-FINE does: boxes in fractions times width, height, width, height."""
     from onnx import TensorProto, helper
 
-    [boxes] = [out for out in outputs if out.name == "boxes"]
     for node in nodes:
         if list(node.output) == ["boxes"]:  # type: ignore[attr-defined]
             node.output[0] = "fractions"  # type: ignore[attr-defined]

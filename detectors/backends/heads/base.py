@@ -62,7 +62,7 @@ class Classes:
 
     def told(self, class_id: Indices) -> npt.NDArray[np.bool_]:
         """Which of ``class_id`` have a label. Raises ``ValueError`` for a class that the card does not have."""
-        if len(class_id) and not (0 <= class_id.min() and class_id.max() < len(self)):
+        if len(class_id) and not (class_id.min() >= 0 and class_id.max() < len(self)):
             raise ValueError(
                 f"classes: expected 0 to {len(self) - 1}, as many as the card has labels, got {int(class_id.min())} to "
                 f"{int(class_id.max())}; the card's labels do not fit this model"
