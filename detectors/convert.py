@@ -1,7 +1,7 @@
 """From Ultralytics' ``.pt`` to ONNX, ``python -m detectors.convert``: a bounded child, like the trial. No Django.
 
-A ``.pt`` is a pickle, which can run code while it is read. It is read here only, and by Ultralytics' safe loading, which
-makes nothing but the classes that it knows; what comes out is a graph that every runtime reads.
+A ``.pt`` is a pickle, which can run code while it is read. Ultralytics' safe loading makes nothing but the classes that
+it knows; what comes out is a graph that every runtime reads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import msgspec
 

@@ -21,8 +21,8 @@ from detectors import convert, registry
 from detectors.backends.base import Card, ModelBroken
 from detectors.backends.base import digest as digest_of
 from detectors.bounded import Bounds, ending, run_bounded
-from detectors.convert import can_convert
 from detectors.card_file import card_text
+from detectors.convert import can_convert
 from detectors.models import Model
 from detectors.registry import AUTO
 from detectors.tryout import Order, Verdict

@@ -20,6 +20,8 @@ from detectors import registry
 from detectors.backends.base import Backend, Card, ModelBroken, ModelProblem, Picture, brief, check_onnx
 from detectors.backends.choice import choose
 from detectors.bounded import Bounds, bind
+from detectors.pt_card import recognise_pt
+from detectors.recognise import names_in, recognise
 from detectors.registry import AUTO
 from detectors.runtimes import missing, runtime_name
 
@@ -86,11 +88,11 @@ def judge(order: Order) -> Verdict:
     """Recognise the model, then try the backends that may run it. Raises ``ModelProblem``."""
     weights = Path(order.weights)
     check_content(weights, order.name)
-    card = _card(order, weights)
+    card, names = recognised(order, weights)
     problems: list[ModelProblem] = []
     for key in choices(order.backend, weights):
         try:
-            return _run(msgspec.structs.replace(card, backend=key), order, weights)
+            return _run(msgspec.structs.replace(card, backend=key), names, order, weights)
         except ModelProblem as problem:
             problems.append(problem)
     raise problems[0]
@@ -120,21 +122,24 @@ def check_content(weights: Path, name: str) -> None:
         raise ModelBroken(f"{name}: expected an OpenVINO .xml, got another one; convert the model again")
 
 
-def _card(order: Order, weights: Path) -> Card:
+def recognised(order: Order, weights: Path) -> tuple[Card, tuple[str, ...]]:
+    """The card that came with it, or that of its own file; and what it calls its classes, if that is told."""
+    names: Sequence[str] | None = order.labels if any("=" not in label for label in order.labels) else None
+    # A class that nobody knows is no reason to refuse the others: it is not used until a person says what it is.
+    given = order.labels if names else (*order.labels, REST)
     if order.card:
         card = registry.load_card(Path(order.card).stem, Path(order.card).parent)
+        if names:
+            card = msgspec.structs.replace(card, labels=tuple(label.strip("-") for label in names))
+    elif weights.suffix == ".pt":
+        card, names = recognise_pt(weights, labels=given, name=order.name)
     else:
-        from detectors.recognise import recognise
-
-        # A class that nobody knows is no reason to refuse the others: it is not used until a person says what it is.
-        given = order.labels if any("=" not in label for label in order.labels) else (*order.labels, REST)
-        card = recognise(weights, labels=given, name=order.name)
-    if order.card and order.labels:
-        card = msgspec.structs.replace(card, labels=tuple(label.strip("-") for label in order.labels))
-    return msgspec.structs.replace(card, file=weights.name, sha256="")
+        card, names = recognise(weights, labels=given, name=order.name), names or names_in(weights)
+    told = names if names and len(names) == len(card.classes) else card.classes
+    return msgspec.structs.replace(card, file=weights.name, sha256=""), tuple(told)
 
 
-def _run(card: Card, order: Order, weights: Path) -> Verdict:
+def _run(card: Card, names: Sequence[str], order: Order, weights: Path) -> Verdict:
     if why := missing(card.backend):
         raise ModelBroken(f"{order.name}: {why}")
     backend = registry.make_backend(card.backend)
@@ -153,25 +158,11 @@ def _run(card: Card, order: Order, weights: Path) -> Verdict:
         ) from None
     return Verdict(
         card=card,
-        classes=class_names(card, order, weights),
+        classes=tuple(ClassName(name, label) for name, label in zip(names, card.classes, strict=True)),
         latency_ms=round(latency_ms, 2),
         cpu_ms=round(cpu_ms, 2),
         measured_on=f"{runtime_name(card.backend)}, {backend.device}, {processor()}",
     )
-
-
-def class_names(card: Card, order: Order, weights: Path) -> tuple[ClassName, ...]:
-    """Each class as the model calls it, if it does, beside our label."""
-    names: Sequence[str] = ()
-    if order.labels and all("=" not in label for label in order.labels):
-        names = order.labels
-    elif not order.card:
-        from detectors.recognise import names_in
-
-        names = names_in(weights) or ()
-    if len(names) != len(card.classes):
-        names = card.classes
-    return tuple(ClassName(name, label) for name, label in zip(names, card.classes, strict=True))
 
 
 def pictures(card: Card) -> list[Picture]:

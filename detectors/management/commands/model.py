@@ -17,7 +17,6 @@ from detectors.models import Model
 from detectors.registry import AUTO
 from detectors.runtimes import missing
 
-
 LABELS_HELP = (
     "the classes in their order, “-” for one that is not used (person,-,car); or what some of them are to us"
     " (forklift=truck,cone=-)"
