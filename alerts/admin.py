@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from alerts import (
     editing,
     signals,  # noqa: F401  Django imports this file in every process, so edits are noticed wherever they are made
+    texts,
 )
 from alerts.contacts import clean_address
 from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
@@ -219,8 +220,12 @@ class GuardedDeploymentForm(DeploymentForm):
 class GuardedModelForm(RegisteredForm):
     """Refuses labels that would leave a rule unable to fire."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["classes"].widget.label_name = texts.label_name
+
     def _post_clean(self) -> None:
-        super()._post_clean()  # type: ignore[misc]
+        super()._post_clean()
         if not self.errors and self.instance.pk:
             deployments = list(self.instance.deployments.all())
             for deployment in deployments:

@@ -144,4 +144,5 @@ def locate(spec: ModelSpec, models_folder: Path) -> tuple[Card, Path]:
         path = path if spec.path else registry.model_path(card)
     else:
         card = registry.load_card(path.stem, path.parent)
-    return (msgspec.structs.replace(card, sha256=spec.sha256) if spec.sha256 else card), path
+    replaced = {"sha256": spec.sha256 or card.sha256, "labels": spec.labels or card.labels}
+    return msgspec.structs.replace(card, **replaced), path

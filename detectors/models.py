@@ -24,6 +24,12 @@ class Model(models.Model):
     licence = models.CharField(_("licence"), max_length=100, blank=True)
     labels = models.JSONField(_("labels"), default=list, blank=True)
     """Terms of ``detectors.labels`` that this model can give."""
+    classes = models.JSONField(_("classes"), default=list, blank=True)
+    """``[{"name": the model's own word, "label": ours or ""}]`` in their order; empty: the card's labels."""
+    device = models.CharField(_("device"), max_length=40, default="auto")
+    latency_ms = models.FloatField(_("milliseconds a picture"), null=True, editable=False)
+    cpu_ms = models.FloatField(_("milliseconds of CPU a picture"), null=True, editable=False)
+    measured_on = models.CharField(_("measured on"), max_length=200, blank=True, editable=False)
     problem = models.CharField(_("problem"), max_length=500, blank=True, editable=False)
 
     class Meta:
@@ -34,6 +40,42 @@ class Model(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+
+class Candidate(models.Model):
+    """A model on its way in: named or handed in, not checked yet; or refused, with the reason."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waits for a worker")
+        CHECKING = "checking", _("is being checked")
+        TAKEN = "taken", _("is in")
+        REFUSED = "refused", _("was refused")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    what = models.CharField(_("what"), max_length=300)
+    """The name of a file that was handed in, or of a known model."""
+    file = models.CharField(max_length=100, blank=True)
+    """Name in the folder of incoming files; empty for a known model."""
+    name = models.CharField(_("name"), max_length=100, blank=True)
+    licence = models.CharField(_("licence"), max_length=100, blank=True)
+    backend = models.CharField(_("runs on"), max_length=40, default="auto")
+    labels = models.CharField(_("classes"), max_length=4000, blank=True)
+    """As a person typed them, for a file that does not name its classes."""
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.WAITING)
+    progress = models.CharField(_("progress"), max_length=200, blank=True)
+    problem = models.CharField(_("problem"), max_length=1000, blank=True)
+    created_at = models.DateTimeField(_("handed in"), auto_now_add=True)
+    claimed_at = models.DateTimeField(null=True)
+    """When a worker began."""
+    model = models.ForeignKey(Model, null=True, on_delete=models.SET_NULL, verbose_name=_("model"))
+
+    class Meta:
+        ordering = ("-created_at",)
+        verbose_name = _("model on its way in")
+        verbose_name_plural = _("models on their way in")
+
+    def __str__(self) -> str:
+        return self.what
 
 
 class Deployment(models.Model):

@@ -28,6 +28,8 @@ class ModelSpec:
     """The weights; empty: those of the card."""
     sha256: str = ""
     device: str = "auto"
+    labels: tuple[str, ...] = ()
+    """Our label of each class, in place of the card's; empty: the card's."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"

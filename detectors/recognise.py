@@ -211,3 +211,8 @@ def _try(trial: Trial, way: InputSpec) -> Output:
 
 def _surest(rows: Output) -> float:
     return float((rows[:, 4:5] * rows[:, 5:]).max())
+
+
+def names_in(path: Path) -> tuple[str, ...] | None:
+    """What an ``.onnx`` or ``.xml`` file calls its classes; None: it does not say. Raises ``ModelProblem``."""
+    return _open(path)[2].names

@@ -29,10 +29,24 @@ def read_plan(pool: str, device: str = "auto") -> PoolPlan:
 
 
 def _deployment(row: Deployment, device: str) -> DeploymentSpec:
-    model = row.model
-    spec = ModelSpec(model.uid, model.name, model.version, model.backend, model.card, model.path, model.sha256, device)
+    spec = spec_of(row.model, device)
     cameras = None if row.all_cameras else frozenset(camera.uid for camera in row.cameras.all())
     return DeploymentSpec(row.uid, row.name, row.pool, spec, cameras, _condition(row))
+
+
+def spec_of(model: Model, device: str = "auto") -> ModelSpec:
+    """A device that is pinned to the model counts more than the worker's."""
+    return ModelSpec(
+        model.uid,
+        model.name,
+        model.version,
+        model.backend,
+        model.card,
+        model.path,
+        model.sha256,
+        device if model.device == "auto" else model.device,
+        tuple(str(one.get("label", "")) for one in model.classes),
+    )
 
 
 def _condition(row: Deployment) -> Condition:

@@ -19,10 +19,11 @@ from django.conf import settings  # noqa: E402
 
 from frontend.routing import websocket_urlpatterns  # noqa: E402
 from monitor.bodies import LimitedBodies  # noqa: E402
+from monitor.uploads import upload_limit  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": LimitedBodies(django_application, settings.REQUEST_MAX_BYTES),
+        "http": LimitedBodies(django_application, settings.REQUEST_MAX_BYTES, upload_limit),
         # Full origins: AllowedHostsOriginValidator ignores scheme and port.
         "websocket": OriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), settings.CSRF_TRUSTED_ORIGINS

@@ -11,34 +11,39 @@ Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Limit = Callable[[Scope], Awaitable[int]]
+"""How many bytes the body of this request may have."""
 
 
 class LimitedBodies:
     """An ASGI application that answers 413 in place of ``application`` where a body has more than ``most`` bytes.
 
     By its Content-Length where it has one, so that not a byte of it is read; else as it comes. Then the application
-    is told that the client has gone, and what it has begun to answer, if anything, goes on.
+    is told that the client has gone, and what it has begun to answer, if anything, goes on. ``larger`` may allow more
+    for some requests; it is asked before the body is read.
     """
 
-    def __init__(self, application: Application, most: int) -> None:
-        self._application, self._most = application, most
+    def __init__(self, application: Application, most: int, larger: Limit | None = None) -> None:
+        self._application, self._most, self._larger = application, most, larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
-        elif _declared(scope) > self._most:
-            await self._refuse(scope, send)
+            return
+        most = max(self._most, await self._larger(scope) if self._larger else 0)
+        if _declared(scope) > most:
+            await self._refuse(scope, send, most)
         else:
-            await self._pass_on(scope, receive, send)
+            await self._pass_on(scope, receive, send, most)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         got, begun = 0, False
 
         async def counted() -> Message:
             nonlocal got
-            message = await receive() if got <= self._most else {}
+            message = await receive() if got <= most else {}
             got += len(message.get("body", b""))
-            return message if got <= self._most else {"type": "http.disconnect"}
+            return message if got <= most else {"type": "http.disconnect"}
 
         async def noted(message: Message) -> None:
             nonlocal begun
@@ -46,11 +51,11 @@ class LimitedBodies:
             await send(message)
 
         await self._application(scope, counted, noted)
-        if got > self._most and not begun:
-            await self._refuse(scope, send)
+        if got > most and not begun:
+            await self._refuse(scope, send, most)
 
-    async def _refuse(self, scope: Scope, send: Send) -> None:
-        words = f"A request may have {self._most:,} bytes. Send less."
+    async def _refuse(self, scope: Scope, send: Send, most: int) -> None:
+        words = f"A request may have {most:,} bytes. Send less."
         api = scope["path"].startswith("/api/")
         body = json.dumps({"error": {"code": "too_large", "message": words}}) if api else words
         kind = b"application/json" if api else b"text/plain; charset=utf-8"

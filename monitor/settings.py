@@ -54,6 +54,8 @@ def _load() -> dict[str, Any]:
         "database": dict(parsed),
         "hosts": env.words("POLISCOPE_HOSTS", "127.0.0.1,localhost"),
         "redis": env.text("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        "model_bytes": env.integer("POLISCOPE_MODEL_MAX_MB", 1000, low=1, high=100_000) * 1_000_000,
+        "trial_s": env.integer("POLISCOPE_MODEL_TRIAL_S", 120, low=2, high=3600),
     }
 
 
@@ -202,6 +204,19 @@ X_FRAME_OPTIONS = "DENY"
 REQUEST_MAX_BYTES = 1_000_000
 """Of a request's body, whoever sends it: it is stored before anybody has looked at who that is."""
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
+
+MODEL_MAX_BYTES: int = _given["model_bytes"]
+"""Of one model, however it comes."""
+MODEL_TRIAL_S: int = _given["trial_s"]
+"""Of wall clock, and of CPU, for the trial of one model."""
+_uploads = DATA_DIR / "uploads"
+# Beside the models, so that an upload is moved and not copied; and on a disk, which /tmp often is not.
+FILE_UPLOAD_TEMP_DIR = str(_uploads) if _uploads.is_dir() else None
+FILE_UPLOAD_HANDLERS = [
+    "monitor.uploads.CappedUpload",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 
 # E-mail: Django's default timeout is none; a silent server held it for more than 20 s.
 POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")

@@ -255,7 +255,7 @@ def keep_best(
 def candidates(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """(cell, class) of every score of ``(cells, classes)`` that is at least ``FLOOR``; the best ``CANDIDATES_MOST``."""
     flat: npt.NDArray[Any] = score.reshape(-1)
-    found = np.flatnonzero(flat >= FLOOR)
+    found = np.flatnonzero(~(flat < FLOOR))  # NaN too: a broken model must be heard, not take everything for empty
     if len(found) > CANDIDATES_MOST:
         found = found[np.argsort(-flat[found], kind="stable")[:CANDIDATES_MOST]]
     cell, class_id = np.divmod(found, score.shape[1])

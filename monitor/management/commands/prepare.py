@@ -30,6 +30,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
         ensure_default_deployment()
+        (Path(settings.DATA_DIR) / "uploads").mkdir(parents=True, exist_ok=True)
         self._demo(options["demo_port"])
         self._videos(options["videos"])
         pools = sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or ["general"]
