@@ -21,6 +21,13 @@ _BACK: dict[str, Any] = {
     "active": lambda request: False,
 }
 
+_SETUP: dict[str, Any] = {
+    "title": _("Set up on screen"),
+    "icon": "tune",
+    "link": reverse_lazy("setup"),
+    "active": lambda request: False,
+}
+
 _MACHINE: dict[str, Any] = {
     "title": _("This machine"),
     "icon": "health_metrics",
@@ -83,7 +90,7 @@ UNFOLD: dict[str, Any] = {
         "show_search": False,
         "show_all_applications": False,
         "navigation": [
-            {"items": [_BACK, _MACHINE]},
+            {"items": [_BACK, _SETUP, _MACHINE]},
             {
                 "title": _("Places"),
                 "separator": True,
