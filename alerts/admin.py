@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.core.validators import validate_email
 from django.forms import ModelForm
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -19,8 +17,9 @@ from alerts import (
     signals,  # noqa: F401  Django imports this file in every process, so edits are noticed wherever they are made
     texts,
 )
+from alerts.contacts import clean_address
 from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
-from alerts.zones import check_points
+from alerts.zones import BadPoints, check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
 from detectors.models import Deployment, Model
 from streams.admin import CameraAdmin, Page, ReadOnlyPage, SiteAdmin
@@ -71,9 +70,10 @@ class ViewForm(PlaceForm):
         for number, mask in enumerate(masks, start=1):
             try:
                 check_points(mask)
-            except ValueError as error:
+            except BadPoints as error:
+                problem = _(error.msgid) % error.params
                 raise forms.ValidationError(
-                    _("Mask %(number)s: %(problem)s") % {"number": number, "problem": error}
+                    _("Mask %(number)s: %(problem)s") % {"number": number, "problem": problem}
                 ) from None
         return masks
 
@@ -156,19 +156,12 @@ class ContactForm(ModelForm[Contact]):
         self.fields["try_again"].disabled = self.instance.disabled_at is None
 
     def clean(self) -> dict[str, Any]:
-        """What is typed fits the channel; spaces and dashes in a number are forgiven."""
+        """What is typed fits the channel."""
         cleaned = super().clean() or self.cleaned_data
-        address = (cleaned.get("address") or "").strip()
-        if cleaned.get("channel") == Contact.Channel.SMS:
-            address = re.sub(r"[\s().-]", "", address)
-            if not re.fullmatch(r"\+[1-9]\d{6,14}", address):
-                self.add_error("address", _("Write the number with + and the country code, for example +886912345678."))
-        elif cleaned.get("channel") == Contact.Channel.EMAIL:
-            try:
-                validate_email(address)
-            except forms.ValidationError:
-                self.add_error("address", _("Write an e-mail address, for example guard@example.org."))
-        cleaned["address"] = address
+        try:
+            cleaned["address"] = clean_address(cleaned.get("channel") or "", cleaned.get("address") or "")
+        except forms.ValidationError as error:
+            self.add_error("address", error)
         return cleaned
 
     def save(self, commit: bool = True) -> Contact:

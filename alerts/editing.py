@@ -23,7 +23,7 @@ from alerts.models import Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule, ScheduleSpan
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import check_schedule
-from alerts.zones import check_points
+from alerts.zones import BadPoints, check_points
 from detectors.labels import expand
 from detectors.models import Deployment
 from streams.ids import new_uid
@@ -123,9 +123,10 @@ def check_geometry(zone: Zone) -> None:
         raise Refused(_("The shape must be a polygon or a directed line."), field="shape")
     try:
         check_points(zone.points, zone.shape)
-    except ValueError as error:
+    except BadPoints as error:
+        problem = _(error.msgid) % error.params
         raise Refused(
-            _("Zone “%(zone)s”: %(problem)s") % {"zone": zone.name, "problem": error}, field="points"
+            _("Zone “%(zone)s”: %(problem)s") % {"zone": zone.name, "problem": problem}, field="points"
         ) from None
 
 

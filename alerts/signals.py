@@ -21,7 +21,8 @@ from streams.models import Camera, Demand, Site, Source, View
 
 WATCHED: tuple[type[Row], ...] = (Site, Camera, Source, View, Zone, Model, Deployment, Recipient, Contact)
 NOT_CONFIGURATION = frozenset(
-    {"problem", "reference", "disabled_at", "disabled_reason", "latency_ms", "cpu_ms", "measured_on"}
+    {"problem", "reference", "found", "found_at", "disabled_at", "disabled_reason", "latency_ms", "cpu_ms"}
+    | {"measured_on"}
 )
 """Columns that processes write about what they found: reloading for them would make them write again."""
 

@@ -10,26 +10,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAX_POINTS = 64
+MIN_POINTS, MAX_POINTS = 3, 64
 
 Float = npt.NDArray[np.float64]
+
+
+def _(text: str) -> str:
+    """Marks a sentence for translation; its language is chosen when it is shown."""
+    return text
+
+
+class BadPoints(ValueError):
+    """Corners that make no zone. ``msgid`` and ``params`` are the sentence before translation."""
+
+    def __init__(self, msgid: str, **params: object) -> None:
+        self.msgid, self.params = msgid, params
+        super().__init__(msgid % params)
 
 
 def check_points(points: Any, shape: str = "polygon") -> list[tuple[float, float]]:
     """The corners of a zone as pairs of floats, checked.
 
     A polygon has 3 to 64 different corners within the picture, encloses an area and does not cross itself; a line has
-    two different ends within the picture. Raises ``ValueError`` with a sentence that names the corner and the remedy.
+    two different ends within the picture. Raises ``BadPoints`` with a sentence that names the corner and the remedy.
     """
     if not isinstance(points, Sequence) or isinstance(points, str | bytes):
-        raise ValueError("points: expected a list of [x, y] corners; write for example [[0.1, 0.5], [0.4, 0.5], …]")
+        raise BadPoints(_("points: expected a list of [x, y] corners; write for example [[0.1, 0.5], [0.4, 0.5], …]"))
     corners = [_corner(number, point) for number, point in enumerate(points, start=1)]
-    least, most = (2, 2) if shape == "line" else (3, MAX_POINTS)
-    if not least <= len(corners) <= most:
-        wanted = "exactly 2" if shape == "line" else f"{least} to {most}"
-        raise ValueError(f"points: expected {wanted} corners for a {shape}, got {len(corners)}; add or remove some")
+    if shape == "line" and len(corners) != 2:
+        raise BadPoints(
+            _("points: expected exactly 2 corners for a line, got %(got)d; add or remove some"), got=len(corners)
+        )
+    if shape != "line" and not MIN_POINTS <= len(corners) <= MAX_POINTS:
+        raise BadPoints(
+            _("points: expected %(least)d to %(most)d corners for a polygon, got %(got)d; add or remove some"),
+            least=MIN_POINTS,
+            most=MAX_POINTS,
+            got=len(corners),
+        )
     if len(set(corners)) != len(corners):
-        raise ValueError("points: expected different corners, got one twice; remove the repeated one")
+        raise BadPoints(_("points: expected different corners, got one twice; remove the repeated one"))
     if shape != "line":
         _check_simple(corners)
     return corners
@@ -37,14 +57,25 @@ def check_points(points: Any, shape: str = "polygon") -> list[tuple[float, float
 
 def _corner(number: int, point: Any) -> tuple[float, float]:
     if not isinstance(point, Sequence) or isinstance(point, str | bytes) or len(point) != 2:
-        raise ValueError(f"corner {number}: expected [x, y], got {point!r}; write two numbers")
+        raise BadPoints(
+            _("corner %(number)d: expected [x, y], got %(got)r; write two numbers"), number=number, got=point
+        )
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in point):
-        raise ValueError(f"corner {number}: expected two numbers, got {point!r}; write for example [0.25, 0.5]")
+        raise BadPoints(
+            _("corner %(number)d: expected two numbers, got %(got)r; write for example [0.25, 0.5]"),
+            number=number,
+            got=point,
+        )
     x, y = float(point[0]), float(point[1])
     if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
-        raise ValueError(
-            f"corner {number}: expected fractions of the picture from 0 to 1, got [{x:g}, {y:g}]; "
-            "it lies outside the picture, move it inside"
+        raise BadPoints(
+            _(
+                "corner %(number)d: expected fractions of the picture from 0 to 1, got [%(x)g, %(y)g]; "
+                "it lies outside the picture, move it inside"
+            ),
+            number=number,
+            x=x,
+            y=y,
         )
     return x, y
 
@@ -54,11 +85,13 @@ def _check_simple(corners: list[tuple[float, float]]) -> None:
     for i, first in enumerate(edges):
         for j in range(i + 2, len(edges)):
             if (i, j) != (0, len(edges) - 1) and _cross(first, edges[j]):
-                raise ValueError(
-                    f"polygon: edge {i + 1} crosses edge {j + 1}; put the corners in order around the zone"
+                raise BadPoints(
+                    _("polygon: edge %(one)d crosses edge %(other)d; put the corners in order around the zone"),
+                    one=i + 1,
+                    other=j + 1,
                 )
     if area(corners) < 1e-6:
-        raise ValueError("polygon: expected an area, got corners on one line; move one of them")
+        raise BadPoints(_("polygon: expected an area, got corners on one line; move one of them"))
 
 
 def _side(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:

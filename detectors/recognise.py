@@ -106,8 +106,8 @@ def _input_wh(path: Path, inputs: Sequence[Port], exported: Exported) -> tuple[i
     wh = (width if width > 0 else usual[0]), (height if height > 0 else usual[1])
     if not all(SMALLEST_PX <= length <= LARGEST_PX for length in wh):
         raise ModelBroken(
-            f"{path.name}: expected an input of {SMALLEST_PX} to {LARGEST_PX} pixels a side, got {wh[0]}×{wh[1]}; export "
-            "it with another size"
+            f"{path.name}: expected an input of {SMALLEST_PX} to {LARGEST_PX} pixels a side, got {wh[0]}×{wh[1]}; "
+            "export it with another size"
         )
     return wh
 

@@ -395,6 +395,9 @@ def _infer(model: ModelSpec, backend: Backend, works: Sequence[_Work]) -> None:
     for work, picture in zip(works, pictures, strict=True):
         try:
             work.found[model] = backend.infer([picture])[0]
+        except MemoryError:
+            # Not the picture's fault: a fresh process has the memory, and reads the frame again.
+            raise
         except Exception as error:
             work.poison = f"{model}: {type(error).__name__}: {error}"
 

@@ -1,5 +1,4 @@
-"""The Django project: settings, addresses, Celery and supervision. Wiring only; nobody imports it."""
+"""The Django project: settings, addresses, Celery and supervision. Wiring only; nobody imports it.
 
-from monitor.celery import app as celery_app
-
-__all__ = ("celery_app",)
+Empty on purpose: ``./poliscope doctor`` runs from here where nothing is installed yet.
+"""

@@ -7,5 +7,5 @@ class MonitorConfig(AppConfig):
     name = "monitor"
 
     def ready(self) -> None:
-        """Register our own checks: ``manage.py check`` and ``check --deploy``."""
-        from monitor import checks  # noqa: F401
+        """Register our own checks (``manage.py check``), and make our Celery the one that tasks are sent by."""
+        from monitor import celery, checks  # noqa: F401

@@ -10,13 +10,12 @@ from django.utils import timezone
 
 from alerts.editing import save_rule, touch
 from alerts.models import Contact, Recipient, Rule, Severity, Zone
-from detectors.models import Deployment, Model
-from detectors.registry import model_fields
+from detectors.defaults import default_deployment
+from detectors.models import Deployment
 from streams.models import Camera, CameraGroup, Site, Source, View
 from streams.scenes import Scene, scene
 
 SITE, TIME_ZONE = "Harbour City", "Asia/Taipei"
-DEPLOYMENT, POOL = "general", "general"
 NOBODY = 0
 """The port of a camera that ``retire`` switched off: its owner did not, so ``seed`` may switch it on again."""
 
@@ -138,21 +137,15 @@ def _point(sources: list[Source], port: int) -> bool:
 
 def _build_site(port: int) -> None:
     site = Site.objects.create(name=SITE, time_zone=TIME_ZONE, latitude=25.155, longitude=121.755)
-    deployment = _deployment()
-    recipients = [_recipient(*one) for one in RECIPIENTS]
+    deployment, recipients = default_deployment(), demo_recipients()
     for place in PLACES:
         _build(place, site, deployment, recipients, port)
     touch()
 
 
-def _deployment() -> Deployment:
-    """The choice to run the shipped model on all cameras."""
-    fields = model_fields()
-    model, _ = Model.objects.get_or_create(name=fields.pop("name"), version=fields.pop("version"), defaults=fields)
-    deployment, _ = Deployment.objects.get_or_create(
-        name=DEPLOYMENT, defaults={"model": model, "pool": POOL, "all_cameras": True}
-    )
-    return deployment
+def demo_recipients() -> list[Recipient]:
+    """The people whom the demo tells, who are nobody; made where they are missing."""
+    return [_recipient(*one) for one in RECIPIENTS]
 
 
 def _recipient(name: str, language: str, contacts: tuple[tuple[str, str], ...]) -> Recipient:

@@ -21,6 +21,13 @@ _BACK: dict[str, Any] = {
     "active": lambda request: False,
 }
 
+_MACHINE: dict[str, Any] = {
+    "title": _("This machine"),
+    "icon": "health_metrics",
+    "link": reverse_lazy("machine"),
+    "active": lambda request: False,
+}
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Poliscope",
     "SITE_HEADER": "Poliscope",
@@ -76,7 +83,7 @@ UNFOLD: dict[str, Any] = {
         "show_search": False,
         "show_all_applications": False,
         "navigation": [
-            {"items": [_BACK]},
+            {"items": [_BACK, _MACHINE]},
             {
                 "title": _("Places"),
                 "separator": True,

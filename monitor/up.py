@@ -26,10 +26,17 @@ from monitor.instance import BASE_DIR, Instance, InstanceBusy, free_port, port_i
 from monitor.kafka import KafkaMissing, KafkaServer, find_home, find_java
 from monitor.supervise import Part, Supervisor, wait_until
 from monitor.valkey import ValkeyError, ValkeyServer
+from monitor.video_part import VideoPart, whole_path
 
 READY_S = 60.0
+VIDEO_S = 40.0
+"""For looking at one of the user's files; a decoder that hangs is ended after 30 s."""
 SERVERS = ("valkey", "kafka")
-STOP_ORDER = (("web", "worker", "sweep", "evaluate", "detect", "capture"), ("demo", "kafka"), ("valkey",))
+STOP_ORDER = (
+    ("web", "worker", "sweep", "evaluate", "detect", "capture"),
+    ("demo", "videos", "kafka"),
+    ("valkey",),
+)
 """Consumers first, so that nothing is cut off in the middle; the servers they need last."""
 
 
@@ -46,6 +53,7 @@ class Options:
     kafka: bool
     demo: bool
     json: bool
+    videos: tuple[Path, ...] = ()
 
 
 def read_options(arguments: Sequence[str]) -> Options:
@@ -54,12 +62,24 @@ def read_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--port", type=int, default=8000, help="address of the control room (default 8000)")
     parser.add_argument("--data", type=Path, default=BASE_DIR / "data", metavar="DIR", help="folder for all data")
     parser.add_argument("--kafka", action="store_true", help="use a real Apache Kafka from KAFKA_HOME as the log")
-    parser.add_argument("--no-demo", action="store_true", help="no demo cameras")
+    demo = parser.add_mutually_exclusive_group()
+    demo.add_argument("--no-demo", action="store_true", help="no demo cameras")
+    demo.add_argument("--demo", action="store_true", help="the demo cameras beside those of --video")
+    parser.add_argument(
+        "--video",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="cameras that play these films in a loop",
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready, progress to stderr")
     given = parser.parse_args(arguments)
     if not 1 <= given.port <= 65535:
         parser.error(f"--port: expected 1 to 65535, got {given.port}")
-    return Options(given.port, given.data, given.kafka, not given.no_demo, given.json)
+    videos = tuple(dict.fromkeys(whole_path(file) for file in given.video))
+    demo_wanted = given.demo or not (given.no_demo or videos)
+    return Options(given.port, given.data, given.kafka, demo_wanted, given.json, videos)
 
 
 class Terminal:
@@ -107,6 +127,7 @@ class Up:
         self.supervisor = Supervisor(terminal.say)
         self.url = f"http://127.0.0.1:{options.port}"
         self._environment: dict[str, str] = {}
+        self._videos: VideoPart | None = None
         self._stop = False
 
     def run(self) -> int:
@@ -136,17 +157,21 @@ class Up:
         with self.terminal.step("starting the log" + (" (Apache Kafka)" if self.options.kafka else "")):
             addresses = self._start_servers()
         demo_port = free_port() if self.options.demo else 0
-        demo = f"127.0.0.1:{demo_port}" if demo_port else ""
+        if self.options.videos:
+            self._videos = VideoPart(self.options.videos, self.instance.data / "videos", free_port())
+        own = [f"127.0.0.1:{port}" for port in (demo_port, self._videos and self._videos.port) if port]
         self._environment = {
             **self.instance.environment(),
             **addresses,
             "POLISCOPE_URL": self.url,
             "POLISCOPE_HOSTS": "127.0.0.1,localhost",
-            "POLISCOPE_CAMERA_ALLOW": ",".join(filter(None, (os.environ.get("POLISCOPE_CAMERA_ALLOW"), demo))),
+            "POLISCOPE_CAMERA_ALLOW": ",".join(filter(None, (os.environ.get("POLISCOPE_CAMERA_ALLOW"), *own))),
         }
         self.instance.store_environment({**addresses, "POLISCOPE_URL": self.url})
         # The first time the scenes are drawn, which takes as long as everything else together: so it goes on beside it.
         cameras = self._start_demo(demo_port) if demo_port else None
+        if self._videos is not None:
+            self._start_videos(self._videos)
         with self.terminal.step("preparing the database"):
             prepared = self._prepare(demo_port)
         if cameras is not None:
@@ -178,6 +203,10 @@ class Up:
     def _prepare(self, demo_port: int) -> dict[str, Any]:
         answer = self.instance.data / "run" / "prepared.json"
         command = [sys.executable, "manage.py", "prepare", "--answer", str(answer), "--demo-port", str(demo_port)]
+        if self._videos is not None:
+            # Asked before the rows are written: what begins to play meanwhile is new afterwards.
+            self._videos.newly_playing()
+            command += ["--videos", str(self._videos.board)]
         with self._log("prepare").open("ab") as output:
             done = subprocess.run(
                 command, cwd=BASE_DIR, env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
@@ -206,6 +235,40 @@ class Up:
 
         if not wait_until(answers, 120) or not part.running:
             raise CannotStart(f"the demo cameras did not start; their log ends:\n{part.last_lines()}")
+
+    def _start_videos(self, videos: VideoPart) -> None:
+        """Play the user's films. What takes long to be made playable comes later, and what is no video is left out."""
+        videos.prepare()
+        part = self._add("videos", videos.command())
+
+        def looked_at(progress: Callable[[str], None]) -> bool:
+            progress(videos.looked_at())
+            return self._stop or not part.running or videos.examined
+
+        with self.terminal.step("looking at your videos") as progress:
+            patience_s = VIDEO_S * len(videos.files)
+            if not wait_until(lambda: looked_at(progress), patience_s) or not part.running:
+                raise CannotStart(f"your videos could not be looked at; their log ends:\n{part.last_lines()}")
+        for line in videos.refusals():
+            self.terminal.say(line)
+
+    def _follow_videos(self, videos: VideoPart) -> None:
+        """Tell how far the films are, and switch on the camera of each that plays now."""
+        for line in [*videos.refusals(), *videos.progress(time.monotonic())]:
+            self.terminal.say(line)
+        if videos.newly_playing():
+            self._switch_on(videos)
+
+    def _switch_on(self, videos: VideoPart) -> None:
+        command = [sys.executable, "manage.py", "videos", str(videos.board)]
+        with self._log("prepare").open("ab") as output:
+            done = subprocess.run(
+                command, cwd=BASE_DIR, env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            )
+        if done.returncode:
+            self.terminal.say(f"  a video's camera could not be switched on; see {self._log('prepare')}")
+        for line in videos.new_summary():
+            self.terminal.say(line)
 
     def _start_parts(self, pools: Sequence[str]) -> None:
         python, manage = sys.executable, [sys.executable, "manage.py"]
@@ -258,12 +321,15 @@ class Up:
         if self.options.json:
             keys = ("admin", "operator", "token")
             print(json.dumps({"url": self.url, **{key: prepared[key] for key in keys}}), flush=True)
-        for line in greeting(self.url, prepared, self.options.demo):
+        videos = self._videos.new_summary() if self._videos is not None else []
+        for line in greeting(self.url, prepared, self.options.demo, videos):
             self.terminal.say(line)
 
     def _watch(self) -> None:
         while not self._stop:
             self.supervisor.look(time.monotonic())
+            if self._videos is not None:
+                self._follow_videos(self._videos)
             time.sleep(0.5)
 
     def _halt(self) -> None:
@@ -274,8 +340,8 @@ class Up:
                 self.supervisor.stop(STOP_ORDER)
 
 
-def greeting(url: str, prepared: dict[str, Any], demo: bool) -> list[str]:
-    """What a person reads when all is ready."""
+def greeting(url: str, prepared: dict[str, Any], demo: bool, videos: Sequence[str] = ()) -> list[str]:
+    """What a person reads when all is ready; ``videos`` says what plays of their own."""
     lines = ["", f"  Poliscope is ready: {url}", ""]
     for role in ("admin", "operator"):
         account = prepared[role]
@@ -288,7 +354,7 @@ def greeting(url: str, prepared: dict[str, Any], demo: bool) -> list[str]:
         lines += ["", "  These passwords are shown this once; only their hashes are kept."]
     if demo:
         lines.append("  Four demo cameras play; the first incident comes within two minutes.")
-    return [*lines, "  Ctrl-C stops everything.", ""]
+    return [*lines, *videos, "  Ctrl-C stops everything.", ""]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,9 +6,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from frontend.api import api
+from monitor import views
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
+    path("setup/machine/", views.show_machine, name="machine"),
+    path("setup/machine/again/", views.look_again, name="machine-again"),
     path("", include("frontend.urls")),
 ]

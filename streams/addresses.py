@@ -20,6 +20,9 @@ from streams.problems import AddressRefused, UnknownHost, _
 SCHEMES = {"rtsp": 554, "rtsps": 322}
 """Allowed schemes with their usual ports (RFC 7826, section 21)."""
 LENGTH_MAX = 500
+SECRETS = ("password", "passwd", "pwd", "token", "pass")
+"""Names in an address's query that makers of cameras give to a log-in."""
+SECRET = re.compile(rf"(?<![^?&;])({'|'.join(SECRETS)})=[^&;#]*", re.IGNORECASE)
 METADATA = frozenset(
     ipaddress.ip_address(number)
     for number in (
@@ -112,7 +115,7 @@ def check_address(url: str, *, allow: Pairs, own: Pairs = frozenset(), resolve: 
     Raises ``AddressRefused`` with a sentence for the person who typed it; ``UnknownHost`` is the kind of it that may
     pass by itself.
     """
-    address = _parse(url)
+    address = parse(url)
     exempt = (address.host, address.port) in allow
     numbers = _numbers(address.host, address.port, resolve)
     if not numbers:
@@ -124,8 +127,8 @@ def check_address(url: str, *, allow: Pairs, own: Pairs = frozenset(), resolve: 
     return Address(address.scheme, address.host, numbers[0].partition("%")[0], address.port, address.path)
 
 
-def _parse(url: str) -> Address:
-    """Only the text: scheme, host, port, path. The IP number is still empty."""
+def parse(url: str) -> Address:
+    """Only the text: scheme, host, port, path. The IP number is still empty. Raises ``AddressRefused``. Pure."""
     if len(url) > LENGTH_MAX:
         raise AddressRefused(
             _("This address has %(got)d characters; %(most)d are allowed."), got=len(url), most=LENGTH_MAX

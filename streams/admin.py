@@ -6,7 +6,6 @@ import re
 import zoneinfo
 from collections.abc import Mapping
 from typing import Any, ClassVar
-from urllib.parse import unquote
 
 from django import forms
 from django.conf import settings
@@ -29,7 +28,7 @@ from unfold.widgets import (
 )
 
 from streams.addresses import allowed_pairs, check_address, own_pairs
-from streams.credentials import seal, unseal
+from streams.credentials import carries_password, seal, unseal, without_login
 from streams.models import Camera, CameraGroup, Site, Source, View
 from streams.problems import AddressRefused
 from streams.telemetry import redact
@@ -113,11 +112,6 @@ class CameraGroupAdmin(Page):
     search_fields = ("name",)
 
 
-SECRETS = ("password", "passwd", "pwd", "token", "pass")
-"""Names in an address's query that makers of cameras give to a log-in."""
-_SECRET = re.compile(rf"(?<![^?&;])({'|'.join(SECRETS)})=[^&;#]*", re.IGNORECASE)
-
-
 class AddressInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
     """Never gives back a user name or password that somebody wrote into the address."""
 
@@ -125,12 +119,9 @@ class AddressInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
     """The stored address, which was checked: an "@" in its path is part of the path."""
 
     def format_value(self, value: Any) -> str | None:
-        """The address without what stands before the last "@": a password may contain anything, a "/" too."""
+        """Without a log-in."""
         shown: str | None = super().format_value(value)
-        if shown is None:
-            return None
-        shown = shown if shown == self.kept else re.sub(r"//.*@", "//", shown, flags=re.DOTALL)
-        return _SECRET.sub(r"\1=", shown)
+        return None if shown is None else without_login(shown, self.kept)
 
 
 class WriteOnlyInput(UnfoldAdminTextInputWidget):  # type: ignore[misc]
@@ -184,7 +175,7 @@ class SourceForm(ModelForm[Source]):
         address: str = self.cleaned_data["address"]
         if refused := self.problems.get(address):
             raise forms.ValidationError(_(refused.msgid) % refused.params)
-        if _SECRET.search(unquote(address.partition("?")[2])):
+        if carries_password(address):
             raise forms.ValidationError(
                 _("This address contains a password. Write user name and password in their two fields below.")
             )
@@ -253,7 +244,8 @@ class CameraAdmin(Page):
     @admin.display(description=gettext_lazy("address"))
     def address(self, camera: Camera) -> str | SafeString:
         """Where its pictures come from."""
-        return next((redact(source.address) for source in camera.sources.all()), "–")
+        source = camera.detect_source
+        return "–" if source is None else redact(source.address)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With the addresses that the list shows."""

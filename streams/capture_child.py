@@ -7,8 +7,6 @@ or when its parent dies. A camera that crashes the decoder takes this process wi
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import os
 import queue
@@ -29,6 +27,7 @@ from redis.retry import Retry
 from streams.addresses import Pairs, allowed_pairs, own_pairs
 from streams.live import picture_channel, watch_key
 from streams.log import Log, LogAddresses, OnDone, open_log
+from streams.parent import die_with
 from streams.reader import CameraConfig, CameraStatus, Lookout
 from streams.telemetry import Redact
 
@@ -41,7 +40,6 @@ LIVE_QUEUE = 64
 """Live pictures waiting, all cameras together; older ones are lost first."""
 HUNG_S = 60.0
 """A given-up thread that has not returned for so long will not: the process starts afresh."""
-PR_SET_PDEATHSIG = 1
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -184,14 +182,6 @@ class Lookouts:
         """Write nothing more for any camera."""
         for _config, lookout in self._known.values():
             lookout.stop()
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends; where there is no prctl, the end of the input does."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("capture child: its parent ended before it began")
 
 
 def _listen(orders: queue.SimpleQueue[Orders | None]) -> None:

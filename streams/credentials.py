@@ -6,13 +6,31 @@ import base64
 import hashlib
 import json
 import logging
+import re
+from urllib.parse import unquote
 
 from cryptography.fernet import Fernet, InvalidToken
+
+from streams.addresses import SECRET
 
 logger = logging.getLogger(__name__)
 
 _CONTEXT = b"camera log-in 1"
 """Keeps this key apart from everything else that is derived from the secret (BLAKE2 personalisation, ≤ 16 bytes)."""
+
+
+def carries_password(address: str) -> bool:
+    """Whether the query of ``address`` holds what some maker calls a password."""
+    return bool(SECRET.search(unquote(address.partition("?")[2])))
+
+
+def without_login(address: str, kept: str = "") -> str:
+    """``address`` as it may be shown again: without what stands before the last "@" and without a query's password.
+
+    A password may contain anything, a "/" too; in ``kept``, an address that was checked, an "@" belongs to the path.
+    """
+    shown = address if address == kept else re.sub(r"//.*@", "//", address, flags=re.DOTALL)
+    return SECRET.sub(r"\1=", shown)
 
 
 def _box() -> Fernet:

@@ -190,7 +190,7 @@ class Movie:
 
     title: str
     fps: int
-    pictures: list[list[bytes]]
+    pictures: Sequence[list[bytes]]
     begins: list[bool]
     sets: tuple[bytes, bytes]
 
@@ -431,6 +431,7 @@ class Server:
         self.cameras = {key: Camera(movie) for key, movie in movies.items()}
         self.port = port
         self.epoch_at = datetime.now(UTC)
+        self._epoch_s = 0.0
         self._pumps: list[asyncio.Task[None]] = []
         self._listener: asyncio.Server | None = None
 
@@ -438,9 +439,16 @@ class Server:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: Watcher(self.cameras), HOST, self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
-        self.epoch_at, epoch_s = datetime.now(UTC), loop.time()
-        self._pumps = [asyncio.create_task(camera.play(epoch_s)) for camera in self.cameras.values()]
+        self.epoch_at, self._epoch_s = datetime.now(UTC), loop.time()
+        self._pumps = [asyncio.create_task(camera.play(self._epoch_s)) for camera in self.cameras.values()]
         return self
+
+    def add(self, key: str, movie: Movie) -> asyncio.Task[None]:
+        """One more camera while the others play; its task ends only with what goes wrong."""
+        self.cameras[key] = Camera(movie)
+        pump = asyncio.create_task(self.cameras[key].play(self._epoch_s))
+        self._pumps.append(pump)
+        return pump
 
     async def __aexit__(self, *_: object) -> None:
         assert self._listener is not None

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from streams.credentials import unseal
-from streams.models import Camera, CameraLease, Demand, Source, View
+from streams.models import Camera, CameraLease, Demand, Source, View, preferred
 from streams.reader import CameraConfig
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def _gone(owner: str, me: str, runs: Callable[[int], bool]) -> bool:
 def claim(me: str, limit: int, now: datetime, *, runs: Callable[[int], bool] = _runs) -> dict[int, int]:
     """Take up to ``limit`` free cameras; returns the fencing number of each by the camera's id.
 
-    Free: enabled, with a detect source, and a lease that is given back, expired, or held by a dead process of this
+    Free: enabled, with an address, and a lease that is given back, expired, or held by a dead process of this
     host. Of two processes that want the same camera at once, one gets it.
     """
     taken: dict[int, int] = {}
@@ -68,8 +68,13 @@ def claim(me: str, limit: int, now: datetime, *, runs: Callable[[int], bool] = _
     return taken
 
 
+def _readable() -> QuerySet[Camera]:
+    """Enabled cameras with an address, whatever its role: ``preferred`` chooses among several."""
+    return Camera.objects.filter(Exists(Source.objects.filter(camera=OuterRef("pk"))), enabled=True)
+
+
 def _leases(*, wanted: bool) -> list[CameraLease]:
-    cameras = Camera.objects.filter(enabled=True, sources__role=Source.Role.DETECT)
+    cameras = _readable()
     if not wanted:
         return list(CameraLease.objects.exclude(camera__in=cameras))
     for camera in cameras.filter(lease=None):
@@ -102,13 +107,16 @@ def release(me: str) -> None:
 def unclaimed(now: datetime) -> int:
     """Enabled cameras that no process reads."""
     held = Q(lease__expires_at__gte=now) & ~Q(lease__owner="")
-    return Camera.objects.filter(enabled=True, sources__role=Source.Role.DETECT).exclude(held).count()
+    return _readable().exclude(held).count()
 
 
 def configurations(fences: Mapping[int, int]) -> dict[int, CameraConfig]:
     """What a child needs to know of each camera in ``fences`` (fencing number by camera id)."""
     # No transaction, which would hold up SQLite's writers: an edit that comes between is seen again at the next look.
-    sources = Source.objects.filter(role=Source.Role.DETECT, camera_id__in=list(fences), camera__enabled=True)
+    sources: dict[int, list[Source]] = {}
+    found = Source.objects.filter(camera_id__in=list(fences), camera__enabled=True)
+    for source in found.select_related("camera"):
+        sources.setdefault(source.camera_id, []).append(source)
     demands: dict[int, list[Demand]] = {}
     for demand in Demand.objects.filter(camera_id__in=list(fences)):
         demands.setdefault(demand.camera_id, []).append(demand)
@@ -116,8 +124,9 @@ def configurations(fences: Mapping[int, int]) -> dict[int, CameraConfig]:
     for view in View.objects.filter(camera_id__in=list(fences)).order_by("-pk"):
         views[view.camera_id] = view
     return {
-        row.camera_id: _configuration(row, views.get(row.camera_id), demands.get(row.camera_id, []), fences)
-        for row in sources.select_related("camera")
+        camera: _configuration(row, views.get(camera), demands.get(camera, []), fences)
+        for camera, several in sources.items()
+        if (row := preferred(several)) is not None
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -135,6 +136,11 @@ class Camera(models.Model):
             super().save(*args, **kwargs)
 
     @property
+    def detect_source(self) -> Source | None:
+        """The address that pictures are analysed from: see ``preferred``; None for a camera without any."""
+        return preferred(self.sources.all())
+
+    @property
     def partition(self) -> int:
         """The partition of every per-camera topic that carries this camera."""
         return partition_of(self.slot)
@@ -165,6 +171,9 @@ class Source(models.Model):
     )
     credentials = models.BinaryField(blank=True, default=b"", editable=False)
     """Encrypted ``user:password``; see ``streams/credentials.py``. Never shown, logged or exported."""
+    found = models.JSONField(null=True, editable=False)
+    """What it gave when it was last tried: ``streams.probe.Probed`` without the picture; None: never tried."""
+    found_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("source")
@@ -173,6 +182,12 @@ class Source(models.Model):
 
     def __str__(self) -> str:
         return f"{self.camera} ({self.get_role_display()})"
+
+
+def preferred(sources: Iterable[Source]) -> Source | None:
+    """Which of one camera's ``sources`` its pictures are analysed from: detect, else record, else view."""
+    order = (Source.Role.DETECT, Source.Role.RECORD, Source.Role.VIEW)
+    return min(sources, key=lambda source: order.index(Source.Role(source.role)), default=None)
 
 
 class View(models.Model):

@@ -21,7 +21,11 @@ class StreamProblem(Exception):
     until_edited: ClassVar[bool] = False
     """Whether only somebody's edit (here or in the camera) can help, so that trying often is of no use."""
 
+    detail: str = ""
+    """What this camera adds to the sentence, such as the name of its codec; in no language."""
+
     def __init__(self, where: str = "", detail: str = "") -> None:
+        self.detail = detail
         super().__init__(": ".join(part for part in (where, self.sentence, detail) if part))
 
 
@@ -59,6 +63,14 @@ class NoVideo(StreamProblem):
     until_edited = True
 
 
+class UnknownCodec(StreamProblem):
+    """``detail`` is the codec's name as the camera announces it."""
+
+    code = "codec"
+    sentence = _("The camera sends video that cannot be decoded here. Set its video to H.264.")
+    until_edited = True
+
+
 class Redirected(StreamProblem):
     code = "redirected"
     sentence = _("The camera points to another address, which is not followed. Enter that address if you trust it.")
@@ -78,6 +90,18 @@ class Ended(StreamProblem):
 class Corrupt(StreamProblem):
     code = "corrupt"
     sentence = _("The stream arrives damaged, so that no picture can be decoded.")
+
+
+class NoKeyFrame(StreamProblem):
+    code = "no-key-frame"
+    sentence = _(
+        "Video arrives, but no complete picture began. Set the camera's key-frame (I-frame) interval to 2 seconds."
+    )
+
+
+class Crashed(StreamProblem):
+    code = "crashed"
+    sentence = _("The stream brings the decoder down. Update the camera's firmware, or set its video to plain H.264.")
 
 
 class AddressRefused(StreamProblem, ValueError):
@@ -106,8 +130,8 @@ NO_DEMAND = "no-demand"
 """Connected, and nobody wants pictures: carried by *quiet*, for nothing is lost that anybody asked for."""
 
 _PROBLEMS: tuple[type[StreamProblem], ...] = (
-    StreamProblem, Unreachable, Refused, WrongPassword, NotFound, NotRtsp, NoVideo, Redirected, Stalled, Ended, Corrupt,
-    AddressRefused, UnknownHost,
+    StreamProblem, Unreachable, Refused, WrongPassword, NotFound, NotRtsp, NoVideo, UnknownCodec, Redirected, Stalled,
+    Ended, Corrupt, NoKeyFrame, Crashed, AddressRefused, UnknownHost,
 )  # fmt: skip
 
 SENTENCES: dict[str, str] = {
@@ -115,4 +139,4 @@ SENTENCES: dict[str, str] = {
     CONNECTING: _("Connecting to the camera."),
     NO_DEMAND: _("Connected. No rule asks for pictures of this camera."),
 }
-"""Every code of ``SourceState.reason`` that capture gives, with its sentence (a msgid)."""
+"""Every code that capture (as ``SourceState.reason``) or a probe gives, with its sentence (a msgid)."""

@@ -32,7 +32,7 @@ from streams.live import LivePicture, encode_live
 from streams.log import OnDone
 from streams.observations import Dropped, Observation, SourceState, encode_observation
 from streams.picture import Planes, fitted_wh, gate_plane, jpeg
-from streams.problems import CONNECTING, NO_DEMAND, Corrupt, Stalled, StreamProblem
+from streams.problems import CONNECTING, NO_DEMAND, Corrupt, NoKeyFrame, Stalled, StreamProblem
 from streams.topics import frames, partition_of
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ SESSIONS_PER_FENCE = 2**20
 """A session's number is the lease's fencing number times this, plus a count: a new holder's are always larger."""
 SILENT_S = 8.0
 """A thread without a packet for so long is given up; with the main loop's quarter second, noticed in less than 10 s."""
+KEY_FRAME_S = 6.0
+"""So long after opening, a stream without a damaged packet and without a picture has no key frame to begin with."""
 HEALTHY_S = 10.0
 """A connection that lasted so long was a good one: the next wait is short again."""
 WAIT_S, WAIT_MAX_S, WAIT_EDITED_MAX_S = 0.5, 10.0, 30.0
@@ -182,7 +184,7 @@ class _Token:
     def __init__(self) -> None:
         self.quit = threading.Event()
         self.doing: Literal["opening", "reading", "waiting"] = "opening"
-        self.progress_s = time.monotonic()
+        self.progress_s = self.opened_s = time.monotonic()
         self.stream: rtsp.Stream | None = None
         self.thread: threading.Thread | None = None
 
@@ -322,6 +324,7 @@ class Lookout:
             with self._mine(token):
                 self._session, token.stream = None, stream
                 token.doing, token.progress_s = "reading", time.monotonic()
+                token.opened_s = token.progress_s
             logger.info("camera %s: connected to %s", config.uid, address.where)
             stream.decoding = self._wanted()
             corrupt = 0
@@ -516,7 +519,9 @@ class Lookout:
         if now_s - token.progress_s > rtsp.READ_S:
             return Stalled.code
         # Packets come and no picture: damage, or a key frame is still awaited.
-        return Corrupt.code if token.stream is not None and token.stream.corrupt else CONNECTING
+        if token.stream is not None and token.stream.corrupt:
+            return Corrupt.code
+        return NoKeyFrame.code if now_s - token.opened_s > KEY_FRAME_S else CONNECTING
 
     # Frames that did not reach the log
 

@@ -38,6 +38,7 @@ from streams.problems import (
     Refused,
     Stalled,
     StreamProblem,
+    UnknownCodec,
     Unreachable,
     WrongPassword,
 )
@@ -75,6 +76,33 @@ class Reply:
     def all(self, name: str) -> list[str]:
         """Every value of header ``name`` (lower case)."""
         return [value for key, value in self.headers if key == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a stream's description says of it. ``codec`` is its RTP name, such as H264; empty where none is given."""
+
+    codec: str = ""
+    sound: bool = False
+
+
+_STATIC = {"26": "JPEG", "31": "H261", "32": "MPV", "33": "MP2T", "34": "H263"}
+"""Payload types that need no name in the description (RFC 3551, section 6)."""
+
+
+def announced(description: str) -> Announced:
+    """The first video of an SDP (RFC 4566). Raises ``NoVideo``.
+
+    >>> announced("m=video 0 RTP/AVP 96\\r\\na=rtpmap:96 H265/90000")
+    Announced(codec='H265', sound=False)
+    """
+    video = re.search(r"^m=video \S+ \S+ (\d*)", description, re.MULTILINE)
+    if video is None:
+        raise NoVideo
+    # Letters and digits only: it is shown to people, and a camera may write anything.
+    names = re.findall(rf"^a=rtpmap:{video[1]} ([\w.+-]{{1,20}})/", description, re.MULTILINE | re.ASCII)
+    sound = re.search(r"^m=audio ", description, re.MULTILINE) is not None
+    return Announced(names[0] if names else _STATIC.get(video[1], ""), sound)
 
 
 def parse_head(head: bytes) -> Reply:
@@ -159,7 +187,7 @@ class _Conversation:
         self._rest += data
 
 
-def preflight(address: Address, user: str = "", password: str = "", *, timeout_s: float = PREFLIGHT_S) -> None:
+def preflight(address: Address, user: str = "", password: str = "", *, timeout_s: float = PREFLIGHT_S) -> Announced:
     """Ask the pinned number what it has to offer. Returns when a video stream can be had; raises ``StreamProblem``."""
     until_s = time.monotonic() + timeout_s
     with _plainly(address), _connected(address, timeout_s) as connection:
@@ -169,11 +197,10 @@ def preflight(address: Address, user: str = "", password: str = "", *, timeout_s
         if reply.status == 401 and (user or password):
             answer = authorization(reply.all("www-authenticate"), user, password, "DESCRIBE", url)
             if answer is None:
-                return  # A kind of log-in that only FFmpeg may know; it finds out.
+                return Announced()  # A kind of log-in that only FFmpeg may know; it finds out.
             reply = conversation.ask("DESCRIBE", url, "Accept: application/sdp", f"Authorization: {answer}")
         _judge(reply)
-        if not re.search(r"^m=video ", reply.body, re.MULTILINE):
-            raise NoVideo
+        return announced(reply.body)
 
 
 @contextlib.contextmanager
@@ -225,11 +252,16 @@ def _judge(reply: Reply, either: tuple[int, ...] = ()) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One packet that came, and the pictures it completed (none while nothing is decoded)."""
+    """One packet that came, and the pictures it completed (none while nothing is decoded).
+
+    ``key``: a picture can begin with it; ``pts_s``: its presentation time, which the first ones may lack.
+    """
 
     arrived_s: float
     size: int
     frames: tuple[VideoFrame, ...] = ()
+    key: bool = False
+    pts_s: float | None = None
 
 
 class Stream:
@@ -239,8 +271,15 @@ class Stream:
     pictures between would show smears that a detector may take for somebody.
     """
 
-    def __init__(self, container: InputContainer, address: Address, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        address: Address,
+        monotonic: Callable[[], float],
+        announced: Announced = Announced(),
+    ) -> None:
         self._container, self._address, self._monotonic = container, address, monotonic
+        self.announced = announced
         self._video: VideoStream = container.streams.video[0]
         self._whole = False
         self.decoding = True
@@ -257,6 +296,21 @@ class Stream:
         with contextlib.suppress(av.FFmpegError):
             self._container.close()
 
+    @property
+    def codec(self) -> str:
+        """The codec's usual name: h264, hevc, mjpeg …"""
+        return str(self._video.codec_context.codec.canonical_name)
+
+    @property
+    def profile(self) -> str:
+        """The codec's profile, once a picture was decoded; empty where it has none."""
+        return self._video.codec_context.profile or ""
+
+    @property
+    def announced_fps(self) -> float:
+        """Pictures a second as the stream claims; 0 where it claims nothing."""
+        return float(self._video.average_rate or 0)
+
     def read(self) -> Iterator[Arrival]:
         """Everything that comes, until it ends. Blocks up to about 6 s. Raises ``StreamProblem``, always."""
         packets = self._container.demux(self._video)
@@ -272,7 +326,8 @@ class Stream:
                 raise Ended(self._address.where) from None
             arrived_s = self._monotonic()
             if packet.size:
-                yield Arrival(arrived_s, packet.size, self._decoded(packet))
+                pts_s = None if packet.pts is None else float(packet.pts * packet.time_base)
+                yield Arrival(arrived_s, packet.size, self._decoded(packet), packet.is_keyframe, pts_s)
 
     def _decoded(self, packet: av.Packet[VideoStream]) -> tuple[VideoFrame, ...]:
         if not self.decoding:
@@ -313,7 +368,7 @@ def open_stream(
 
     ``on_progress`` is called between the two. Raises ``StreamProblem``; no text of it holds a credential.
     """
-    preflight(address, user, password)
+    announced = preflight(address, user, password)
     on_progress()
     try:
         container = av.open(
@@ -332,8 +387,12 @@ def open_stream(
     if not container.streams.video:
         container.close()
         raise NoVideo(address.where)
+    # Without a decoder there is no context, whatever PyAV's stub says.
+    if cast(object, container.streams.video[0].codec_context) is None:
+        container.close()
+        raise UnknownCodec(address.where, announced.codec)
     _prepare(container.streams.video[0])
-    return Stream(container, address, monotonic)
+    return Stream(container, address, monotonic, announced)
 
 
 def _prepare(video: VideoStream) -> None:

@@ -123,18 +123,18 @@ def failed_tests(report: Path) -> list[str]:
     return sorted(set(names))
 
 
-def once_more(code: int, report: Path, counts: Counter[str], **environment: str) -> int:
-    """Run the few tests that failed once more, alone; adds up ``counts`` and returns the exit status.
+def once_more(code: int, report: Path, **environment: str) -> tuple[int, Counter[str]]:
+    """Run the few tests that failed once more, alone. Returns the exit status and the counts of both runs together.
 
     Tests with real processes and deadlines share two cores with whatever else runs there. What passes alone is counted
     as passed and named; what fails again has failed.
     """
     if not report.exists():
-        return code or 1
-    counts += counted(report)
+        return code or 1, Counter()
+    counts = counted(report)
     names = failed_tests(report)
     if code != 1 or not 0 < len(names) <= MOST_RETRIED:
-        return code
+        return code, counts
     for name in names:
         say(f"FAILED AT FIRST {name}")
     again = report.with_suffix(".again.xml")
@@ -143,7 +143,7 @@ def once_more(code: int, report: Path, counts: Counter[str], **environment: str)
     if again.exists():
         counts["failed"] = 0
         counts += counted(again)
-    return second
+    return second, counts
 
 
 def below_floor(counts: Counter[str], floor: dict[str, int]) -> list[str]:
@@ -166,20 +166,23 @@ def everything(options: Sequence[str]) -> int:
     ]
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="poliscope-test-") as folder:
-        first, second = Path(folder) / "sqlite.xml", Path(folder) / "postgres.xml"
-        pytest = [python, "-m", "pytest", "-q", "-m", "not demand", *options]
-        beside = in_background(
-            [*pytest, "-m", "django_db and not demand and not browser", f"--junitxml={second}"],
-            Path(folder) / "postgres.txt",
-            POLISCOPE_TEST_POSTGRES="1",
-        )
-        code = step("tests", [*pytest, f"--junitxml={first}"])
-        say("\n== Django tests on PostgreSQL (beside the others)")
+        pytest = [python, "-m", "pytest", "-q", *options]
+        slow, quick, again = (Path(folder) / f"{name}.xml" for name in ("slow", "quick", "postgres"))
+        said = Path(folder) / "slow.txt"
+        # The slow ones mostly wait for real processes, so the others fill the time between.
+        beside = in_background([*pytest, "-m", "slow and not demand", f"--junitxml={slow}"], said)
+        code = step("tests", [*pytest, "-m", "not slow and not demand", f"--junitxml={quick}"])
+        django = [*pytest, "-m", "django_db and not demand and not browser", f"--junitxml={again}"]
+        code_again = step("Django tests on PostgreSQL", django, POLISCOPE_TEST_POSTGRES="1")
+        say("\n== slow tests (beside the others)")
         code_beside = beside.wait()
-        say((Path(folder) / "postgres.txt").read_text(errors="replace"))
-        codes.append(once_more(code, first, counts))
-        found: Counter[str] = Counter()
-        codes.append(once_more(code_beside, second, found, POLISCOPE_TEST_POSTGRES="1"))
+        say(said.read_text(errors="replace"))
+        for status, report in ((code, quick), (code_beside, slow)):
+            status, found = once_more(status, report)
+            codes.append(status)
+            counts += found
+        status, found = once_more(code_again, again, POLISCOPE_TEST_POSTGRES="1")
+        codes.append(status)
         counts["passed:postgres_again"] = found["passed"]
         for name in ("passed", "failed", "skipped"):
             counts[name] += found[name]

@@ -12,7 +12,7 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 """In the order of imports: each may import itself and those before it."""
 
 PURE = {
-    "streams": "frame observations topics ladder clock health live problems",
+    "streams": "frame observations topics ladder clock health live problems pace probed advice camera_list camera_plan",
     "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
@@ -82,7 +82,7 @@ def test_the_log_clients_have_one_door() -> None:
 def test_addresses_are_opened_in_one_place() -> None:
     # Its exceptions carry the address with the password; only rtsp.py may see and redact them.
     opens = {path.name for path in SOURCES if "av.open(" in path.read_text()}
-    assert opens <= {"rtsp.py", "scenes.py", "demo_cameras.py"}
+    assert opens <= {"rtsp.py", "scenes.py", "demo_cameras.py", "videos.py"}
 
 
 def test_nobody_opens_cameras_through_opencv() -> None:

@@ -47,7 +47,8 @@ class UltralyticsBackend:
     def __init__(self, *, streams: int | None = None) -> None:
         """``streams``: threads that scale pictures, and on the CPU compute them; by default one a CPU, at most 4."""
         self._streams = streams or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self._runner: _Runner | None = None
+        self.runner: Runner | None = None
+        """What is loaded, for those who measure its steps."""
         self._pool: ThreadPoolExecutor | None = None
         self._most = BATCH_MOST
         self._device = self._model_version = ""
@@ -76,9 +77,9 @@ class UltralyticsBackend:
         target = choose_device(device, path, card.model_version)
         # One thread an operation: streams share the work by pictures.
         torch.set_num_threads(1)
-        runner = _Runner(open_model(path, card, target), card, target)
+        runner = Runner(open_model(path, card, target), card, target)
         self._pool = ThreadPoolExecutor(self._streams, "ultralytics", torch.set_num_threads, (1,))
-        self._runner, self._most = runner, BATCH_MOST
+        self.runner, self._most = runner, BATCH_MOST
         self._device = "CPU" if target.type == "cpu" else torch.cuda.get_device_name(target)
         self._model_version, self._input_wh = card.model_version, (card.input.width_px, card.input.height_px)
 
@@ -87,7 +88,7 @@ class UltralyticsBackend:
         self.infer([np.zeros((height, width, 3), np.uint8)] * self._streams)
 
     def infer(self, pictures: Sequence[Picture]) -> list[Detections]:
-        runner, pool = self._runner, self._pool
+        runner, pool = self.runner, self._pool
         if runner is None or pool is None:
             raise RuntimeError("ultralytics: infer before load; load a model first")
         for picture in pictures:
@@ -108,7 +109,7 @@ class UltralyticsBackend:
     def unload(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-        self._runner = self._pool = None
+        self.runner = self._pool = None
         self._device = self._model_version = ""
         torch.cuda.empty_cache()
 
@@ -124,8 +125,8 @@ class UltralyticsBackend:
         self._most = max(1, count // 2)
 
 
-class _Runner:
-    """One opened model with its buffer."""
+class Runner:
+    """One opened model with its buffer. Used by one thread, but for ``alone``."""
 
     def __init__(self, model: Any, card: Card, device: Any) -> None:
         """Computes one empty picture, to see what comes out. Raises ``ModelProblem``."""
@@ -149,7 +150,7 @@ class _Runner:
     def _fit(self, card: Card) -> Output:
         try:
             with torch.inference_mode():
-                shape = self._forward(self._buffer).shape
+                shape = self._forward(self._send(self._buffer)).shape
                 if self._pinned:
                     torch.cuda.synchronize(self._device)
         except torch.OutOfMemoryError:
@@ -170,17 +171,34 @@ class _Runner:
         buffer = self._make_buffer(1)
         letterbox = self._put(picture, buffer[0].numpy())
         with torch.inference_mode():
-            rows = self._output.best(self._forward(buffer)).numpy()
+            rows = self.compute(self._send(buffer)).numpy()
         return self._output.detections(rows[0], letterbox)
 
     def together(self, pictures: Sequence[Picture], pool: ThreadPoolExecutor) -> list[Detections]:
         """All of them at once; ``pool`` scales them. Raises ``torch.OutOfMemoryError``."""
+        letterboxes = self.scale(pictures, pool)
+        with torch.inference_mode(), self.on_stream():
+            rows = self.compute(self.send(len(pictures))).cpu().numpy()
+        return self.boxes(rows, letterboxes)
+
+    # Its four steps, of which the second and third belong into ``inference_mode`` and ``on_stream``
+
+    def scale(self, pictures: Sequence[Picture], pool: ThreadPoolExecutor) -> list[Letterbox]:
+        """Fit ``pictures`` into the buffer."""
         if len(self._buffer) < len(pictures):
             self._buffer = self._make_buffer(len(pictures))
-        slots = self._buffer[: len(pictures)]
-        letterboxes = list(pool.map(self._put, pictures, slots.numpy()))
-        with torch.inference_mode(), self._on_stream():
-            rows = self._output.best(self._forward(slots)).cpu().numpy()
+        return list(pool.map(self._put, pictures, self._buffer[: len(pictures)].numpy()))
+
+    def send(self, count: int) -> Any:
+        """The first ``count`` of the buffer, as bytes on the device."""
+        return self._send(self._buffer[:count])
+
+    def compute(self, sent: Any) -> Any:
+        """Normalise what was ``sent``, run the network, pick the best boxes: ``(count, n, 6 or 7)`` on the device."""
+        return self._output.best(self._forward(sent))
+
+    def boxes(self, rows: npt.NDArray[np.float32], letterboxes: Sequence[Letterbox]) -> list[Detections]:
+        """What each picture's rows mean."""
         return [self._output.detections(*pair) for pair in zip(rows, letterboxes, strict=True)]
 
     def _make_buffer(self, count: int) -> Any:
@@ -200,9 +218,12 @@ class _Runner:
         inner[...] = picture if (width, height) == (w, h) else cv2.resize(picture, (w, h), interpolation=how)
         return letterbox
 
-    def _forward(self, buffer: Any) -> Any:
-        """The first output over the letterboxed pictures of ``buffer``."""
-        batch = buffer.to(self._device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
+    def _send(self, buffer: Any) -> Any:
+        return buffer.to(self._device, non_blocking=True)
+
+    def _forward(self, sent: Any) -> Any:
+        """The first output over letterboxed pictures."""
+        batch = sent.permute(0, 3, 1, 2).contiguous()
         if self._spec.colour == "rgb":
             batch = batch.flip(1)
         batch = batch.to(self._dtype)
@@ -213,7 +234,8 @@ class _Runner:
             output = output[0]
         return output
 
-    def _on_stream(self) -> AbstractContextManager[None]:
+    def on_stream(self) -> AbstractContextManager[None]:
+        """What runs inside is queued on this runner's own CUDA stream, where it has one."""
         if self._stream is None:
             return nullcontext()
         context: AbstractContextManager[None] = torch.cuda.stream(self._stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -50,6 +51,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
     """The real application over fresh rows, with real Valkeys; one test each, so that none sees another's clicks."""
+    with served(tmp_path) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def served(tmp_path: Path) -> Iterator[Room]:
+    """A control room of its own in ``tmp_path``."""
     valkey = Valkey(tmp_path / "valkey")
     valkey.start()
     port = free_port()
@@ -111,8 +119,8 @@ def enter(room: Room, chromium: Browser, console: Console) -> Iterator[Enter]:
     """``enter("alice", width=…)``: a person logs in through the door, in a browser of their own."""
     contexts: list[BrowserContext] = []
 
-    def through_the_door(name: str = "alice", width: int = 1440, height: int = 900) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+    def through_the_door(name: str = "alice", width: int = 1440, height: int = 900, touch: bool = False) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="en-GB", has_touch=touch)
         contexts.append(context)
         page = context.new_page()
         listen(page, console)

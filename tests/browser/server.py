@@ -28,8 +28,9 @@ def prepare(folder: Path, port: int) -> None:
 
 
 def seed(pictures: list[bytes]) -> None:
-    """Four cameras, one of them offline; four incidents in different states."""
+    """Four cameras, one of them offline; four incidents in different states; Ada, who sets it all up."""
     from alerts.incidents import acknowledge, resolve
+    from streams.cameras import keep_reference, main_view
     from tests.frontend import seeding
 
     now = datetime.now(UTC)
@@ -46,6 +47,9 @@ def seed(pictures: list[bytes]) -> None:
                 now=at + timedelta(seconds=90),
             )  # fmt: skip
     seeding.make_blind(harbour.cameras[3], now - timedelta(minutes=14))
+    seeding.make_person("ada", "administrator", ("Ada", "Lin"), [])
+    for camera in harbour.cameras:
+        keep_reference(main_view(camera), pictures[0])
 
 
 def play_heartbeats() -> None:

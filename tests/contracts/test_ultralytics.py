@@ -270,7 +270,7 @@ def scripted(file: Path) -> Card:
 def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path, backend: UltralyticsBackend) -> None:
     card = scripted(tmp_path / "bright.torchscript")
     backend.load(tmp_path / "bright.torchscript", card, "cpu")
-    runner: Any = backend._runner
+    runner: Any = backend.runner
     model, sizes, room = runner._model, list[int](), 3
 
     def small(batch: Any) -> Any:

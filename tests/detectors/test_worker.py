@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +15,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from detectors import registry
+from detectors import detections, registry
+from detectors.backends.base import Picture
 from detectors.batching import BatchConfig
 from detectors.plan import DeploymentSpec, ModelSpec, pool_plan
 from detectors.worker import Worker
@@ -156,6 +157,28 @@ def test_a_poison_frame_is_put_aside_and_its_neighbours_are_seen(
     assert letter.payload == encode_frame(bad)
     assert letter.source.topic == TOPIC.name
     assert worker.counters.poison == 1
+
+
+class Full(Grumpy):
+    """A model that finds no memory, whatever it is shown."""
+
+    def infer(self, pictures: Sequence[Picture]) -> list[detections.Detections]:
+        raise MemoryError("64 MiB asked for")
+
+
+def test_without_memory_it_ends_and_a_fresh_one_loses_nothing(stage: Stage) -> None:
+    stage.put(frame(GATE, 1), frame(GATE, 2), frame(YARD, 1))
+    stage.make_backend = lambda _: Full()
+    full = stage.worker()
+    with pytest.raises(MemoryError):
+        until(full, lambda: False)
+    full.close()
+    stage.make_backend = lambda _: Grumpy()
+    fresh = stage.worker()
+    until(fresh, lambda: not stage.left())
+    fresh.close()
+    assert told(stage.observations(GATE)) == [("seen", 1), ("seen", 2)]
+    assert stage.dead_letters() == []
 
 
 def test_what_is_no_frame_at_all_is_put_aside(stage: Stage, worker: Worker) -> None:

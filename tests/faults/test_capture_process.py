@@ -126,6 +126,21 @@ def test_it_replaces_a_child_that_is_silent(rtsp_servers: RtspServers, running: 
     assert child.pid != before
 
 
+def test_a_sub_stream_that_is_added_is_read_instead_of_the_big_one_within_five_seconds(
+    rtsp_servers: RtspServers, running: Running, captured: LogReader
+) -> None:
+    server = rtsp_servers(paths=2)
+    camera = make_camera("cam", server.url(0))
+    camera.sources.update(role=Source.Role.RECORD)
+    config, capture = as_config(camera), running(server.pair)
+    assert turns_until(capture, lambda: bool(captured.frames(config)), 20)
+    before = captured.frames(config)[-1].session
+
+    Source.objects.create(camera=camera, role=Source.Role.DETECT, address=server.url(1))
+    SequenceCounter.advance(SequenceCounter.CONFIGURATION)
+    assert turns_until(capture, lambda: captured.frames(config)[-1].session == before + 1, 5)
+
+
 def test_an_edit_is_live_within_five_seconds_and_touches_only_its_camera(
     rtsp_servers: RtspServers, running: Running, captured: LogReader
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -74,8 +75,24 @@ def test_what_cannot_be_installed_is_said(tmp_path: Path, asked: tuple[str, ...]
 
 def test_an_unknown_command_lists_those_there_are(tmp_path: Path) -> None:
     done = run(tmp_path, "fly")
-    assert done.returncode == 2 and "there are: up, password, manage, test, bench, install" in done.stderr
+    assert done.returncode == 2 and "there are: up, password, manage, test, bench, install, doctor" in done.stderr
 
 
 def test_help_shows_the_commands(tmp_path: Path) -> None:
     assert "./poliscope up" in run(tmp_path, "help").stdout
+
+
+def test_the_doctor_speaks_without_any_python(tmp_path: Path) -> None:
+    programs = {name: OLD for name in PYTHONS}
+    done = run(tmp_path, "doctor", programs=programs)
+    assert done.returncode == 1 and "wrong  Python" in done.stdout and "→ apt-get install python3" in done.stdout
+    told = json.loads(run(tmp_path, "doctor", "--json", programs=programs).stdout)
+    assert told["wrong"] == 1 and told["findings"][0]["code"] == "python"
+
+
+def test_the_doctor_goes_on_where_pip_failed(tmp_path: Path) -> None:
+    venv = "mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' 'case \"$*\" in *install*) exit 1;; esac' > .venv/bin/python"
+    python = f'case "$*" in "-m venv .venv") {venv}; chmod +x .venv/bin/python;; *monitor*) echo "run: $*";; esac'
+    done = run(tmp_path, "doctor", "--json", programs={name: python for name in PYTHONS})
+    assert done.stdout == "run: -m monitor.doctor --pip-failed --json\n"
+    assert "pip could not install" in done.stderr

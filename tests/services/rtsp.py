@@ -87,19 +87,26 @@ class RtspServer:
 RtspServers = Callable[..., RtspServer]
 
 
-@pytest.fixture
-def rtsp_servers(shared: Path) -> Iterator[RtspServers]:
-    """Makes started servers: ``rtsp_servers(paths=2, user=…, password=…, clip=…)``; all of them end with the test."""
+@pytest.fixture(scope="session")
+def rtsp_tool(shared: Path) -> Path:
+    """The program of ``RtspServer``; skips where it cannot run."""
     tool = shared / "tools" / "rtsp_cameras.py"
     if not Path(PYTHON).exists() or shutil.which("ffmpeg") is None or not tool.exists():
         pytest.skip(f"needs {tool}, {PYTHON} and ffmpeg")
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
     if subprocess.run([PYTHON, "-c", probe], capture_output=True).returncode:
         pytest.skip("needs Debian's python3-gi and gir1.2-gst-rtsp-server-1.0")
+    return tool
+
+
+@pytest.fixture
+def rtsp_servers(shared: Path, rtsp_tool: Path) -> Iterator[RtspServers]:
+    """Makes started servers: ``rtsp_servers(paths=2, user=…, password=…, clip=…)``; all of them end with the test."""
     started: list[RtspServer] = []
 
     def make(*, paths: int = 1, user: str = "", password: str = "", clip: Path | None = None) -> RtspServer:
-        server = RtspServer(tool, clip or shared / "footage" / "mix360.mp4", paths=paths, user=user, password=password)
+        footage = clip or shared / "footage" / "mix360.mp4"
+        server = RtspServer(rtsp_tool, footage, paths=paths, user=user, password=password)
         started.append(server)
         return server.start()
 

@@ -38,6 +38,7 @@ from streams.reader import (
 )
 from tests.services.capture import CaptureChildren, LogReader, camera
 from tests.services.rtsp import RtspServers, eventually
+from tests.services.scripted import JPEG2000, ScriptedCamera, WithoutKeyFrames
 from tests.services.valkey import Valkey
 
 
@@ -304,6 +305,26 @@ class TestLookout:
         one = watching(camera("rtsp://127.0.0.1:9/cam0"), frozenset())
         assert eventually(lambda: bool(one.outlet.states()), 10)
         assert one.outlet.states()[0].reason == "address-refused"
+
+    def test_video_that_cannot_be_decoded_is_said(
+        self, watching: type[Watching], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ladder, "BLIND_AFTER_S", 1.0)
+        unknown = ScriptedCamera(JPEG2000)
+        one = watching(camera(unknown.url()), frozenset({unknown.pair}))
+        assert eventually(lambda: any(state.reason == "codec" for state in one.outlet.states()), 10)
+        unknown.close()
+
+    def test_a_stream_in_which_no_picture_begins_is_said(
+        self, shared: Path, watching: type[Watching], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reader, "KEY_FRAME_S", 1.0)
+        monkeypatch.setattr(ladder, "BLIND_AFTER_S", 2.0)
+        endless = WithoutKeyFrames(shared / "footage" / "mix360.mp4")
+        one = watching(camera(endless.url()), frozenset({endless.pair}))
+        assert eventually(lambda: any(state.reason == "no-key-frame" for state in one.outlet.states()), 10)
+        assert one.outlet.frames() == 0
+        endless.close()
 
     def test_live_pictures_need_a_watcher_and_no_demand(
         self, rtsp_servers: RtspServers, watching: type[Watching]

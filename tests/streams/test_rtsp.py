@@ -28,7 +28,18 @@ from streams.problems import (
     Unreachable,
     WrongPassword,
 )
-from streams.rtsp import READ_S, Arrival, Stream, authorization, open_stream, parse_head, planes_of, preflight
+from streams.rtsp import (
+    READ_S,
+    Announced,
+    Arrival,
+    Stream,
+    announced,
+    authorization,
+    open_stream,
+    parse_head,
+    planes_of,
+    preflight,
+)
 from tests.services.capture import REDIRECT, WEB_PAGE, BadServer
 from tests.services.rtsp import PYTHON, RtspServers
 
@@ -98,6 +109,27 @@ def test_it_answers_the_strongest_challenge_it_knows(challenges: list[str], cont
 @pytest.mark.parametrize("challenges", [[], ["Bearer x"], ['Digest realm="r", nonce="n", algorithm=SHA-256']])
 def test_it_leaves_challenges_it_does_not_know(challenges: list[str]) -> None:
     assert authorization(challenges, "u", "p", "DESCRIBE", "rtsp://x/") is None
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n", Announced("H264")),
+        ("m=audio 0 RTP/AVP 0\r\nm=video 5000 RTP/AVP 98 99\r\na=rtpmap:98 H265/90000", Announced("H265", sound=True)),
+        ("m=video 0 RTP/AVP 26\n", Announced("JPEG")),
+        ("m=video 0 RTP/AVP 96\r\na=rtpmap:97 H264/90000", Announced()),
+        ("m=video 0 RTP/AVP 96\r\na=rtpmap:96 <b>evil</b>/90000", Announced()),
+        ("m=video 0 RTP/AVP 96\r\na=rtpmap:96 " + "x" * 21 + "/90000", Announced()),
+    ],
+)
+def test_the_description_names_codec_and_sound(description: str, expected: Announced) -> None:
+    assert announced(description) == expected
+
+
+@pytest.mark.parametrize("description", ["", "m=audio 0 RTP/AVP 0", " m=video 0 RTP/AVP 96"])
+def test_a_description_without_video_is_said(description: str) -> None:
+    with pytest.raises(NoVideo):
+        announced(description)
 
 
 @pytest.mark.parametrize(

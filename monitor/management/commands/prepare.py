@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from detectors.defaults import ensure_default_deployment
 from detectors.models import Deployment
 from monitor.accounts import create_accounts
 from monitor.instance import write_private
@@ -23,12 +24,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--answer", type=Path, required=True, help="file (0600) that receives accounts and pools")
         parser.add_argument("--demo-port", type=int, default=0, help="RTSP port of the demo cameras; 0: no demo")
+        parser.add_argument("--videos", type=Path, help="videos.json of the user's own films; none: no films")
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
         call_command("collectstatic", verbosity=0, interactive=False)
+        ensure_default_deployment()
         (Path(settings.DATA_DIR) / "uploads").mkdir(parents=True, exist_ok=True)
         self._demo(options["demo_port"])
+        self._videos(options["videos"])
         pools = sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or ["general"]
         try:
             log = open_log(LogAddresses.from_environment(), name="prepare")
@@ -46,3 +50,11 @@ class Command(BaseCommand):
             demo.seed(port)
         else:
             demo.retire()
+
+    def _videos(self, board: Path | None) -> None:
+        from monitor import videos
+
+        if board is not None:
+            videos.seed(videos.read_board(board))
+        else:
+            videos.retire()

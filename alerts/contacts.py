@@ -1,0 +1,39 @@
+"""Numbers and addresses as people type them, brought to the one form that providers take."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from alerts.models import Contact, Recipient
+
+
+def clean_address(channel: str, typed: str) -> str:
+    """``typed`` as ``channel`` takes it; spaces and dashes in a number are forgiven.
+
+    Raises ``ValidationError`` with an example of what is expected.
+    """
+    address = typed.strip()
+    if channel == Contact.Channel.SMS:
+        address = re.sub(r"[\s().-]", "", address)
+        if not re.fullmatch(r"\+[1-9]\d{6,14}", address):
+            raise ValidationError(_("Write the number with + and the country code, for example +886912345678."))
+    elif channel == Contact.Channel.EMAIL:
+        try:
+            validate_email(address)
+        except ValidationError:
+            raise ValidationError(_("Write an e-mail address, for example guard@example.org.")) from None
+    return address
+
+
+def add_recipient(name: str, language: str, time_zone: str, addresses: dict[str, str]) -> Recipient:
+    """Somebody to tell, reached by ``addresses`` (channel → checked address) in this order; one transaction."""
+    with transaction.atomic():
+        recipient = Recipient.objects.create(name=name, language=language, time_zone=time_zone)
+        for order, (channel, address) in enumerate(addresses.items()):
+            Contact.objects.create(recipient=recipient, channel=channel, address=address, order=order)
+    return recipient

@@ -1,0 +1,114 @@
+"""What the set-up screens ask of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.files.storage import default_storage
+from django.db.models import Exists, OuterRef, Prefetch
+
+from alerts.models import Contact, Event, Recipient, Rule, Zone
+from detectors.models import Deployment
+from frontend.queries import CameraState
+from streams.models import Camera, Source, View
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One camera on the list. ``next_step``: what it still needs, the first thing first; empty: nothing."""
+
+    camera: Camera
+    zones: int
+    rules: int
+    told: int
+    state: CameraState | None
+    has_picture: bool
+
+    @property
+    def next_step(self) -> str:
+        """``zone``, ``rule``, ``recipient`` or nothing."""
+        if not self.zones:
+            return "zone"
+        if not self.rules:
+            return "rule"
+        return "" if self.told else "recipient"
+
+
+def overview(states: Mapping[int, CameraState]) -> list[Overview]:
+    """Every camera, by name, in a fixed number of queries."""
+    rules = Rule.objects.filter(enabled=True).prefetch_related("recipients")
+    zones = Prefetch("zones", Zone.objects.prefetch_related(Prefetch("rules", rules)))
+    views = Prefetch("views", View.objects.order_by("pk").prefetch_related(zones))
+    kept = Event.objects.filter(camera=OuterRef("pk"), picture=Event.Picture.KEPT)
+    cameras = Camera.objects.select_related("site", "group").prefetch_related(views).annotate(seen=Exists(kept))
+    return [_overview(camera, states.get(camera.pk)) for camera in cameras.order_by("site__name", "name")]
+
+
+def _overview(camera: Camera, state: CameraState | None) -> Overview:
+    views = list(camera.views.all())
+    zones = [zone for view in views for zone in view.zones.all()]
+    rules = {rule.pk: rule for zone in zones for rule in zone.rules.all()}
+    told = {recipient.pk for rule in rules.values() for recipient in rule.recipients.all() if recipient.active}
+    has_picture = camera.seen or any(view.reference for view in views)  # type: ignore[attr-defined]
+    return Overview(camera, len(zones), len(rules), len(told), state, has_picture)
+
+
+def last_picture(camera: Camera) -> bytes | None:
+    """The newest picture that an incident of ``camera`` keeps; None where there is none."""
+    event = Event.objects.filter(camera=camera, picture=Event.Picture.KEPT).order_by("-happened_at").first()
+    if event is None:
+        return None
+    try:
+        with default_storage.open(event.picture_path) as file:
+            return bytes(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def rules_of(camera: Camera) -> list[Rule]:
+    """Every rule with a zone of ``camera``, on or off, with whom it tells."""
+    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True))
+    recipients = Prefetch("recipients", Recipient.objects.prefetch_related(contacts))
+    found = Rule.objects.filter(zones__view__camera=camera).distinct().select_related("deployment")
+    return list(found.prefetch_related("zones", recipients))
+
+
+def zones_of(camera: Camera) -> list[Zone]:
+    """The zones of ``camera``, each with its rules."""
+    return list(
+        Zone.objects.filter(view__camera=camera).select_related("view").prefetch_related("rules").order_by("pk")
+    )
+
+
+def sources_of(camera: Camera) -> list[Source]:
+    """Its addresses, the one that is analysed first."""
+    return sorted(camera.sources.all(), key=lambda source: Source.Role.values.index(source.role))
+
+
+def zone_for_script(zone: Zone) -> dict[str, Any]:
+    """A zone as the drawing script takes it."""
+    plain = {"uid": str(zone.uid), "name": zone.name, "shape": zone.shape, "points": zone.points}
+    return plain | {"rules": len(zone.rules.all())}
+
+
+def usable_deployments(camera: Camera) -> list[Deployment]:
+    """The deployments that a rule on ``camera`` may listen to."""
+    found = Deployment.objects.filter(enabled=True).select_related("model").prefetch_related("cameras")
+    return [one for one in found if one.all_cameras or camera in one.cameras.all()]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Somebody who may be told, and by what."""
+
+    recipient: Recipient
+    contacts: list[Contact] = field(default_factory=list)
+
+
+def reachable() -> list[Reach]:
+    """Every active recipient with the contacts that work."""
+    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True), to_attr="working")
+    found = Recipient.objects.filter(active=True).prefetch_related(contacts)
+    return [Reach(recipient, recipient.working) for recipient in found]

@@ -1,0 +1,166 @@
+"""The set-up screens' words: what a stream is, in figures that an administrator can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django import template
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from alerts.models import Recipient
+from frontend.setup_forms import ROLE_WORDS
+from frontend.tried import Tried
+from streams.advice import cost_ms, sub_stream_guess
+from streams.credentials import without_login
+from streams.models import Source
+from streams.probed import Probed
+from streams.problems import SENTENCES
+
+register = template.Library()
+
+USUAL_FPS = 25.0
+"""Of a camera that does not tell its own."""
+
+_CODECS = {"h264": "H.264", "hevc": "H.265", "mjpeg": "Motion JPEG", "av1": "AV1", "mpeg4": "MPEG-4"}
+_ROLES = {
+    Source.Role.DETECT: gettext_lazy("Is analysed"),
+    Source.Role.RECORD: gettext_lazy("Full picture"),
+    Source.Role.VIEW: gettext_lazy("For screens"),
+}
+
+
+@register.filter
+def role_word(role: str) -> str:
+    """What an address is for."""
+    return str(_ROLES.get(role, role))  # type: ignore[call-overload]
+
+
+@register.filter
+def kind_word(kind: str) -> str:
+    """A kind of rule."""
+    return _(kind.replace("_", " ").capitalize())
+
+
+@register.filter
+def reason_sentence(code: str) -> str:
+    """Why a source gave no picture when it was last tried."""
+    return _(SENTENCES[code]) if code in SENTENCES else code
+
+
+@register.filter
+def address_shown(address: str) -> str:
+    """An address as it may be shown."""
+    return without_login(address, address)
+
+
+@register.filter
+def is_in(recipient: Recipient, keys: Collection[str]) -> bool:
+    """Whether ``recipient`` is among ``keys`` (as a form posts them)."""
+    return str(recipient.pk) in keys
+
+
+@register.filter
+def sub_stream_offer(tried: Tried) -> str:
+    """Where this camera's sub-stream probably is; empty where that is unknown or would gain nothing."""
+    big = tried.found.width_px * tried.found.height_px * tried.found.fps > 640 * 480 * 15
+    return (sub_stream_guess(tried.address) or "") if big else ""
+
+
+_FIELDS = {
+    "group": gettext_lazy("camera group"),
+    "detect": gettext_lazy("address that is analysed"),
+    "record": gettext_lazy("full picture"),
+    "view": gettext_lazy("address for screens"),
+    "login": gettext_lazy("log-in"),
+    "enabled": gettext_lazy("on or off"),
+}
+
+
+@register.filter
+def field_words(fields: Collection[str]) -> str:
+    """What of a camera changes."""
+    return ", ".join(str(_FIELDS.get(name, name)) for name in fields)
+
+
+@register.filter
+def facts_of_source(tried: Tried) -> list[tuple[str, str]]:
+    """Name and figure of what the stream is."""
+    return _facts(tried.found)
+
+
+@register.filter
+def facts_of_found(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """The same of what was kept when it was last tried, in one line; nothing where there was no picture."""
+    if not found or found.get("reason") or not found.get("width_px"):
+        return []
+    line = _("%(width)d×%(height)d, %(rate)s a second, %(codec)s") % {
+        "width": found["width_px"],
+        "height": found["height_px"],
+        "rate": _rate(found.get("fps") or 0.0),
+        "codec": _codec(found.get("codec") or ""),
+    }
+    return [("", line)]
+
+
+def _facts(found: Probed) -> list[tuple[str, str]]:
+    facts = [(_("Size"), f"{found.width_px}×{found.height_px}")]
+    if found.fps:
+        facts.append((_("Pictures a second"), _rate(found.fps)))
+    facts.append((_("Codec"), _codec(found.codec)))
+    if found.gop_s:
+        facts.append((_("Whole picture each"), _("%(seconds).1f s") % {"seconds": found.gop_s}))
+    elif found.gop_at_least_s:
+        facts.append((_("Whole picture each"), _("more than %(seconds).0f s") % {"seconds": found.gop_at_least_s}))
+    if found.kbps:
+        facts.append((_("Traffic"), _("%(mbit).1f Mbit/s") % {"mbit": found.kbps / 1000}))
+    percent = cost_ms(found.width_px, found.height_px, found.fps or USUAL_FPS, found.codec) / 10
+    facts.append((_("Costs to read"), _("about %(percent).1f %% of a core") % {"percent": percent}))
+    return facts
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:.0f}" if abs(fps - round(fps)) < 0.05 else f"{fps:.1f}"
+
+
+def _codec(codec: str) -> str:
+    return _CODECS.get(codec, codec.upper() or "?")
+
+
+@register.simple_tag
+def role_choices() -> list[tuple[str, str]]:
+    """What an address may be for, as the form says it."""
+    return [(str(role), str(words)) for role, words in ROLE_WORDS.items()]
+
+
+@register.simple_tag
+def setup_sentences() -> dict[str, str]:
+    """Sentences that the set-up screens' scripts complete."""
+    return {
+        "trying": _("Asking the camera … {n} s of at most 10"),
+        "sending": _("Sending …"),
+        "failed": _("That did not work: the server does not answer. Try again."),
+        "split": _("User name and password were moved to their own fields."),
+        "new_zone": _("New zone"),
+        "new_line": _("New line"),
+        "edit_zone": _("Change “{name}”"),
+        "numbered_zone": _("Zone {n}"),
+        "numbered_line": _("Line {n}"),
+        "hint_idle": _("Press Zone or Line to draw, or choose a zone to change it."),
+        "hint_polygon": _("Click the corners in order; click the first one again, or press Enter, to close."),
+        "hint_line": _("Click where the line begins, then where it ends. The arrow shows which way counts."),
+        "hint_edit": _("Drag a corner to move it, a point between two to add one. Delete removes the chosen corner."),
+        "hint_turn": _("The arrow shows which way counts. “Turn round” lets the other way count."),
+        "crossing": _("The zone crosses itself. Put the corners in order around it."),
+        "too_few": _("A zone needs at least three corners."),
+        "one_end": _("A line needs two ends."),
+        "saved": _("Saved. Live within five seconds."),
+        "deleted": _("Deleted."),
+        "sure_delete": _("Delete “{name}”? Rules that have no other zone are switched off."),
+        "no_picture": _("There is no picture yet."),
+        "rules_none": _("0 rules"),
+        "polygon": _("polygon"),
+        "line": _("directed line"),
+        "make_rule": _("Make a rule"),
+    }

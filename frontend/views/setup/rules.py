@@ -1,0 +1,141 @@
+"""A rule on a camera, and who is told: written, switched, and tried out with a message."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from alerts import editing
+from alerts.models import Contact, Rule, Zone
+from alerts.rules.registry import RULES
+from alerts.trial_message import send_trial, too_many
+from frontend import setup_queries
+from frontend.models import ViewAudit
+from frontend.rule_forms import RecipientForm, SetupRuleForm, setup_form, usual_rule
+from frontend.views.page import fragment, page, person_of
+from frontend.views.setup.door import camera_or_404, configures, refuse, write_down
+from streams.models import Camera
+
+TRIAL = "trial-message"
+
+
+@require_http_methods(["GET", "POST"])
+@configures
+def add_rule(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """A new rule on this camera; ``zone`` in the address is chosen already."""
+    camera = camera_or_404(uid)
+    kind = request.GET.get("kind", "")
+    zone = _zone_in_address(request, camera)
+    rule = usual_rule(camera, zone)
+    initial: dict[str, Any] = {"zones": [zone.pk] if zone else [], "name": rule.name}
+    return _edit(request, camera, Rule(kind=kind if kind in RULES else rule.kind), initial)
+
+
+@require_http_methods(["GET", "POST"])
+@configures
+def edit_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
+    """A rule that is there. Saving makes a new version, live within five seconds."""
+    camera = camera_or_404(uid)
+    return _edit(request, camera, _rule_or_404(camera, rule), {})
+
+
+def _edit(request: HttpRequest, camera: Camera, rule: Rule, initial: dict[str, Any]) -> HttpResponse:
+    kind = setup_form(rule.kind)
+    given = request.POST if request.method == "POST" else None
+    form = kind(given, instance=rule, initial=initial, camera=camera)
+    newcomer = RecipientForm(given)
+    # Both are asked, so that everything wrong is said at once.
+    if given is not None and all([form.is_valid(), newcomer.is_valid()]):
+        try:
+            saved = _save(request, form, newcomer, camera)
+        except editing.Refused as refused:
+            form.add_error(None, str(refused))
+        else:
+            said = _("“%(rule)s” is live.") if saved.enabled else _("“%(rule)s” is saved and switched off.")
+            messages.success(request, said % {"rule": saved.name})
+            return redirect("setup-camera", camera.uid)
+    return page(request, "frontend/setup/rule_form.html", "setup", _context(camera, rule, form, newcomer))
+
+
+def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: RecipientForm) -> dict[str, Any]:
+    return {
+        "camera": camera,
+        "rule": rule,
+        "form": form,
+        "newcomer": newcomer,
+        "reachable": setup_queries.reachable(),
+        "told": {str(value) for value in (form["recipients"].value() or ())},
+        "kinds": sorted(RULES),
+        "zones_for_script": [setup_queries.zone_for_script(zone) for zone in setup_queries.zones_of(camera)],
+        "current_setup": "cameras",
+    }
+
+
+def _save(request: HttpRequest, form: SetupRuleForm, newcomer: RecipientForm, camera: Camera) -> Rule:
+    """Rule, version, demand and recipients in one transaction. Raises ``Refused``."""
+    with transaction.atomic():
+        rule: Rule = form.save(commit=False)
+        zones = list(form.cleaned_data["zones"])
+        editing.save_rule(rule, zones=zones, author=person_of(request), now=timezone.now())
+        recipients = list(form.cleaned_data["recipients"])
+        if (added := newcomer.add(camera.site.time_zone)) is not None:
+            recipients.append(added)
+        rule.recipients.set(recipients)
+        write_down(request, "rule-saved", camera, rule.uid)
+    return rule
+
+
+def _zone_in_address(request: HttpRequest, camera: Camera) -> Zone | None:
+    zones = setup_queries.zones_of(camera)
+    named = next((zone for zone in zones if str(zone.uid) == request.GET.get("zone", "")), None)
+    return named or (zones[0] if len(zones) == 1 else None)
+
+
+def _rule_or_404(camera: Camera, uid: UUID) -> Rule:
+    rule = Rule.objects.filter(uid=uid, zones__view__camera=camera).distinct().first()
+    if rule is None:
+        raise Http404
+    return rule
+
+
+@require_POST
+@configures
+def switch_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
+    """On or off, live within five seconds. One that could never fire is refused with the reason."""
+    camera = camera_or_404(uid)
+    found = _rule_or_404(camera, rule)
+    found.enabled = request.POST.get("on") == "1"
+    try:
+        editing.save_rule(found, zones=list(found.zones.all()), author=person_of(request), now=timezone.now())
+    except editing.Refused as refused:
+        messages.error(request, str(refused))
+        return redirect("setup-camera", camera.uid)
+    write_down(request, "rule-on" if found.enabled else "rule-off", camera, found.uid)
+    said = _("“%(rule)s” is live.") if found.enabled else _("“%(rule)s” is switched off.")
+    messages.success(request, said % {"rule": found.name})
+    return redirect("setup-camera", camera.uid)
+
+
+@require_POST
+@configures
+def send_test(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One trial message to the contact ``uid``; shows what was sent and what the provider said."""
+    contact = Contact.objects.select_related("recipient").filter(uid=uid).first()
+    if contact is None:
+        raise Http404
+    now = timezone.now()
+    earlier = ViewAudit.objects.filter(action=TRIAL, subject=contact.uid).order_by("-at")[:10]
+    if too_many([row.at for row in earlier], now):
+        return refuse(_("That is enough for a minute. Wait a little before the next trial message."))
+    write_down(request, TRIAL, None, contact.uid)
+    sender = person_of(request)
+    trial = send_trial(contact, sender.get_full_name() or sender.get_username())
+    return fragment(request, "frontend/setup/_trial.html", {"trial": trial, "contact": contact})

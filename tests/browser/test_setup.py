@@ -1,0 +1,200 @@
+"""Drawing on a camera's picture in a real Chromium: mouse, finger, keyboard, undo, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, Enter, Room, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
+
+CORNERS = [(0.1, 0.2), (0.5, 0.2), (0.5, 0.8), (0.1, 0.8)]
+FREE = 0.02
+"""A pixel more or less of a page of this size."""
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """One for all tests here: each draws zones of its own."""
+    with served(tmp_path_factory.mktemp("setup")) as one:
+        yield one
+
+
+@pytest.fixture
+def bench(room: Room, enter: Enter) -> Page:
+    """The first camera's page, before an administrator."""
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/")
+    page.click(".card:has-text('Main entrance') a")
+    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    expect(page.locator("#hint")).not_to_be_empty()  # the script has loaded
+    return page
+
+
+def spot(page: Page, x: float, y: float) -> tuple[float, float]:
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def click(page: Page, corners: list[tuple[float, float]]) -> None:
+    for corner in corners:
+        page.mouse.click(*spot(page, *corner))
+
+
+def zones(room: Room) -> dict[str, list[list[float]]]:
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        return {name: json.loads(points) for name, points in rows.execute("select name, points from alerts_zone")}
+
+
+def near(points: list[list[float]], wanted: list[tuple[float, float]]) -> bool:
+    pairs = zip(points, wanted, strict=True)
+    return all(abs(a - c) < FREE and abs(b - d) < FREE for (a, b), (c, d) in pairs)
+
+
+def save_as(page: Page, name: str) -> None:
+    page.fill("#zone-name", name)
+    page.click("[data-do=save]")
+    expect(page.locator("#zones")).to_contain_text(name)
+    expect(page.locator("#draft")).to_be_hidden()
+
+
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    page.mouse.move(*spot(page, *start))
+    page.mouse.down()
+    page.mouse.move(*spot(page, *end), steps=4)
+    page.mouse.up()
+
+
+def test_a_zone_is_drawn_changed_and_undone(bench: Page, room: Room) -> None:
+    bench.keyboard.press("z")
+    click(bench, [*CORNERS, CORNERS[0]])  # the first corner again closes it
+    drag(bench, (0.5, 0.8), (0.7, 0.9))
+    drag(bench, (0.3, 0.2), (0.3, 0.1))  # a point between two corners
+    bench.click("[data-do=undo]")
+    bench.click("[data-do=undo]")
+    bench.click("[data-do=undo]")
+    bench.click("[data-do=redo]")
+    save_as(bench, "Yard")
+    assert near(zones(room)["Yard"], [(0.1, 0.2), (0.5, 0.2), (0.7, 0.9), (0.1, 0.8)])
+    expect(bench.locator("#zones li:has-text('Yard') a")).to_have_text("Make a rule")
+
+
+def test_a_corner_outside_the_picture_stays_at_its_edge(bench: Page, room: Room) -> None:
+    bench.keyboard.press("z")
+    click(bench, [*CORNERS, CORNERS[0]])
+    drag(bench, (0.1, 0.2), (-0.3, -0.3))
+    save_as(bench, "Corner")
+    assert zones(room)["Corner"][0] == [0, 0]
+
+
+def test_a_zone_that_crosses_itself_is_refused_where_it_is_drawn(bench: Page, room: Room) -> None:
+    before = zones(room)
+    bench.keyboard.press("z")
+    click(bench, [(0.1, 0.2), (0.5, 0.8), (0.5, 0.2), (0.1, 0.8)])
+    bench.keyboard.press("Enter")
+    expect(bench.locator(".shape.wrong")).to_have_count(1)
+    bench.click("[data-do=save]")
+    expect(bench.locator("#draft-error")).to_have_text("The zone crosses itself. Put the corners in order around it.")
+    bench.keyboard.press("Escape")
+    expect(bench.locator("#draft")).to_be_hidden()
+    assert zones(room) == before
+
+
+def test_the_server_has_the_last_word(bench: Page, console: Console) -> None:
+    console.expected.append("422")
+    bench.keyboard.press("z")
+    click(bench, [*CORNERS, CORNERS[0]])
+    bench.fill("#zone-name", "Turnstiles")
+    bench.click("[data-do=save]")
+    expect(bench.locator("#draft-error")).to_have_text(
+        "This camera has a zone of this name already. Choose another name."
+    )
+
+
+def test_a_lines_arrow_turns_round(bench: Page, room: Room) -> None:
+    bench.keyboard.press("g")
+    click(bench, [(0.2, 0.5), (0.8, 0.5)])
+    arrow = bench.locator(".arrow.draft").first
+    up = arrow.get_attribute("points")
+    bench.click("[data-do=turn]")
+    down = arrow.get_attribute("points")
+
+    def tip(points: str | None) -> float:
+        return float((points or "").split()[1].split(",")[1]) - float((points or "").split()[0].split(",")[1])
+
+    # From left to right the side above counts; turned round, the one below.
+    assert tip(up) < 0 < tip(down)
+    save_as(bench, "Kerb")
+    assert near(zones(room)["Kerb"], [(0.8, 0.5), (0.2, 0.5)])
+
+
+def test_corners_are_reached_and_removed_by_keyboard(bench: Page, room: Room) -> None:
+    bench.keyboard.press("z")
+    click(bench, [*CORNERS, CORNERS[0]])
+    bench.locator(".corner").nth(2).focus()
+    for _ in range(4):
+        bench.keyboard.press("Shift+ArrowRight")
+    bench.locator(".corner").nth(3).focus()
+    bench.keyboard.press("Delete")
+    save_as(bench, "Three")
+    assert near(zones(room)["Three"], [(0.1, 0.2), (0.5, 0.2), (0.7, 0.8)])
+
+
+def test_a_finger_draws_on_a_telephone(room: Room, enter: Enter) -> None:
+    page = enter("ada", width=390, height=844, touch=True)
+    page.goto(f"{room.url}/setup/")
+    page.tap(".card:has-text('Main entrance') a")
+    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    page.tap("[data-tool=polygon]")
+    for corner in [*CORNERS, CORNERS[0]]:
+        page.touchscreen.tap(*spot(page, *corner))
+    page.fill("#zone-name", "By finger")
+    page.tap("[data-do=save]")
+    expect(page.locator("#zones")).to_contain_text("By finger")
+    assert near(zones(room)["By finger"], CORNERS)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_zone_is_deleted_when_asked_twice(bench: Page, room: Room) -> None:
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    bench.on("dialog", answer)
+    bench.click("#zones .line:has-text('Turnstiles')")
+    bench.click("[data-do=delete]")
+    expect(bench.locator("#zones")).not_to_contain_text("Turnstiles")
+    assert asked == ["Delete “Turnstiles”? Rules that have no other zone are switched off."]
+    assert "Turnstiles" not in zones(room)
+    expect(bench.locator(".rule .toggle")).to_have_count(0)
+
+
+def test_a_pasted_log_in_goes_to_its_own_fields(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/cameras/add/")
+    page.fill("[name=address_0]", "rtsp://guard:p%40ss:w/rd@10.0.0.5:554/live")
+    page.locator("[name=address_0]").blur()
+    expect(page.locator("[name=address_0]")).to_have_value("rtsp://10.0.0.5:554/live")
+    expect(page.locator("[name=user_name]")).to_have_value("guard")
+    expect(page.locator("[name=password]")).to_have_value("p@ss:w/rd")
+
+
+def test_a_list_is_shown_before_it_is_done(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/list/")
+    page.fill("[name=list]", "name,address,site,group\nPier,rtsp://10.0.0.9/a,Harbour City,Harbour\nMole,ftp://x,,\n")
+    expect(page.locator("#do-it")).to_be_hidden()
+    page.click("#show-preview")
+    expect(page.locator(".what-happens")).to_contain_text("1 new camera · 1 line refused")
+    page.click("#do-it")
+    page.wait_for_url(f"{room.url}/setup/")
+    expect(page.locator(".card:has-text('Pier')")).to_have_count(1)

@@ -1,0 +1,562 @@
+"""The set-up screens over HTTP: what is typed runs, what cannot work is refused with the reason, nothing leaks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import LazySettings
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone, translation
+
+from alerts.models import Contact, Event, Incident, Recipient, Rule, Zone
+from frontend import health_tail, queries, tried
+from frontend.models import ViewAudit
+from streams.cameras import keep_reference, main_view
+from streams.credentials import unseal
+from streams.models import Camera, CameraGroup, Demand, SequenceCounter, Site, Source
+from streams.probed import Probed
+from streams.problems import SENTENCES
+from tests.frontend import seeding
+from tests.town import SQUARE, Town, build_town
+
+pytestmark = pytest.mark.django_db
+
+USER, PASSWORD = "kanarie-user", "kanarie-p@ss/word"
+GOOD = Probed(codec="h264", width_px=640, height_px=360, fps=5.0, gop_s=2.0, kbps=300, jpeg=seeding.drawn_picture())
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
+    """No log runs here, and files go to a folder of the test's own."""
+    monkeypatch.setattr(health_tail, "parts", lambda now: [])
+    monkeypatch.setattr(health_tail, "starting", lambda now: False)
+    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
+    settings.STATIC_ROOT.mkdir()
+    queries.forget()
+
+
+@pytest.fixture
+def town() -> Town:
+    return build_town()
+
+
+@pytest.fixture
+def ada(town: Town) -> Client:
+    client = Client()
+    client.force_login(town.ada)
+    return client
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str, str]]]:
+    """Every address that is tried answers with a good picture; what was asked is noted."""
+    seen: list[tuple[str, str, str]] = []
+
+    def probe(address: str, user: str = "", password: str = "", **_: Any) -> Probed:
+        seen.append((address, user, password))
+        return GOOD
+
+    monkeypatch.setattr(tried, "probe", probe)
+    yield seen
+
+
+def typed(town: Town, **changes: Any) -> dict[str, Any]:
+    form = {
+        "name": "Dock", "site": town.site.pk, "group": town.gate.group.pk, "carrier": "fixed",
+        "address_0": "rtsp://10.1.2.3:554/live", "role_0": "detect", "user_name": USER, "password": PASSWORD,
+    }  # fmt: skip
+    return {**form, **changes}
+
+
+def text(response: Any) -> str:
+    body: str = response.content.decode()
+    return body
+
+
+# whose it is
+
+
+def pages(town: Town) -> list[str]:
+    uid = town.gate.uid
+    return [
+        "/setup/",
+        "/setup/cameras/add/",
+        "/setup/list/",
+        *(f"/setup/cameras/{uid}/{part}" for part in ("", "edit/", "delete/", "rules/add/")),
+    ]
+
+
+def actions(town: Town) -> list[str]:
+    uid = town.gate.uid
+    parts = ("try/", "switch/", "delete/", "zones/", "zones/delete/", f"rules/{uuid4()}/switch/")
+    return ["/setup/try/", "/setup/list/preview/", "/setup/list/apply/", f"/setup/contacts/{uuid4()}/test/"] + [
+        f"/setup/cameras/{uid}/{part}" for part in parts
+    ]
+
+
+def test_every_page_opens_for_an_administrator(ada: Client, town: Town) -> None:
+    for path in pages(town):
+        assert ada.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize("name", ["alice", "bob", "olive", "charlie"])
+def test_nobody_else_finds_anything_here(town: Town, name: str) -> None:
+    client = Client()
+    client.force_login(getattr(town, name))
+    for path in pages(town):
+        assert client.get(path).status_code == 404, path
+    for path in actions(town):
+        assert client.post(path).status_code == 404, path
+
+
+def test_a_stranger_is_sent_to_the_door(town: Town) -> None:
+    for path in pages(town):
+        assert Client().get(path).url.startswith("/login/"), path
+
+
+def test_both_languages_are_spoken(ada: Client, town: Town) -> None:
+    town.ada.language = "zh-hant"
+    town.ada.save()
+    with translation.override("zh-hant"):
+        assert "新增攝影機" in text(ada.get("/setup/"))
+
+
+# a camera
+
+
+def test_a_camera_is_added_with_its_log_in_sealed(ada: Client, town: Town) -> None:
+    before = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+    response = ada.post("/setup/cameras/add/", typed(town))
+    camera = Camera.objects.get(name="Dock")
+    assert response.url == f"/setup/cameras/{camera.uid}/"
+    source = camera.sources.get()
+    assert (source.role, source.address) == ("detect", "rtsp://10.1.2.3:554/live")
+    assert unseal(source.credentials) == (USER, PASSWORD)
+    assert PASSWORD.encode() not in bytes(source.credentials)
+    assert camera.views.count() == 1
+    assert SequenceCounter.current(SequenceCounter.CONFIGURATION) > before
+
+
+def test_each_address_has_its_use_and_all_have_the_log_in(ada: Client, town: Town) -> None:
+    ada.post("/setup/cameras/add/", typed(town, role_0="record", address_1="rtsp://10.1.2.3/sub", role_1="detect"))
+    sources = {source.role: source for source in Camera.objects.get(name="Dock").sources.all()}
+    assert {role: source.address for role, source in sources.items()} == {
+        "record": "rtsp://10.1.2.3:554/live", "detect": "rtsp://10.1.2.3/sub",
+    }  # fmt: skip
+    assert {unseal(source.credentials) for source in sources.values()} == {(USER, PASSWORD)}
+
+
+def test_a_new_site_and_group_are_made_with_the_people_who_see_it(ada: Client, town: Town) -> None:
+    form = typed(town, site="", group="", new_site="Quay", time_zone="Asia/Tokyo", new_group="Quay side",
+                 people=[town.alice.pk])  # fmt: skip
+    ada.post("/setup/cameras/add/", form)
+    camera = Camera.objects.select_related("site", "group").get(name="Dock")
+    assert (camera.site.name, camera.site.time_zone, camera.group.name) == ("Quay", "Asia/Tokyo", "Quay side")
+    assert list(camera.group.people.all()) == [town.alice]
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"name": ""}, "This field is required."),
+        ({"name": "Gate"}, "This site has a camera of this name already."),
+        ({"address_0": ""}, "Enter the camera’s address"),
+        ({"address_0": "http://10.1.2.3/"}, "Only rtsp:// and rtsps:// addresses can be cameras."),
+        ({"address_0": "rtsp://127.0.0.1/x"}, "This address is this machine itself"),
+        ({"address_0": "rtsp://169.254.169.254/x"}, "link-local or a cloud’s metadata service"),
+        ({"address_0": "rtsp://10.1.2.3/x?password=hush-hush"}, "This address contains a password."),
+        ({"address_0": "rtsp://u:hush-hush@10.1.2.3/x"}, "Write user name and password in their own fields"),
+        ({"address_0": "rtsp://no-such-host.invalid/x"}, "No machine of the name no-such-host.invalid"),
+        ({"address_1": "rtsp://10.1.2.4/x", "role_1": "detect"}, "Two addresses have the same use."),
+        ({"site": "", "new_site": ""}, "Choose a site, or give the new one a name."),
+        ({"site": "", "new_site": "harbour", "time_zone": "UTC"}, "There is a site of this name already."),
+        ({"site": "", "new_site": "Quay", "time_zone": ""}, "Choose the clock that this site lives by."),
+        ({"group": "", "new_group": ""}, "Choose a camera group, or give the new one a name."),
+        ({"group": "", "new_group": "harbour"}, "There is a camera group of this name already."),
+    ],
+)
+def test_a_camera_that_cannot_work_is_refused_with_the_reason(
+    ada: Client, town: Town, changes: dict[str, Any], says: str
+) -> None:
+    before = Camera.objects.count(), Site.objects.count(), CameraGroup.objects.count()
+    page = text(ada.post("/setup/cameras/add/", typed(town, **changes)))
+    assert says in page.replace("&#x27;", "’").replace("'", "’")
+    assert "hush-hush" not in page and PASSWORD not in page
+    assert (Camera.objects.count(), Site.objects.count(), CameraGroup.objects.count()) == before
+
+
+def test_an_edit_keeps_the_log_in_unless_another_is_typed_or_it_is_forgotten(ada: Client, town: Town) -> None:
+    ada.post("/setup/cameras/add/", typed(town))
+    camera = Camera.objects.get(name="Dock")
+    edit = f"/setup/cameras/{camera.uid}/edit/"
+    assert PASSWORD not in text(ada.get(edit)) and USER not in text(ada.get(edit))
+    ada.post(edit, typed(town, address_0="rtsp://10.1.2.9/live", user_name="", password=""))
+    assert unseal(camera.sources.get().credentials) == (USER, PASSWORD)
+    ada.post(edit, typed(town, user_name="", password="another"))
+    assert unseal(camera.sources.get().credentials) == (USER, "another")
+    ada.post(edit, typed(town, user_name="", password="", forget_login="1"))
+    assert unseal(camera.sources.get().credentials) is None
+
+
+def test_an_address_that_is_taken_out_is_gone(ada: Client, town: Town) -> None:
+    ada.post("/setup/cameras/add/", typed(town, address_1="rtsp://10.1.2.3/full", role_1="record"))
+    camera = Camera.objects.get(name="Dock")
+    ada.post(f"/setup/cameras/{camera.uid}/edit/", typed(town, user_name="", password=""))
+    assert [source.role for source in camera.sources.all()] == ["detect"]
+
+
+def test_a_camera_is_switched_off_and_on(ada: Client, town: Town) -> None:
+    for on in ("0", "1"):
+        ada.post(f"/setup/cameras/{town.gate.uid}/switch/", {"on": on})
+        town.gate.refresh_from_db()
+        assert town.gate.enabled is (on == "1")
+
+
+# trying it
+
+
+def test_trying_shows_the_picture_and_what_it_costs(ada: Client, town: Town, asked: list[Any]) -> None:
+    shown = text(ada.post("/setup/try/", typed(town)))
+    assert asked == [("rtsp://10.1.2.3:554/live", USER, PASSWORD)]
+    assert "data:image/jpeg;base64," in shown
+    for words in ("640×360", "H.264", "of a core"):
+        assert words in shown
+    assert PASSWORD not in shown and USER not in shown
+
+
+def test_what_was_tried_is_there_once_it_is_saved(ada: Client, town: Town, asked: list[Any]) -> None:
+    name = re.search(r'data-name="(\w+)"', text(ada.post("/setup/try/", typed(town))))
+    assert name is not None
+    ada.post("/setup/cameras/add/", typed(town, tried=name[1]))
+    camera = Camera.objects.get(name="Dock")
+    source = camera.sources.get()
+    assert (source.found["width_px"], source.found["fps"]) == (640, 5.0) and source.found_at
+    assert ada.get(f"/setup/cameras/{camera.uid}/snapshot.jpg").content == GOOD.jpeg
+    assert default_storage.listdir(tried.FOLDER)[1] == []
+
+
+def test_what_was_tried_and_never_saved_is_forgotten(
+    ada: Client, town: Town, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada.post("/setup/try/", typed(town))
+    assert len(default_storage.listdir(tried.FOLDER)[1]) == 2
+    monkeypatch.setattr(tried, "KEPT_FOR", timedelta(seconds=-1))
+    ada.post("/setup/try/", typed(town))
+    assert len(default_storage.listdir(tried.FOLDER)[1]) == 2
+
+
+@pytest.mark.parametrize("name", ["../../poliscope", "x", "a" * 32])
+def test_a_made_up_name_of_a_trial_takes_nothing_up(ada: Client, town: Town, name: str) -> None:
+    ada.post("/setup/cameras/add/", typed(town, tried=name))
+    assert Camera.objects.get(name="Dock").sources.get().found is None
+
+
+@pytest.mark.parametrize("reason", sorted(SENTENCES))
+def test_every_reason_is_a_plain_sentence_on_the_screen(
+    ada: Client, town: Town, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tried, "probe", lambda *_args, **_more: Probed(reason=reason))
+    shown = text(ada.post("/setup/try/", typed(town)))
+    assert f'data-reason="{reason}"' in shown
+    assert SENTENCES[reason].replace("'", "&#x27;") in shown
+    assert "data:image/jpeg" not in shown
+
+
+def test_an_address_that_is_refused_says_so_in_its_own_words(ada: Client, town: Town) -> None:
+    shown = text(ada.post("/setup/try/", typed(town, address_0=f"rtsp://{USER}:{PASSWORD}@10.1.2.3/x")))
+    assert "Write user name and password in their own fields" in shown
+    assert USER not in shown and PASSWORD not in shown
+
+
+def test_a_saved_camera_is_tried_with_the_log_in_that_is_kept(ada: Client, town: Town, asked: list[Any]) -> None:
+    ada.post("/setup/cameras/add/", typed(town))
+    camera = Camera.objects.get(name="Dock")
+    before = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+    shown = text(ada.post(f"/setup/cameras/{camera.uid}/try/"))
+    assert asked[-1] == ("rtsp://10.1.2.3:554/live", USER, PASSWORD) and PASSWORD not in shown
+    assert camera.sources.get().found["codec"] == "h264"
+    # What was found is no edit: no process reloads for it.
+    assert SequenceCounter.current(SequenceCounter.CONFIGURATION) == before
+    ada.post("/setup/try/", typed(town, camera=str(camera.uid), user_name="", password=""))
+    assert asked[-1] == ("rtsp://10.1.2.3:554/live", USER, PASSWORD)
+
+
+def test_a_new_picture_takes_the_place_of_the_old_one(ada: Client, town: Town) -> None:
+    view = main_view(town.gate)
+    for _ in range(2):
+        keep_reference(view, GOOD.jpeg)
+    assert len(default_storage.listdir("references")[1]) == 1
+
+
+def test_looking_at_a_snapshot_is_written_down(ada: Client, town: Town) -> None:
+    keep_reference(main_view(town.gate), GOOD.jpeg)
+    assert ada.get(f"/setup/cameras/{town.gate.uid}/snapshot.jpg").status_code == 200
+    assert ViewAudit.objects.filter(action="snapshot", user=town.ada, camera=town.gate).count() == 1
+    alice = Client()
+    alice.force_login(town.alice)
+    assert alice.get(f"/setup/cameras/{town.gate.uid}/snapshot.jpg").status_code == 404
+
+
+# many at once
+
+LIST = f"""name,address,sub-stream,user,password,site,group
+Gate,rtsp://10.1.9.1/main,rtsp://10.1.9.1/sub,{USER},{PASSWORD},Harbour,Harbour
+Crane,rtsp://{USER}:another-secret@10.1.9.2/main,,,,Quay,Quay side
+Mast,rtsp://127.0.0.1/main,,,,Quay,Quay side
+Pier,http://10.1.9.4/,,,,Quay,Quay side
+"""
+
+
+def test_a_list_says_what_will_happen_and_writes_nothing(ada: Client, town: Town) -> None:
+    before = Camera.objects.count(), Source.objects.count(), Site.objects.count()
+    shown = text(ada.post("/setup/list/preview/", {"list": LIST, "time_zone": "Asia/Taipei"}))
+    words = ("1 new camera", "1 changed", "2 lines refused", "New site: Quay (Asia/Taipei)", "Quay side")
+    for said in (*words, "this machine itself", "Only rtsp:// and rtsps:// addresses can be cameras."):
+        assert said in shown, said
+    for secret in (USER, PASSWORD, "another-secret"):
+        assert secret not in shown
+    assert (Camera.objects.count(), Source.objects.count(), Site.objects.count()) == before
+
+
+def test_a_list_is_done_but_for_what_is_refused(ada: Client, town: Town) -> None:
+    posted = {"list": LIST, "time_zone": "Asia/Taipei", "people": [town.alice.pk]}
+    assert ada.post("/setup/list/apply/", posted).json()["address"] == "/setup/"
+    gate = {source.role: source for source in Camera.objects.get(name="Gate").sources.all()}
+    assert gate["detect"].address == "rtsp://10.1.9.1/sub" and gate["record"].address == "rtsp://10.1.9.1/main"
+    crane = Camera.objects.select_related("site", "group").get(name="Crane")
+    assert (crane.site.time_zone, crane.group.name) == ("Asia/Taipei", "Quay side")
+    assert unseal(crane.sources.get().credentials) == (USER, "another-secret")
+    assert town.alice in crane.group.people.all()
+    assert not Camera.objects.filter(name__in=("Mast", "Pier")).exists()
+    again = text(ada.post("/setup/list/preview/", posted))
+    assert "2 as they are" in again
+    assert ada.post("/setup/list/apply/", posted).status_code == 422
+
+
+def test_a_list_that_is_none_says_so(ada: Client, town: Town) -> None:
+    assert "The list is empty. Paste one camera a line." in text(ada.post("/setup/list/preview/", {"list": ""}))
+    assert ada.post("/setup/list/apply/", {"list": ""}).status_code == 422
+
+
+# zones
+
+
+def zone_of(town: Town, **changes: Any) -> dict[str, Any]:
+    return {"zone": "", "name": "Dock lane", "shape": "polygon", "points": json.dumps(SQUARE), **changes}
+
+
+def test_a_zone_is_made_and_changed(ada: Client, town: Town) -> None:
+    address = f"/setup/cameras/{town.yard.uid}/zones/"
+    made = ada.post(address, zone_of(town)).json()
+    zone = Zone.objects.get(uid=made["uid"])
+    assert (zone.view.camera, zone.points) == (town.yard, [list(point) for point in SQUARE])
+    ada.post(address, zone_of(town, zone=made["uid"], name="Dock", shape="line", points="[[0.1, 0.5], [0.9, 0.5]]"))
+    zone.refresh_from_db()
+    assert (zone.name, zone.shape, zone.points) == ("Dock", "line", [[0.1, 0.5], [0.9, 0.5]])
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"name": "  "}, "Give the zone a name"),
+        ({"points": "[[0.1, 0.1], [1.2, 0.1], [0.5, 0.9]]"}, "it lies outside the picture, move it inside"),
+        ({"points": "[[0.1, 0.1], [0.9, 0.9], [0.9, 0.1], [0.1, 0.9]]"}, "edge 1 crosses edge 3"),
+        ({"points": "[[0.1, 0.1], [0.9, 0.9]]"}, "expected 3 to 64 corners for a polygon, got 2"),
+        ({"points": "[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]"}, "expected an area"),
+        ({"shape": "line"}, "expected exactly 2 corners for a line, got 4"),
+        ({"shape": "circle"}, "The shape must be a polygon or a directed line."),
+        ({"points": "[[NaN, 0.1], [0.5, 0.5], [0.9, 0.1]]"}, "The corners could not be read."),
+        ({"points": "[[1e999, 0.1], [0.5, 0.5], [0.9, 0.1]]"}, "The corners could not be read."),
+        ({"points": "[" * 5000}, "The corners could not be read."),
+        ({"points": ""}, "The corners could not be read."),
+    ],
+)
+def test_a_zone_that_is_none_is_refused_with_the_reason(
+    ada: Client, town: Town, changes: dict[str, Any], says: str
+) -> None:
+    before = Zone.objects.count()
+    response = ada.post(f"/setup/cameras/{town.yard.uid}/zones/", zone_of(town, **changes))
+    assert response.status_code == 422 and says in response.json()["sentence"]
+    assert Zone.objects.count() == before
+
+
+def test_two_zones_of_one_name_are_refused(ada: Client, town: Town) -> None:
+    response = ada.post(f"/setup/cameras/{town.gate.uid}/zones/", zone_of(town, name="Lane"))
+    assert (response.status_code, response.json()["field"]) == (422, "name")
+
+
+def test_a_zone_of_another_camera_is_not_there(ada: Client, town: Town) -> None:
+    address = f"/setup/cameras/{town.yard.uid}/zones/"
+    assert ada.post(address, zone_of(town, zone=str(town.zone.uid))).status_code == 404
+    assert ada.post(f"{address}delete/", {"zone": str(town.zone.uid)}).status_code == 404
+
+
+def test_deleting_a_rules_last_zone_switches_it_off(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    assert ada.post(f"/setup/cameras/{town.gate.uid}/zones/delete/", {"zone": str(town.zone.uid)}).status_code == 204
+    rule.refresh_from_db()
+    assert not rule.enabled and not Demand.objects.exists()
+
+
+# rules and who is told
+
+
+def rule_typed(town: Town, **changes: Any) -> dict[str, Any]:
+    form = {
+        "name": "Person in the lane", "severity": "high", "enabled": "on", "zones": [town.zone.pk],
+        "deployment": town.deployment.pk, "setting_labels": ["person"], "setting_confidence": "0.5",
+        "setting_confirm_k": "3", "setting_confirm_n": "5", "setting_confirm_within_s": "3", "setting_min_travel": "0",
+        "setting_rearm": "quiet", "setting_rearm_s": "20", "setting_stale_s": "120", "setting_hold_s": "2",
+        "setting_leave_s": "1", "setting_anchor": "bottom",
+    }  # fmt: skip
+    return {**form, **changes}
+
+
+def add_rule(ada: Client, town: Town, **changes: Any) -> Rule:
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, **changes))
+    return Rule.objects.get(name="Person in the lane")
+
+
+def test_a_rule_is_live_with_its_demand_and_somebody_new_to_tell(ada: Client, town: Town) -> None:
+    rule = add_rule(
+        ada, town, recipient_name="Guard post", recipient_sms="+886 912-345-678", recipient_language="zh-hant"
+    )
+    assert rule.enabled and rule.config["hold_s"] == 2.0 and rule.versions.get().author == town.ada
+    assert Demand.objects.get(camera=town.gate).pool == "general"
+    guard = rule.recipients.get()
+    assert (guard.name, guard.language, guard.time_zone) == ("Guard post", "zh-hant", "Asia/Taipei")
+    assert [(one.channel, one.address) for one in guard.contacts.all()] == [("sms", "+886912345678")]
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"zones": []}, "This field is required."),
+        ({"setting_labels": []}, "This field is required."),
+        ({"setting_labels": ["fork"]}, "fork is not one of the available choices"),
+        ({"setting_confidence": "nan"}, "Enter a number."),
+        ({"setting_confirm_k": "9"}, "It cannot be seen in 9 of the last 5 pictures."),
+        ({"recipient_name": "Guard"}, "Enter a mobile number or an e-mail address."),
+        ({"recipient_sms": "+886912345678"}, "Give this person or team a name."),
+        ({"recipient_name": "Guard", "recipient_sms": "0912"}, "Write the number with + and the country code"),
+        ({"recipient_name": "Guard", "recipient_email": "guard"}, "Write an e-mail address"),
+    ],
+)
+def test_a_rule_that_could_never_fire_is_refused_with_the_reason(
+    ada: Client, town: Town, changes: dict[str, Any], says: str
+) -> None:
+    page = text(ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, **changes)))
+    assert says in page
+    assert not Rule.objects.exists() and not Recipient.objects.exists()
+
+
+def test_an_edit_makes_a_new_version_and_keeps_who_is_told(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town, recipient_name="Guard post", recipient_email="guard@example.org")
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    assert 'value="2.0"' in text(ada.get(address))
+    ada.post(address, rule_typed(town, setting_hold_s="5", recipients=[rule.recipients.get().pk]))
+    rule.refresh_from_db()
+    assert rule.config["hold_s"] == 5.0 and rule.versions.count() == 2 and rule.recipients.count() == 1
+
+
+def test_a_rule_is_switched_off_and_on_and_its_demand_with_it(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/switch/"
+    ada.post(address, {"on": "0"})
+    assert not Demand.objects.exists()
+    ada.post(address, {"on": "1"})
+    assert Demand.objects.count() == 1
+
+
+def test_a_rule_that_cannot_run_stays_off_and_says_why(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/switch/"
+    ada.post(address, {"on": "0"})
+    town.deployment.enabled = False
+    town.deployment.save()
+    page = text(ada.post(address, {"on": "1"}, follow=True))
+    assert "is switched off, so the rule could never fire" in page
+    rule.refresh_from_db()
+    assert not rule.enabled
+
+
+def contact_of(channel: str, address: str) -> Contact:
+    recipient = Recipient.objects.create(name="Guard post", language="zh-hant")
+    return Contact.objects.create(recipient=recipient, channel=channel, address=address)
+
+
+def test_a_trial_message_shows_what_would_have_been_sent(ada: Client, town: Town) -> None:
+    contact = contact_of("sms", "+886912345678")
+    shown = text(ada.post(reverse("setup-test", args=[contact.uid])))
+    assert "Nothing left this machine" in shown and "+886912345678" in shown
+    with translation.override("zh-hant"):
+        assert "Guard post" in shown and "測試" in shown  # in the recipient's language, not the administrator's
+    assert ViewAudit.objects.get(action="trial-message").subject == contact.uid
+
+
+def test_a_fourth_trial_within_a_minute_is_refused(ada: Client, town: Town) -> None:
+    address = reverse("setup-test", args=[contact_of("sms", "+886912345678").uid])
+    assert [ada.post(address).status_code for _ in range(4)] == [200, 200, 200, 422]
+    ViewAudit.objects.update(at=timezone.now() - timedelta(minutes=2))
+    assert ada.post(address).status_code == 200
+
+
+# deleting
+
+
+def test_deleting_says_first_what_goes_and_takes_it(ada: Client, town: Town) -> None:
+    now = timezone.now()
+    rule = add_rule(ada, town)
+    incident = Incident.objects.create(
+        group_key="x", severity="high", kind="presence", site=town.site, camera=town.gate, rule=rule, happened_at=now,
+        opened_at=now, last_event_at=now,
+    )  # fmt: skip
+    path = default_storage.save("events/x.jpg", __import__("django").core.files.base.ContentFile(b"jpeg"))
+    Event.objects.create(
+        uid=uuid4(), kind="presence", severity="high", camera=town.gate, incident=incident, happened_at=now,
+        known_at=now, content={}, picture="kept", picture_path=path,
+    )  # fmt: skip
+    address = f"/setup/cameras/{town.gate.uid}/delete/"
+    page = text(ada.get(address))
+    for words in ("1 zone", "Person in the lane", "1 incident", "1 of them not resolved", "1 picture kept as evidence"):
+        assert words in page
+    assert Camera.objects.filter(pk=town.gate.pk).exists()
+    ada.post(address)
+    assert Camera.objects.filter(pk=town.gate.pk).exists(), "asked once: without the answer nothing goes"
+    from django.test import TestCase
+
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        ada.post(address, {"sure": "1"})
+    assert not Camera.objects.filter(pk=town.gate.pk).exists()
+    assert not Event.objects.exists() and not Incident.objects.exists() and not default_storage.exists(path)
+    rule.refresh_from_db()
+    assert not rule.enabled and not Demand.objects.exists()
+    assert ViewAudit.objects.filter(action="camera-deleted", user=town.ada).count() == 1
+
+
+def test_a_rule_with_another_zone_goes_on_without_this_one(ada: Client, town: Town) -> None:
+    other = Zone.objects.create(view=main_view(town.yard), name="Yard", points=[list(point) for point in SQUARE])
+    rule = add_rule(ada, town)
+    rule.zones.add(other)
+    assert "which goes on elsewhere" in text(ada.get(f"/setup/cameras/{town.gate.uid}/delete/"))
+    ada.post(f"/setup/cameras/{town.gate.uid}/delete/", {"sure": "1"})
+    rule.refresh_from_db()
+    assert rule.enabled and [zone.name for zone in rule.zones.all()] == ["Yard"]
+
+
+def test_a_source_is_on_the_cameras_page_without_its_log_in(ada: Client, town: Town) -> None:
+    ada.post("/setup/cameras/add/", typed(town))
+    camera = Camera.objects.get(name="Dock")
+    page = text(ada.get(f"/setup/cameras/{camera.uid}/"))
+    assert "rtsp://10.1.2.3:554/live" in page
+    assert USER not in page and PASSWORD not in page
+    assert Source.objects.get(camera=camera).found is None
