@@ -217,3 +217,14 @@ def test_the_shipped_model_is_added_by_name(store: Path) -> None:
 def test_labels_must_fit_the_model(tiny: Path, store: Path) -> None:
     with pytest.raises(ModelBroken, match="expected outputs"):
         take_in(tiny, labels=("person",), within=SHORT)
+
+
+@pytest.mark.shared
+def test_a_model_of_another_maker_is_recognised_and_tried(shared: Path, store: Path) -> None:
+    weights = shared / "weights"
+    model = take_in(weights / "yolox_nano_coco_416.onnx", labels=("coco-80",))
+    assert len(model.classes) == 80 and {"person", "truck"} <= set(model.labels)
+    with pytest.raises(ModelBroken, match=r"osnet_x0_25_msmt17\.onnx: expected the outputs of .* got \(1, 512\)"):
+        take_in(weights / "osnet_x0_25_msmt17.onnx")
+    with pytest.raises(ModelBroken, match=r"yolox_nano_coco_416\.onnx: outputs .* give them with --labels"):
+        take_in(weights / "yolox_nano_coco_416.onnx", name="again")
