@@ -36,7 +36,7 @@ HEADINGS: Mapping[str, tuple[str, ...]] = {
     "view": ("view", "view address", "view url", "觀看位址", "觀看"),
     "user": ("user", "user name", "username", "login", "account", "使用者", "使用者名稱", "帳號", "用戶名", "用户名"),
     "password": ("password", "pass", "pwd", "密碼", "密码"),
-    "site": ("site", "place", "location", "地點", "地点", "場所", "站點"),
+    "site": ("site", "place", "location", "地點", "地点", "場所", "場域", "站點"),
     "group": ("group", "camera group", "群組", "攝影機群組", "组", "群组"),
     "time_zone": ("time zone", "timezone", "tz", "時區", "时区"),
     "enabled": ("enabled", "active", "on", "啟用", "启用"),

@@ -13,7 +13,8 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 
 PURE = {
     "streams": "frame observations topics ladder clock health live problems pace probed advice camera_list camera_plan",
-    "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families "
+    "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families known "
+    "card_file "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
     "backends/heads/detr backends/heads/dfine",
