@@ -9,6 +9,7 @@ from collections.abc import Sequence
 BENCHES = {
     "latency": "from the picture that fired to the provider's first byte, 8 cameras",
     "detect": "what one analysed picture costs, part by part",
+    "cost": "CPU milliseconds for each second of each camera, beside Ultralytics' own loop",
     "log": "both log engines: throughput, delay, ten minutes of overload",
 }
 
