@@ -41,6 +41,12 @@ SETTLED_S = 12.0
 the gate open for half a minute."""
 HANG_OVER_S = 2.0
 """The gate stays open so long after the last change: a walker behind a pillar is one walker."""
+STEADY_S = 1.0
+"""Pictures come at the demanded rate for so long after the last movement: rules confirm in several pictures, and see in
+several that somebody has left."""
+STILL_S = 0.9
+"""Thereafter, while the gate is open and every picture shows what the last sampled one showed, they come this far apart
+at most: the same picture again tells a detector nothing. Rules count a stay as unbroken for a second."""
 HEARTBEAT_S = 10.0
 """One picture at least this often, and every state said again: slow changes are seen, silence is never news."""
 LIGHT_HEARTBEAT_S = 1.0
@@ -186,8 +192,9 @@ class Ladder:
         self._rate = Rate(hz)
         self._compare = Rate(max(hz, COMPARE_HZ))
         self._gated = gated
-        self._changed_s = -math.inf
+        self._changed_s = self._moved_s = -math.inf
         self._sampled_s = -math.inf
+        self._shown: npt.NDArray[np.float32] = np.zeros(PLANE_WH[::-1], np.float32)
         self._lit = False
         self.rung = Rung.HEARTBEAT
 
@@ -209,21 +216,32 @@ class Ladder:
         self._lit = self._lit or change is Change.LIGHT
         opened = not self._gated or at_s - self._changed_s <= HANG_OVER_S
         self.rung = Rung.ACTIVE if opened else Rung.HEARTBEAT
-        why = self._why(at_s, opened)
+        why = self._why(plane, at_s, opened)
         if why is not None:
             self._sampled_s, self._lit = at_s, False
+            self._shown = plane.astype(np.float32)
         return Verdict(why, "active" if opened else "quiet")
 
-    def _why(self, at_s: float, opened: bool) -> Why | None:
+    def _why(self, plane: Plane, at_s: float, opened: bool) -> Why | None:
         if self._sampled_s == -math.inf:
             self._rate.due(at_s)
             return "first"
-        if opened and self._rate.due(at_s):
+        if opened and self._rate.due(at_s) and (not self._gated or self._is_news(plane, at_s)):
             return "motion" if self._gated else "every"
         since_s = at_s - self._sampled_s
         if since_s >= HEARTBEAT_S or (self._lit and since_s >= LIGHT_HEARTBEAT_S):
             return "heartbeat"
         return None
+
+    def _is_news(self, plane: Plane, at_s: float) -> bool:
+        """Whether a detector may see more in ``plane`` than in the last sampled one.
+
+        Against that one, not the one before: slow movement adds up until it shows.
+        """
+        if _judge(plane - self._shown) is not Change.NONE:
+            self._moved_s = at_s
+        next_s = at_s + 1.0 / self._rate.hz
+        return at_s - self._moved_s <= STEADY_S or next_s - self._sampled_s > STILL_S
 
 
 @dataclass(frozen=True, slots=True)
