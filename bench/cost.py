@@ -231,9 +231,7 @@ def _seed(data: Path, cameras: int, port: int, more: Mapping[str, str], card: Pa
     if card is not None:
         commands.append(["manage.py", "shell", "-c", USE_CARD.format(path=str(card.with_suffix(".onnx")))])
     for command in commands:
-        subprocess.run(
-            [sys.executable, *command], cwd=BASE_DIR, env=environment, stdout=subprocess.DEVNULL, check=True
-        )
+        subprocess.run([sys.executable, *command], cwd=BASE_DIR, env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
 def _wait_for_pictures(data: Path, cameras: int) -> None:

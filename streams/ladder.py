@@ -137,8 +137,8 @@ class Background:
 def _judge(difference: npt.NDArray[np.float32]) -> Change:
     # A ninth of the pixels gives the same median for a ninth of the cost.
     sparse = difference[::3, ::3]
-    shift = np.float32(np.median(sparse))
-    noise = float(np.median(np.abs(sparse - shift)))
+    shift = _median(sparse)
+    noise = float(_median(np.abs(sparse - shift)))
     # An even brightening is taken off: a cloud that passes moves no object.
     changed = np.abs(difference - shift) > min(max(LEVELS_MIN, NOISES * noise), LEVELS_MAX)
     total = int(np.count_nonzero(changed))
@@ -147,6 +147,13 @@ def _judge(difference: npt.NDArray[np.float32]) -> Change:
     if total < CHANGED_PX:
         return Change.NONE
     return Change.LOCAL if _fullest_window(changed) >= CHANGED_PX else Change.NONE
+
+
+def _median(values: npt.NDArray[np.float32]) -> np.float32:
+    """As ``np.median``, whose care for NaN and axes costs four times the work itself."""
+    half = values.size // 2
+    low, high = np.partition(values, (half - 1, half), axis=None)[half - 1 : half + 1]
+    return np.float32((low + high) / 2)
 
 
 def _fullest_window(changed: npt.NDArray[np.bool_]) -> int:

@@ -19,6 +19,8 @@ from streams.topics import standing_topics
 
 class Command(BaseCommand):
     help = "Fold observations into incidents, alerts and deliveries, until SIGTERM."
+    # The checks load every page of the web server: 40 MB, and nothing in them concerns this process.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
