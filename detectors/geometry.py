@@ -93,6 +93,12 @@ class Letterbox:
         height = min(input_wh[1], max(1, round(source_wh[1] * scale)))
         return cls(source_wh, (width, height), ((input_wh[0] - width) // 2, (input_wh[1] - height) // 2), input_wh)
 
+    @classmethod
+    def stretch(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
+        """The whole input, proportions or not: a letterbox without bars. Raises ``ValueError`` as ``fit`` does."""
+        cls.fit(source_wh, input_wh)
+        return cls(source_wh, input_wh, (0, 0), input_wh)
+
     def to_fractions(self, boxes: Boxes) -> npt.NDArray[np.float32]:
         """``boxes`` in pixels of the input as fractions of the picture, held to 0–1: ``(n, 4) float32``."""
         offset = np.array([*self.offset_xy, *self.offset_xy], np.float32)

@@ -121,7 +121,7 @@ class Loader:
 
     def _load(self, spec: ModelSpec) -> Backend:
         card, path = locate(spec, self._folder)
-        backend = self._make_backend(spec.backend)
+        backend = self._make_backend(registry.resolve(spec.backend, path))
         backend.load(path, card, spec.device)
         try:
             backend.warm_up()

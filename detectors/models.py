@@ -16,7 +16,7 @@ class Model(models.Model):
     name = models.CharField(_("name"), max_length=100)
     version = models.CharField(_("version"), max_length=100)
     backend = models.CharField(_("backend"), max_length=40)
-    """Key of ``detectors.registry.BACKENDS``."""
+    """Key of ``detectors.registry.BACKENDS``, or ``auto``."""
     card = models.CharField(_("model card"), max_length=100, blank=True)
     """Name of the card in ``detectors/zoo/`` that describes it; empty for an uploaded one."""
     path = models.CharField(_("path"), max_length=300, blank=True)

@@ -21,6 +21,7 @@ class ModelSpec:
     name: str
     version: str
     backend: str
+    """Key of ``detectors.registry.BACKENDS``, or ``auto``."""
     card: str = ""
     """A card of ``detectors/zoo``; empty: the ``.toml`` beside ``path``."""
     path: str = ""

@@ -6,16 +6,26 @@ A new runtime is one file and one line here; torch and the like are loaded only 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from detectors.backends.base import Backend, Card, ModelBroken, ModelMissing, RuntimeMissing
+from detectors.backends.choice import READERS, choose
 
 BACKENDS = {
     "openvino": "detectors.backends.openvino:OpenVinoBackend",
+    "onnxruntime": "detectors.backends.onnxruntime:OnnxRuntimeBackend",
 }
+
+INSTALL = {"onnxruntime": "./poliscope install onnxruntime", "ultralytics": "./poliscope install ultralytics"}
+"""What to type for a runtime that is not part of the base."""
+
+AUTO = "auto"
+"""In place of a key: the best runtime that is there and reads the model's file."""
 
 ZOO = Path(__file__).resolve().parent / "zoo"
 DEFAULT_CARD = "nanodet_g"
@@ -38,9 +48,56 @@ def make_backend(key: str) -> Backend:
     except Exception as error:
         raise RuntimeMissing(
             f"backend {key}: its runtime cannot be loaded ({type(error).__name__}: {error}); "
-            f"install it with: pip install {key}"
+            f"install it with: {install_command(key)}"
         ) from error
     return backend
+
+
+def install_command(key: str) -> str:
+    """What to type to have the runtime of ``key``."""
+    return INSTALL.get(key, "pip install -r requirements.txt")
+
+
+def resolve(key: str, path: Path) -> str:
+    """``key`` itself; for ``auto`` that of the best runtime here that reads ``path``. Raises ``RuntimeMissing``."""
+    if key != AUTO:
+        return key
+    chosen = choose(available(), path.suffix)
+    if chosen is None:
+        readers = READERS.get(path.suffix, ())
+        raise RuntimeMissing(
+            f"backend auto: expected a runtime that reads {path.name} ({', '.join(readers) or 'none does'}), got "
+            f"{', '.join(sorted(available())) or 'none at all'}; "
+            + (" or ".join(map(install_command, readers)) or f"export the model to a file ending in {' or '.join(READERS)}")
+        )
+    return chosen
+
+
+@cache
+def available() -> frozenset[str]:
+    """The runtimes that are installed, and what makes them better here, in the words of ``choice.PREFERENCE``."""
+    found = {key for key in BACKENDS if importlib.util.find_spec(key)}
+    if "onnxruntime" in found and _cuda():
+        found.add("onnxruntime:cuda")
+    if "openvino" in found and "GenuineIntel" in _processor():
+        found.add("openvino:intel")
+    return frozenset(found)
+
+
+def _cuda() -> bool:
+    """Whether ONNX Runtime is its CUDA build, and there is an NVIDIA card."""
+    try:
+        providers = importlib.import_module("onnxruntime").get_available_providers()
+    except Exception:
+        return False
+    return "CUDAExecutionProvider" in providers and any(Path(path).exists() for path in ("/dev/nvidia0", "/dev/dxg"))
+
+
+def _processor() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def cards(zoo: Path = ZOO) -> list[str]:
@@ -76,5 +133,5 @@ def model_fields(name: str = DEFAULT_CARD, zoo: Path = ZOO) -> dict[str, Any]:
         "path": "",
         "sha256": card.sha256,
         "licence": card.licence,
-        "labels": sorted(set(card.classes)),
+        "labels": list(card.told),
     }

@@ -7,6 +7,7 @@ the worker then tries that picture once more alone and puts it aside.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Protocol
@@ -19,6 +20,7 @@ from msgspec import Meta
 from detectors.detections import FLOOR, Detections
 from detectors.geometry import Floats, suppress
 from detectors.labels import LABEL_SETS, UnknownLabel, check
+from detectors.onnx_file import ExternalWeights, NotOnnx, OnnxFile, read_onnx_file
 
 Picture = npt.NDArray[np.uint8]
 """``(height, width, 3) uint8``, blue green red."""
@@ -67,6 +69,8 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad: Annotated[int, Meta(ge=0, le=255)] = 0
     """Grey level beside the picture, before normalisation."""
+    fit: Literal["letterbox", "stretch"] = "letterbox"
+    """Whether a picture of another shape keeps its proportions, or is stretched to the whole input."""
 
 
 class HeadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,13 +87,15 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     version: str
     backend: str
+    """Key of ``detectors.registry.BACKENDS``, or ``auto``: the best one that is there and reads such files."""
     file: str
     sha256: str = ""
     """Of ``file`` and, for an OpenVINO ``.xml``, of the ``.bin`` beside it, in this order. Empty: not checked."""
     licence: str
     origin: str = ""
     labels: str | tuple[str, ...]
-    """A name of ``detectors.labels.LABEL_SETS``, or the labels themselves, in the order of the model's classes."""
+    """A name of ``detectors.labels.LABEL_SETS``, or the labels themselves, in the order of the model's classes. A class
+    whose label is "" is ignored: its boxes are never told."""
     input: InputSpec
     head: HeadSpec
 
@@ -100,7 +106,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Our label of each class. Raises ``ModelBroken`` for a label or list that there is not."""
+        """Our label of each class, "" for an ignored one. Raises ``ModelBroken`` for a label or list that there is not,
+        and when all are ignored.
+        """
         if isinstance(self.labels, str):
             if self.labels not in LABEL_SETS:
                 known = ", ".join(sorted(LABEL_SETS))
@@ -110,10 +118,19 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 )
             return LABEL_SETS[self.labels]
         try:
-            check(self.labels)
+            check(label for label in self.labels if label)
         except UnknownLabel as error:
             raise ModelBroken(f"{self.model_version}: {error}; mend the model card") from None
+        if not any(self.labels):
+            raise ModelBroken(
+                f"{self.model_version}: labels: expected at least one, got none or only ignored ones; mend the model card"
+            )
         return self.labels
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The labels that this model can give, each once, sorted. Raises as ``classes`` does."""
+        return tuple(sorted({label for label in self.classes if label}))
 
 
 class Backend(Protocol):
@@ -151,28 +168,65 @@ class Backend(Protocol):
 
 
 def check_file(path: Path, card: Card) -> None:
-    """That the model's file is there and is the one of the card. Reads it whole. Raises ``ModelProblem``."""
+    """That the model's file is there, is the one of the card, and wants no bytes from other files. Reads it whole.
+    Raises ``ModelProblem``.
+    """
+    found = digest(path, card.model_version)
+    if card.sha256 and found != card.sha256:
+        raise ModelBroken(
+            f"{card.model_version}: expected SHA-256 {card.sha256[:16]}… of {path.name}, got "
+            f"{found[:16]}…; fetch the file again, it is damaged or another one"
+        )
+    if path.suffix == ".onnx":
+        check_onnx(path, card.model_version)
+
+
+def digest(path: Path, subject: str) -> str:
+    """SHA-256 of ``path`` and, for an OpenVINO ``.xml``, of the ``.bin`` beside it, in this order.
+
+    Raises ``ModelMissing``, naming ``subject``.
+    """
     parts = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for part in parts:
         try:
             with part.open("rb") as file:
                 while block := file.read(1 << 20):
-                    digest.update(block)
+                    found.update(block)
         except FileNotFoundError:
             raise ModelMissing(
-                f"{card.model_version}: expected the model at {part}, got nothing; put the file there or choose "
-                "another model"
+                f"{subject}: expected the model at {part}, got nothing; put the file there or choose another model"
             ) from None
         except OSError as error:
             raise ModelMissing(
-                f"{card.model_version}: expected to read {part}, got {error.strerror}; mend the file's permissions"
+                f"{subject}: expected to read {part}, got {error.strerror}; mend the file's permissions"
             ) from None
-    if card.sha256 and digest.hexdigest() != card.sha256:
+    return found.hexdigest()
+
+
+def check_onnx(path: Path, subject: str) -> OnnxFile:
+    """What an ONNX file says of itself. Raises ``ModelBroken``, naming ``subject``, for one that is none or that wants
+    weights from another file: runtimes would read whatever file it names.
+    """
+    try:
+        return read_onnx_file(path)
+    except NotOnnx as error:
+        raise ModelBroken(f"{subject}: {path.name}: {error}; export it again or choose another model") from None
+    except ExternalWeights as error:
         raise ModelBroken(
-            f"{card.model_version}: expected SHA-256 {card.sha256[:16]}… of {path.name}, got "
-            f"{digest.hexdigest()[:16]}…; fetch the file again, it is damaged or another one"
-        )
+            f"{subject}: {path.name}: {error}; save it as one file (onnx.save without external data)"
+        ) from None
+
+
+def brief(error: Exception) -> str:
+    """The last line of a runtime's report, without its source positions, at most 200 characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:200]
+
+
+def default_streams() -> int:
+    """Pictures computed at once on a CPU: as many as there are CPUs for this process, at most 4."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
 
 
 def check_picture(picture: Picture) -> None:

@@ -7,20 +7,30 @@ bf16 by itself, which measured 2 to 4 times faster than float32.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import openvino
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
-from detectors.backends.base import Card, ModelBroken, Picture, RuntimeMissing, check_file, check_picture
+from detectors.backends.base import (
+    Card,
+    ModelBroken,
+    Picture,
+    RuntimeMissing,
+    brief,
+    check_file,
+    check_picture,
+    default_streams,
+)
+from detectors.backends.canvas import Canvas
 from detectors.backends.heads import Head, make_head
+from detectors.backends.ports import Inputs, match_inputs
 from detectors.detections import Detections
 from detectors.geometry import Letterbox
+from detectors.onnx_file import Port
 
 
 class OpenVinoBackend:
@@ -30,7 +40,7 @@ class OpenVinoBackend:
 
     def __init__(self, *, streams: int | None = None) -> None:
         """``streams``: pictures computed at once; by default as many as there are CPUs for this process, at most 4."""
-        self._streams = streams or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self._streams = streams or default_streams()
         self._device = ""
         self._model_version = ""
         self._input_wh = (0, 0)
@@ -53,16 +63,16 @@ class OpenVinoBackend:
         check_file(model_path, card)
         core = openvino.Core()
         target = _device(core, device, card)
-        model = _read(core, model_path, card)
+        model, inputs = _read(core, model_path, card)
         try:
-            compiled = core.compile_model(_with_preprocessing(model, card), target, self._options(target))
+            compiled = core.compile_model(_with_preprocessing(model, inputs, card), target, self._options(target))
         except Exception as error:
             raise ModelBroken(
-                f"{card.model_version}: OpenVINO cannot compile {model_path.name} for {target} ({_brief(error)}); "
+                f"{card.model_version}: OpenVINO cannot compile {model_path.name} for {target} ({brief(error)}); "
                 "convert it again or choose another model"
             ) from None
-        head = make_head(card, [tuple(output.shape) for output in compiled.outputs])
-        self._slots = [_Slot(compiled, head, card) for _ in range(self._streams)]
+        head = make_head(card, [_shape(output) for output in compiled.outputs])
+        self._slots = [_Slot(compiled, inputs, head, card) for _ in range(self._streams)]
         self._device, self._model_version = target, card.model_version
         self._input_wh = (card.input.width_px, card.input.height_px)
 
@@ -103,29 +113,19 @@ class OpenVinoBackend:
 class _Slot:
     """One inference request with its input buffer."""
 
-    def __init__(self, compiled: Any, head: Head, card: Card) -> None:
-        self._head, self._pad = head, card.input.pad
-        self._input_wh = (card.input.width_px, card.input.height_px)
-        self._buffer = np.full((1, card.input.height_px, card.input.width_px, 3), self._pad, np.uint8)
+    def __init__(self, compiled: Any, inputs: Inputs, head: Head, card: Card) -> None:
+        self._head, self._canvas = head, Canvas(card)
         self._request = compiled.create_infer_request()
-        self._request.set_input_tensor(openvino.Tensor(self._buffer, shared_memory=True))
+        self._request.set_input_tensor(inputs.picture, openvino.Tensor(self._canvas.pixels, shared_memory=True))
+        if inputs.sizes is not None:
+            wh = np.array([[card.input.width_px, card.input.height_px]], np.int64)
+            self._request.set_input_tensor(inputs.sizes, openvino.Tensor(wh))
         self._outputs = len(compiled.outputs)
         self._letterbox: Letterbox | None = None
         self._running = False
 
     def start(self, picture: Picture) -> None:
-        height, width = picture.shape[:2]
-        letterbox = Letterbox.fit((width, height), self._input_wh)
-        before = self._letterbox
-        if before is None or (before.inner_wh, before.offset_xy) != (letterbox.inner_wh, letterbox.offset_xy):
-            self._buffer[...] = self._pad
-        self._letterbox = letterbox
-        (x, y), (w, h) = letterbox.offset_xy, letterbox.inner_wh
-        # More than 2:1 linear scaling skips pixels, and small people with them.
-        how = cv2.INTER_AREA if width > 2 * w else cv2.INTER_LINEAR
-        self._buffer[0, y : y + h, x : x + w] = (
-            picture if (width, height) == (w, h) else cv2.resize(picture, (w, h), interpolation=how)
-        )
+        self._letterbox = self._canvas.put(picture)
         self._request.start_async()
         self._running = True
 
@@ -154,30 +154,36 @@ def _device(core: Any, wanted: str, card: Card) -> str:
     return wanted
 
 
-def _read(core: Any, path: Path, card: Card) -> Any:
+def _read(core: Any, path: Path, card: Card) -> tuple[Any, Inputs]:
+    """The model with every length of its inputs known. Raises ``ModelBroken``."""
     try:
         model = core.read_model(str(path))
     except Exception as error:
         raise ModelBroken(
-            f"{card.model_version}: OpenVINO cannot read {path.name} ({_brief(error)}); fetch or convert it again"
+            f"{card.model_version}: OpenVINO cannot read {path.name} ({brief(error)}); fetch or convert it again"
         ) from None
-    want = (1, 3, card.input.height_px, card.input.width_px)
-    inputs = [_shape(node) for node in model.inputs]
-    if len(inputs) != 1 or inputs[0] != tuple(str(size) for size in want):
-        got = "; ".join(f"({', '.join(shape)})" for shape in inputs) or "none"
+    inputs = match_inputs(card, [Port(node.node.get_friendly_name(), _shape(node)) for node in model.inputs])
+    wanted = {inputs.picture: [1, 3, card.input.height_px, card.input.width_px]}
+    if inputs.sizes is not None:
+        wanted[inputs.sizes] = [1, 2]
+    try:
+        model.reshape(wanted)
+    except Exception as error:
         raise ModelBroken(
-            f"{card.model_version}: expected one input {want}, got {got}; this card does not fit this file"
-        )
-    return model
+            f"{card.model_version}: OpenVINO cannot give {path.name} the card's input ({brief(error)}); "
+            "mend the model card or export the model again"
+        ) from None
+    return model, inputs
 
 
-def _shape(node: Any) -> tuple[str, ...]:
-    return tuple(str(size) for size in node.partial_shape)
+def _shape(node: Any) -> tuple[int, ...]:
+    """−1 for a length that stays open."""
+    return tuple(size.get_length() if size.is_static else -1 for size in node.partial_shape)
 
 
-def _with_preprocessing(model: Any, card: Card) -> Any:
+def _with_preprocessing(model: Any, inputs: Inputs, card: Card) -> Any:
     steps = PrePostProcessor(model)
-    given = steps.input()
+    given = steps.input(inputs.picture)
     given.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
     given.tensor().set_color_format(ColorFormat.BGR)
     given.model().set_layout(openvino.Layout("NCHW"))
@@ -186,9 +192,3 @@ def _with_preprocessing(model: Any, card: Card) -> Any:
         work = work.convert_color(ColorFormat.RGB)
     work.mean(list(card.input.mean)).scale(list(card.input.std))
     return steps.build()
-
-
-def _brief(error: Exception) -> str:
-    """The last line of OpenVINO's report, without its source positions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:200]
