@@ -46,6 +46,10 @@ PREFLIGHT_S = 4.0
 """For the whole of our own conversation; a healthy camera needs a few hundredths."""
 OPEN_S, READ_S = 5.0, 3.0
 """PyAV's own limits. A read that hangs raises after twice ``READ_S``: a stall shows after 6 s."""
+LARGE_PX = 1280 * 720
+"""From this size on pictures are decoded without the codec's loop filter: a third less work. Until the next key frame
+they drift from what the camera meant, to 37 to 47 dB, and are then halved for the detector, which finds the same; see
+``docs/topics/cost.md``. Smaller ones cost little and are not halved."""
 HEAD_MAX, BODY_MAX = 16 * 1024, 64 * 1024
 
 # FFmpeg's own log lines carry whole addresses, log-ins included.
@@ -343,6 +347,8 @@ def _prepare(video: VideoStream) -> None:
     context.thread_type = "NONE"
     # Damage is reported rather than painted over.
     context.options = {"err_detect": "explode"}
+    if context.width * context.height >= LARGE_PX:
+        context.options = {**context.options, "skip_loop_filter": "all"}
 
 
 def planes_of(frame: VideoFrame) -> Planes:
