@@ -336,11 +336,12 @@ def open_stream(
     if not container.streams.video:
         container.close()
         raise NoVideo(address.where)
-    _prepare(container.streams.video[0])
+    prepare(container.streams.video[0])
     return Stream(container, address, monotonic)
 
 
-def _prepare(video: VideoStream) -> None:
+def prepare(video: VideoStream) -> None:
+    """Set the decoder up, before its first packet."""
     context = video.codec_context
     # One thread a camera: measured cheapest, and the cameras themselves are what runs in parallel.
     context.thread_count = 1
