@@ -348,6 +348,12 @@ def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tup
     return sorted(found, key=lambda row: (row[1] != "critical", row[3]))
 
 
+def any_unfinished(now: datetime) -> bool:
+    """Whether any delivery may still change by itself: at rest there is none, and this is all it costs to know."""
+    doubtful = Q(state=State.UNKNOWN, finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S))
+    return Delivery.objects.filter(Q(state__in=(State.QUEUED, State.SENDING)) | doubtful).exists()
+
+
 def count_overdue(now: datetime, *, since_s: float) -> int:
     """How many are queued and due for ``since_s``."""
     return Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=since_s)).count()

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = "sweep"
 LEASE_S = 10.0
+RENEW_S = 3.0
+"""A renewal is a write that reaches the disk."""
 GRACE_S = 1.5
 """Deliveries are handed over right after their commit; what is still queued then is handed over again."""
 AGAIN_S = 5.0
@@ -100,6 +102,8 @@ class Sweeper:
         self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
         self._lag = 0
         self._problem = ""
+        self._led_s = float("-inf")
+        self._unfinished = True
         self.leading = False
 
     def pulse(self) -> Pulse:
@@ -109,11 +113,20 @@ class Sweeper:
     def turn(self) -> None:
         """Do everything that is due, if the lease is ours."""
         problem = self._guarded(self._lead)
+        problem = (self._guarded(self._look) if self.leading else "") or problem
         for step in self._steps() if self.leading else []:
             problem = self._guarded(step) or problem
         self._problem = problem or self._broker_problem()
 
+    def _look(self) -> None:
+        # Should the look fail, every step is tried.
+        self._unfinished = True
+        self._unfinished = delivery.any_unfinished(self._now())
+
     def _steps(self) -> list[Callable[[], object]]:
+        if not self._unfinished:
+            self._lag = 0
+            return [lambda: incidents.remind_unacknowledged(self._now()), self._copy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
@@ -140,6 +153,9 @@ class Sweeper:
         return "broker" if delivery.broker_away_s() >= BROKER_AWAY_S else ""
 
     def _lead(self) -> None:
+        if self.leading and self._monotonic() - self._led_s < RENEW_S:
+            return
+        self._led_s = self._monotonic()
         was, self.leading = self.leading, False
         self.leading = take_lease(LEASE, self._owner, self._now(), LEASE_S)
         if self.leading and not was:

@@ -10,6 +10,7 @@ BENCHES = {
     "latency": "from the picture that fired to the provider's first byte, 8 cameras",
     "detect": "what one analysed picture costs, part by part",
     "start": "from a fresh clone to the first incident; memory, and the processor at rest",
+    "cost": "CPU milliseconds for each second of each camera, beside Ultralytics' own loop",
     "log": "both log engines: throughput, delay, ten minutes of overload",
 }
 

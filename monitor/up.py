@@ -165,6 +165,8 @@ class Up:
             **addresses,
             "POLISCOPE_URL": self.url,
             "POLISCOPE_HOSTS": "127.0.0.1,localhost",
+            # Of its own accord the C library keeps up to eight heaps a core, each as large as its thread once needed.
+            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
             "POLISCOPE_CAMERA_ALLOW": ",".join(filter(None, (os.environ.get("POLISCOPE_CAMERA_ALLOW"), *own))),
         }
         self.instance.store_environment({**addresses, "POLISCOPE_URL": self.url})
@@ -276,8 +278,9 @@ class Up:
         for pool in pools:
             self._add(f"detect.{pool}", [*manage, "detect", "--pool", pool, "--member", f"detect-{pool}-1"])
         self._add("evaluate", [*manage, "evaluate", "--member", "evaluate-1"])
-        worker = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", "8"]
+        worker = ["-m", "celery", "-A", "monitor", "--skip-checks", "worker", "--pool", "threads", "--concurrency", "8"]
         quiet = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+        # The checks load every page of the web server: 40 MB. ``prepare`` has run them.
         self._add("worker", [python, *worker, *quiet])
         self._add("sweep", [*manage, "sweep"])
         web = ["-m", "uvicorn", "monitor.asgi:application", "--host", "127.0.0.1", "--port", str(self.options.port)]

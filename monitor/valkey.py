@@ -80,6 +80,8 @@ class ValkeyServer:
             'save ""',
             "daemonize no",
             "tcp-backlog 128",
+            # Half as many rounds of housekeeping as usual: nothing here expires by less than seconds.
+            "hz 5",
             # A subscriber to live pictures that does not read is cut off, so that it cannot fill the server.
             "client-output-buffer-limit pubsub 16mb 8mb 10",
             *self._persistence(),

@@ -25,10 +25,9 @@ from django.db import close_old_connections
 
 from streams import leases
 from streams.beat import Pulse
-from streams.capture_child import Orders, Report
 from streams.log import Log, LogError
 from streams.models import SequenceCounter
-from streams.reader import CameraConfig, CameraStatus
+from streams.orders import CameraConfig, CameraStatus, Orders, Report
 from streams.topics import frames
 
 logger = logging.getLogger(__name__)

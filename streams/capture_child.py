@@ -27,8 +27,9 @@ from redis.retry import Retry
 from streams.addresses import Pairs, allowed_pairs, own_pairs
 from streams.live import picture_channel, watch_key
 from streams.log import Log, LogAddresses, OnDone, open_log
+from streams.orders import CameraConfig, Orders, Report
 from streams.parent import die_with
-from streams.reader import CameraConfig, CameraStatus, Lookout
+from streams.reader import Lookout
 from streams.telemetry import Redact
 
 logger = logging.getLogger(__name__)
@@ -40,18 +41,6 @@ LIVE_QUEUE = 64
 """Live pictures waiting, all cameras together; older ones are lost first."""
 HUNG_S = 60.0
 """A given-up thread that has not returned for so long will not: the process starts afresh."""
-
-
-class Orders(msgspec.Struct, frozen=True):
-    """One line of standard input: every camera this child is to read."""
-
-    cameras: list[CameraConfig]
-
-
-class Report(msgspec.Struct, frozen=True):
-    """One line of standard output."""
-
-    cameras: list[CameraStatus]
 
 
 class Live:

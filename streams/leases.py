@@ -18,7 +18,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from streams.credentials import unseal
 from streams.models import Camera, CameraLease, Demand, Source, View, preferred
-from streams.reader import CameraConfig
+from streams.orders import CameraConfig
 
 logger = logging.getLogger(__name__)
 

@@ -228,10 +228,9 @@ class RedisLog:
         if not asked:
             return {}
         with self.asking(server, f"measuring {topic}"):
-            pipeline: Any = self.clients[server].pipeline(transaction=False)
-            for partition in asked:
-                pipeline.eval(scripts.BOUNDS, 2, stream_key(topic, partition), meta_key(topic, partition))
-            replies = pipeline.execute()
+            client: Any = self.clients[server]
+            keys = [key for one in asked for key in (stream_key(topic, one), meta_key(topic, one))]
+            replies = client.eval(scripts.BOUNDS, len(keys), *keys)
         return {partition: _parse_bounds(reply) for partition, reply in zip(asked, replies, strict=True)}
 
     def position_at(self, topic: str, partition: int, at: datetime) -> int:

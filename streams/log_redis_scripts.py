@@ -90,12 +90,19 @@ redis.call('HSET', KEYS[2], 'next', string.format('%.0f', next + 1), 'first', st
 return offset
 """
 
-# KEYS: stream, meta. Returns first, next, bytes, gaps, as text.
+# KEYS: stream, meta, stream, meta, … Returns first, next, bytes, gaps of each pair, as text.
 BOUNDS = """
-local meta = redis.call('HMGET', KEYS[2], 'next', 'first', 'bytes', 'gaps')
-local next = meta[1] or '0'
-if redis.call('EXISTS', KEYS[1]) == 0 then return {next, next, '0', ''} end
-return {meta[2] or next, next, meta[3] or '0', meta[4] or ''}
+local found = {}
+for i = 1, #KEYS, 2 do
+  local meta = redis.call('HMGET', KEYS[i + 1], 'next', 'first', 'bytes', 'gaps')
+  local next = meta[1] or '0'
+  if redis.call('EXISTS', KEYS[i]) == 0 then
+    found[#found + 1] = {next, next, '0', ''}
+  else
+    found[#found + 1] = {meta[2] or next, next, meta[3] or '0', meta[4] or ''}
+  end
+end
+return found
 """
 
 # KEYS: stream, meta. ARGV: ms. The offset of the first record appended at or after it, else next; by halving.

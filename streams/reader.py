@@ -20,7 +20,6 @@ from functools import partial
 from typing import Literal, Protocol
 from uuid import UUID
 
-import msgspec
 from av.video.frame import VideoFrame
 
 from streams import rtsp
@@ -31,6 +30,7 @@ from streams.ladder import Fact, Facts, Ladder, Rate
 from streams.live import LivePicture, encode_live
 from streams.log import OnDone
 from streams.observations import Dropped, Observation, SourceState, encode_observation
+from streams.orders import CameraConfig, CameraStatus
 from streams.picture import Planes, fitted_wh, gate_plane, jpeg
 from streams.problems import CONNECTING, NO_DEMAND, Corrupt, NoKeyFrame, Stalled, StreamProblem
 from streams.topics import frames, partition_of
@@ -53,52 +53,6 @@ BREAKS_MAX, BREAKS_S = 5, 60.0
 LIVE_HZ = 5.0
 """Pictures a second for people's screens while someone watches, where the sampled ones alone are fewer."""
 METER_S = 5.0
-
-
-class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a child needs to know of one camera. Travels over the child's standard input and nowhere else.
-
-    ``masks``: polygons of [x, y] in fractions of the picture; ``hz`` and ``pools``: what is wanted, empty for nothing;
-    ``long_px``: long side of the pictures made.
-    """
-
-    uid: UUID
-    slot: int
-    view: UUID
-    address: str
-    fence: int
-    user: str = ""
-    password: str = ""
-    masks: list[list[tuple[float, float]]] = msgspec.field(default_factory=list)
-    hz: float = 0.0
-    pools: list[str] = msgspec.field(default_factory=list)
-    gated: bool = True
-    long_px: int = 960
-
-    def __repr__(self) -> str:
-        """Without address and log-in, for log lines and tracebacks."""
-        return f"CameraConfig(uid={self.uid}, slot={self.slot}, fence={self.fence})"
-
-    @property
-    def connection(self) -> tuple[str, str, str, int]:
-        """What, when it changes, needs a new connection; everything else is taken up by the running one."""
-        return self.address, self.user, self.password, self.fence
-
-
-class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One camera's line in the child's report of each second. ``fps`` and ``analysed`` are means of some seconds."""
-
-    uid: UUID
-    state: Literal["connecting", "quiet", "active", "blind"]
-    reason: str = ""
-    session: int = 0
-    fps: float = 0.0
-    analysed: float = 0.0
-    last_captured_at: datetime | None = None
-    width: int = 0
-    height: int = 0
-    dropped: int = 0
-    corrupt: int = 0
 
 
 class Outlet(Protocol):
@@ -367,15 +321,20 @@ class Lookout:
                 self._say(fact)
 
     def _picture(self, token: _Token, frame: VideoFrame, arrived_s: float) -> None:
-        config, planes = self._config, rtsp.planes_of(frame)
-        pts_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+        config = self._config
         with self._mine(token):
-            session, stamp = self._stamped(planes, pts_s, arrived_s)
+            session, stamp = self._stamped((frame.width, frame.height), frame.time, arrived_s)
             session.sequence += 1
             self._decoded.count(arrived_s)
             self._last_captured_at = stamp.captured_at
-        at_s = (stamp.captured_at - session.began_at).total_seconds()
-        why = self._look(config, session, planes, at_s)
+            at_s = (stamp.captured_at - session.began_at).total_seconds()
+            compared = self._is_compared(config, session, at_s)
+            if not compared and not self._outlet.watched(config.uid):
+                # Most pictures end here: another lock and three views of planes would cost as much as all of this.
+                self._seen(config, session, stamp, arrived_s)
+                return
+        planes = rtsp.planes_of(frame)
+        why = self._look(config, session, planes, at_s) if compared else None
         due = self._outlet.watched(config.uid) and (why is not None or self._fills(config, session, at_s))
         data = b""
         if why is not None or due:
@@ -387,9 +346,12 @@ class Lookout:
                 self._analysed.count(arrived_s)
             if due:
                 self._show(config, session, stamp, wh, data)
-            reason = "" if config.pools else NO_DEMAND
-            if fact := self._facts.seen(session.state, stamp.captured_at, arrived_s, reason):
-                self._say(fact)
+            self._seen(config, session, stamp, arrived_s)
+
+    def _seen(self, config: CameraConfig, session: _Session, stamp: Stamp, arrived_s: float) -> None:
+        reason = "" if config.pools else NO_DEMAND
+        if fact := self._facts.seen(session.state, stamp.captured_at, arrived_s, reason):
+            self._say(fact)
 
     def _fills(self, config: CameraConfig, session: _Session, at_s: float) -> bool:
         """Whether a picture that is not sampled is shown: only where those that are, whose boxes come, are too few."""
@@ -397,27 +359,28 @@ class Lookout:
             return False
         return session.live.due(at_s)
 
-    def _look(self, config: CameraConfig, session: _Session, planes: Planes, at_s: float) -> Why | None:
+    def _is_compared(self, config: CameraConfig, session: _Session, at_s: float) -> bool:
         if not config.pools:
             session.state = "quiet"
-            return None
+            return False
         session.ladder.want(config.hz, gated=config.gated)
-        if not session.ladder.due(at_s):
-            return None
+        return session.ladder.due(at_s)
+
+    def _look(self, config: CameraConfig, session: _Session, planes: Planes, at_s: float) -> Why | None:
         verdict = session.ladder.look(gate_plane(planes, config.masks), at_s)
         session.state = verdict.state
         return verdict.sample
 
-    def _stamped(self, planes: Planes, pts_s: float | None, arrived_s: float) -> tuple[_Session, Stamp]:
+    def _stamped(self, wh: tuple[int, int], pts_s: float | None, arrived_s: float) -> tuple[_Session, Stamp]:
         """The session this picture belongs to, a new one at every seam, and when it was taken."""
         session = self._session
-        if session is None or session.source_wh != planes.wh:
-            session = self._new_session(planes.wh, arrived_s)
+        if session is None or session.source_wh != wh:
+            session = self._new_session(wh, arrived_s)
         stamp = session.clock.stamp(pts_s, arrived_s)
         if isinstance(stamp, Break):
             logger.info("camera %s: new session: %s", self._config.uid, stamp.reason)
             self._count_break(arrived_s)
-            session = self._new_session(planes.wh, arrived_s)
+            session = self._new_session(wh, arrived_s)
             stamp = session.clock.stamp(pts_s, arrived_s)
             assert isinstance(stamp, Stamp), "a fresh clock has nothing to break with"
         return session, stamp

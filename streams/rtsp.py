@@ -47,6 +47,10 @@ PREFLIGHT_S = 4.0
 """For the whole of our own conversation; a healthy camera needs a few hundredths."""
 OPEN_S, READ_S = 5.0, 3.0
 """PyAV's own limits. A read that hangs raises after twice ``READ_S``: a stall shows after 6 s."""
+LARGE_PX = 1280 * 720
+"""From this size on pictures are decoded without the codec's loop filter: a third less work. Until the next key frame
+they drift from what the camera meant, to 37 to 47 dB, and are then halved for the detector, which finds the same; see
+``docs/topics/cost.md``. Smaller ones cost little and are not halved."""
 HEAD_MAX, BODY_MAX = 16 * 1024, 64 * 1024
 
 # FFmpeg's own log lines carry whole addresses, log-ins included.
@@ -391,17 +395,20 @@ def open_stream(
     if cast(object, container.streams.video[0].codec_context) is None:
         container.close()
         raise UnknownCodec(address.where, announced.codec)
-    _prepare(container.streams.video[0])
+    prepare(container.streams.video[0])
     return Stream(container, address, monotonic, announced)
 
 
-def _prepare(video: VideoStream) -> None:
+def prepare(video: VideoStream) -> None:
+    """Set the decoder up, before its first packet."""
     context = video.codec_context
     # One thread a camera: measured cheapest, and the cameras themselves are what runs in parallel.
     context.thread_count = 1
     context.thread_type = "NONE"
     # Damage is reported rather than painted over.
     context.options = {"err_detect": "explode"}
+    if context.width * context.height >= LARGE_PX:
+        context.options = {**context.options, "skip_loop_filter": "all"}
 
 
 def planes_of(frame: VideoFrame) -> Planes:

@@ -22,7 +22,8 @@ from streams.ids import new_uid
 from streams.ladder import HEARTBEAT_S
 from streams.log import Log
 from streams.models import Camera, CameraGroup, CameraLease, Demand, SequenceCounter, Site, Source, View
-from streams.reader import SESSIONS_PER_FENCE, CameraConfig
+from streams.orders import CameraConfig
+from streams.reader import SESSIONS_PER_FENCE
 from tests.services.capture import POOL, LogReader
 from tests.services.capture import camera as config_of
 from tests.services.rtsp import RtspServers, eventually

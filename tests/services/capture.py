@@ -17,12 +17,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streams.capture_child import Orders, Report
 from streams.frame import Frame, decode_frame
 from streams.ids import new_uid
 from streams.log import Log, open_log
 from streams.observations import Dropped, SourceState, decode_observation
-from streams.reader import CameraConfig, CameraStatus
+from streams.orders import CameraConfig, CameraStatus, Orders, Report
 from streams.topics import OBSERVATIONS, frames, partition_of, standing_topics
 from tests.services.valkey import Valkey
 

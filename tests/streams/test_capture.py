@@ -25,6 +25,7 @@ from streams.capture_child import HUNG_S, Lookouts
 from streams.live import WATCH_TTL_S, LivePicture, decode_picture, picture_channel, watch_key
 from streams.log import OnDone
 from streams.observations import Dropped, SourceState, decode_observation
+from streams.orders import CameraConfig
 from streams.reader import (
     HEALTHY_S,
     SESSIONS_PER_FENCE,
@@ -32,7 +33,6 @@ from streams.reader import (
     WAIT_MAX_S,
     WAIT_S,
     Backoff,
-    CameraConfig,
     Lookout,
     Meter,
 )

@@ -11,6 +11,8 @@ import pytest
 from streams.ladder import (
     BLIND_AFTER_S,
     HANG_OVER_S,
+    STEADY_S,
+    STILL_S,
     Fact,
     Facts,
     Ladder,
@@ -127,6 +129,28 @@ def test_a_person_who_stands_still_becomes_quiet_and_leaving_opens_it_again(cont
     quiet_after_s = next(index for index, verdict in enumerate(standing) if verdict.state == "quiet") / FPS
     assert 7 <= quiet_after_s <= 18 + HANG_OVER_S
     assert ladder.look(scene(), at_s + 30.1).state == "active"
+
+
+def test_who_stands_still_in_an_open_gate_is_sampled_less_often_and_at_once_when_he_moves() -> None:
+    ladder, at_s = quiet_ladder()
+    watch(ladder, [with_walker(scene(), x) for x in range(60, 71)], at_s)
+    standing = watch(ladder, [with_walker(scene(), 70) for _ in range(80)], at_s + 1.1)
+    assert {verdict.state for verdict in standing} == {"active"}
+    sampled_s = [index / FPS for index, verdict in enumerate(standing) if verdict.sample]
+    gaps_s = np.diff([at for at in sampled_s if at >= STEADY_S])
+    assert gaps_s == pytest.approx([0.8] * len(gaps_s))
+    assert gaps_s.max() < STILL_S
+    moving = watch(ladder, [with_walker(scene(), 71 + index) for index in range(10)], at_s + 9.1)
+    assert sum(verdict.sample is not None for verdict in moving) == 5
+
+
+def test_who_leaves_is_missed_in_several_pictures_before_the_gate_closes() -> None:
+    ladder, at_s = quiet_ladder()
+    watch(ladder, [with_walker(scene(), x) for x in range(60, 71)], at_s)
+    gone = watch(ladder, [scene() for _ in range(40)], at_s + 1.1)
+    sampled_s = [index / FPS for index, verdict in enumerate(gone) if verdict.sample]
+    assert len([at for at in sampled_s if at <= STEADY_S]) >= 5
+    assert max(sampled_s) > 1.5
 
 
 def test_a_slow_faint_mover_is_not_taken_for_background() -> None:

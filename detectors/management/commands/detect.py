@@ -24,6 +24,8 @@ from streams.topics import frames, standing_topics
 
 class Command(BaseCommand):
     help = "Analyse the frames of one pool, until SIGTERM."
+    # The checks load every page of the web server: 40 MB, and nothing in them concerns this process.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--pool", default="general", help="whose frames; as the deployments say")

@@ -21,6 +21,8 @@ TURN_S = 0.25
 
 class Command(BaseCommand):
     help = "Read cameras and write their pictures to the log, until SIGTERM."
+    # The checks load every page of the web server: 40 MB, and nothing in them concerns this process.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--children", type=int, default=2, help="processes that decode")
