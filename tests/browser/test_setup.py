@@ -180,12 +180,18 @@ def test_a_zone_is_deleted_when_asked_twice(bench: Page, room: Room) -> None:
 
 def test_a_pasted_log_in_goes_to_its_own_fields(room: Room, enter: Enter) -> None:
     page = enter("ada")
-    page.goto(f"{room.url}/setup/cameras/add/")
-    page.fill("[name=address_0]", "rtsp://guard:p%40ss:w/rd@10.0.0.5:554/live")
-    page.locator("[name=address_0]").blur()
-    expect(page.locator("[name=address_0]")).to_have_value("rtsp://10.0.0.5:554/live")
-    expect(page.locator("[name=user_name]")).to_have_value("guard")
-    expect(page.locator("[name=password]")).to_have_value("p@ss:w/rd")
+    for pasted, address, user, password in (
+        ("rtsp://10.0.0.5:554/live@main", "rtsp://10.0.0.5:554/live@main", "", ""),
+        ("rtsp://guard@10.0.0.5/live", "rtsp://10.0.0.5/live", "guard", ""),
+        ("rtsp://guard:p@ss@10.0.0.5/live", "rtsp://10.0.0.5/live", "guard", "p@ss"),
+        ("rtsp://guard:p%40ss:w/rd@10.0.0.5:554/live", "rtsp://10.0.0.5:554/live", "guard", "p@ss:w/rd"),
+    ):
+        page.goto(f"{room.url}/setup/cameras/add/")
+        page.fill("[name=address_0]", pasted)
+        page.locator("[name=address_0]").blur()
+        expect(page.locator("[name=address_0]")).to_have_value(address)
+        expect(page.locator("[name=user_name]")).to_have_value(user)
+        expect(page.locator("[name=password]")).to_have_value(password)
 
 
 def test_a_list_is_shown_before_it_is_done(room: Room, enter: Enter) -> None:

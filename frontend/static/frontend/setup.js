@@ -7,15 +7,24 @@ import { parse, tell } from "./dom.js";
 
 const form = document.getElementById("camera-form");
 
+/** Where the log-in in `rest` (an address without its scheme) ends; -1 where there is none. Passwords hold anything, but
+ *  an "@" behind host:port/ belongs to the path. */
+function loginEnd(rest) {
+  const [first] = rest.split("/");
+  if (first.includes("@")) return first.lastIndexOf("@");
+  return /^[^:]+(:\d{0,5})?$/.test(first) ? -1 : rest.lastIndexOf("@");
+}
+
 /** A log-in that was pasted with the address goes to its own fields: nothing shows or keeps it in the address. */
 function splitLogin(field) {
-  const found = /^(rtsps?:\/\/)([^@/]*(?:\/[^@]*)?)@(.+)$/i.exec(field.value.trim());
-  if (!found) return;
-  const [user, ...rest] = found[2].split(":");
+  const found = /^(rtsps?:\/\/)(.*)$/i.exec(field.value.trim());
+  const end = found ? loginEnd(found[2]) : -1;
+  if (end < 0) return;
+  const [user, ...rest] = found[2].slice(0, end).split(":");
   const plain = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
   form.elements.user_name.value = plain(user);
   form.elements.password.value = plain(rest.join(":"));
-  field.value = found[1] + found[3];
+  field.value = found[1] + found[2].slice(end + 1);
   tell(word("split"));
 }
 
