@@ -99,6 +99,17 @@ class Letterbox:
         cls.fit(source_wh, input_wh)
         return cls(source_wh, input_wh, (0, 0), input_wh)
 
+    @staticmethod
+    def trimmed(picture_wh: tuple[int, int], input_wh: tuple[int, int], step: int) -> tuple[int, int]:
+        """The least input, in steps of ``step`` pixels, that takes a picture as large as ``input_wh`` does.
+
+        >>> Letterbox.trimmed((1920, 1080), (416, 416), 32), Letterbox.trimmed((640, 640), (416, 416), 32)
+        ((416, 256), (416, 416))
+        """
+        inner = Letterbox.fit(picture_wh, input_wh).inner_wh
+        width, height = (min(-(-size // step) * step, most) for size, most in zip(inner, input_wh, strict=True))
+        return width, height
+
     def to_fractions(self, boxes: Boxes) -> npt.NDArray[np.float32]:
         """``boxes`` in pixels of the input as fractions of the picture, held to 0–1: ``(n, 4) float32``."""
         offset = np.array([*self.offset_xy, *self.offset_xy], np.float32)

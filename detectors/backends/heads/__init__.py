@@ -18,7 +18,7 @@ from detectors.backends.heads.yolov5 import YoloV5Head
 from detectors.backends.heads.yolov8 import YoloV8Head
 from detectors.backends.heads.yolox import YoloXHead
 
-__all__ = ["HEADS", "SIZES_INPUT", "Head", "Output", "Shape", "make_head"]
+__all__ = ["FREE_SIZE", "HEADS", "SIZES_INPUT", "Head", "Output", "Shape", "make_head"]
 
 HEADS: dict[str, Callable[[Card, Sequence[Shape]], Head]] = {
     "nanodet": NanoDetHead,
@@ -31,6 +31,10 @@ HEADS: dict[str, Callable[[Card, Sequence[Shape]], Head]] = {
     "detr": DetrHead,
     "dfine": DFineHead,
 }
+
+FREE_SIZE = frozenset({"nanodet", "yolox"})
+"""Heads that lay their grid over the input themselves: their networks may be given an input of another size, where
+others have the positions of the cells baked in."""
 
 SIZES_INPUT = frozenset({"dfine"})
 """Heads whose network takes a second input ``(1, 2) int64``: the width and height that its boxes are to be in."""
