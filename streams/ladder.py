@@ -45,8 +45,11 @@ STEADY_S = 1.0
 """Pictures come at the demanded rate for so long after the last movement: rules confirm in several pictures, and see in
 several that somebody has left."""
 STILL_S = 0.9
-"""Thereafter, while the gate is open and every picture shows what the last sampled one showed, they come this far apart
-at most: the same picture again tells a detector nothing. Rules count a stay as unbroken for a second."""
+"""Thereafter, while every picture shows what the last sampled one showed, they come this far apart, and each time twice
+as far, up to the heartbeat: the same picture again tells a detector little. Rules count a stay as unbroken for a second."""
+QUIET_AFTER_S = 2.0
+"""So long after the last movement a camera is quiet, for nothing has changed since the last sampled picture, however much
+it still differs from the background: trackers and rules keep what they saw there, and their timers go on."""
 HEARTBEAT_S = 10.0
 """One picture at least this often, and every state said again: slow changes are seen, silence is never news."""
 LIGHT_HEARTBEAT_S = 1.0
@@ -201,6 +204,7 @@ class Ladder:
         self._gated = gated
         self._changed_s = self._moved_s = -math.inf
         self._sampled_s = -math.inf
+        self._pause_s = HEARTBEAT_S
         self._shown: npt.NDArray[np.float32] = np.zeros(PLANE_WH[::-1], np.float32)
         self._lit = False
         self.rung = Rung.HEARTBEAT
@@ -221,34 +225,40 @@ class Ladder:
         if change is Change.LOCAL:
             self._changed_s = at_s
         self._lit = self._lit or change is Change.LIGHT
-        opened = not self._gated or at_s - self._changed_s <= HANG_OVER_S
-        self.rung = Rung.ACTIVE if opened else Rung.HEARTBEAT
-        why = self._why(plane, at_s, opened)
+        if self._gated and at_s - self._changed_s <= HANG_OVER_S:
+            self._follow(plane, at_s)
+        active = not self._gated or at_s - self._moved_s <= QUIET_AFTER_S
+        self.rung = Rung.ACTIVE if active else Rung.HEARTBEAT
+        why = self._why(at_s, active)
         if why is not None:
             self._sampled_s, self._lit = at_s, False
             self._shown = plane.astype(np.float32)
-        return Verdict(why, "active" if opened else "quiet")
+        return Verdict(why, "active" if active else "quiet")
 
-    def _why(self, plane: Plane, at_s: float, opened: bool) -> Why | None:
-        if self._sampled_s == -math.inf:
-            self._rate.due(at_s)
-            return "first"
-        if opened and self._rate.due(at_s) and (not self._gated or self._is_news(plane, at_s)):
-            return "motion" if self._gated else "every"
-        since_s = at_s - self._sampled_s
-        if since_s >= HEARTBEAT_S or (self._lit and since_s >= LIGHT_HEARTBEAT_S):
-            return "heartbeat"
-        return None
-
-    def _is_news(self, plane: Plane, at_s: float) -> bool:
-        """Whether a detector may see more in ``plane`` than in the last sampled one.
+    def _follow(self, plane: Plane, at_s: float) -> None:
+        """Note whether ``plane`` shows more than the last sampled one did.
 
         Against that one, not the one before: slow movement adds up until it shows.
         """
-        if _judge(plane - self._shown) is not Change.NONE:
-            self._moved_s = at_s
-        next_s = at_s + 1.0 / self._rate.hz
-        return at_s - self._moved_s <= STEADY_S or next_s - self._sampled_s > STILL_S
+        if self._sampled_s == -math.inf or _judge(plane - self._shown) is not Change.NONE:
+            self._moved_s, self._pause_s = at_s, STILL_S
+
+    def _why(self, at_s: float, active: bool) -> Why | None:
+        if self._sampled_s == -math.inf:
+            self._rate.due(at_s)
+            return "first"
+        if not self._gated:
+            return "every" if self._rate.due(at_s) else self._heartbeat(at_s, active)
+        if at_s - self._moved_s <= STEADY_S:
+            return "motion" if self._rate.due(at_s) else None
+        return self._heartbeat(at_s, active)
+
+    def _heartbeat(self, at_s: float, active: bool) -> Why | None:
+        since_s = at_s - self._sampled_s
+        if since_s >= self._pause_s:
+            self._pause_s = min(HEARTBEAT_S, 2 * self._pause_s)
+            return "motion" if active and self._gated else "heartbeat"
+        return "heartbeat" if self._lit and since_s >= LIGHT_HEARTBEAT_S else None
 
 
 @dataclass(frozen=True, slots=True)

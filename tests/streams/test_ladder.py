@@ -11,6 +11,7 @@ import pytest
 from streams.ladder import (
     BLIND_AFTER_S,
     HANG_OVER_S,
+    QUIET_AFTER_S,
     STEADY_S,
     STILL_S,
     Fact,
@@ -127,19 +128,18 @@ def test_a_person_who_stands_still_becomes_quiet_and_leaving_opens_it_again(cont
     ladder, at_s = quiet_ladder()
     standing = watch(ladder, [with_walker(scene(), 70, contrast=contrast) for _ in range(300)], at_s)
     quiet_after_s = next(index for index, verdict in enumerate(standing) if verdict.state == "quiet") / FPS
-    assert 7 <= quiet_after_s <= 18 + HANG_OVER_S
+    assert quiet_after_s == pytest.approx(QUIET_AFTER_S, abs=0.3)
     assert ladder.look(scene(), at_s + 30.1).state == "active"
 
 
-def test_who_stands_still_in_an_open_gate_is_sampled_less_often_and_at_once_when_he_moves() -> None:
+def test_who_stands_still_is_sampled_less_and_less_often_and_at_once_when_he_moves() -> None:
     ladder, at_s = quiet_ladder()
     watch(ladder, [with_walker(scene(), x) for x in range(60, 71)], at_s)
     standing = watch(ladder, [with_walker(scene(), 70) for _ in range(80)], at_s + 1.1)
-    assert {verdict.state for verdict in standing} == {"active"}
     sampled_s = [index / FPS for index, verdict in enumerate(standing) if verdict.sample]
-    gaps_s = np.diff([at for at in sampled_s if at >= STEADY_S])
-    assert gaps_s == pytest.approx([0.8] * len(gaps_s))
-    assert gaps_s.max() < STILL_S
+    gaps_s = np.diff([at for at in sampled_s if at >= STEADY_S - 0.3])
+    assert gaps_s[-3:] == pytest.approx([STILL_S, 2 * STILL_S, 4 * STILL_S], abs=0.15)
+    assert {verdict.sample for verdict in standing if verdict.state == "quiet"} == {None, "heartbeat"}
     moving = watch(ladder, [with_walker(scene(), 71 + index) for index in range(10)], at_s + 9.1)
     assert sum(verdict.sample is not None for verdict in moving) == 5
 
@@ -165,7 +165,7 @@ def test_it_stays_open_for_a_while_after_the_last_change() -> None:
     ladder.look(with_walker(scene(), 70), at_s)
     # One picture of a walker changes the background by too little to count as a ghost.
     states = [verdict.state for verdict in watch(ladder, [scene() for _ in range(30)], at_s + 0.1)]
-    assert states.index("quiet") / FPS == pytest.approx(HANG_OVER_S, abs=0.2)
+    assert states.index("quiet") / FPS == pytest.approx(HANG_OVER_S, abs=0.3)
 
 
 @pytest.mark.parametrize(("hz", "fps"), [(5.0, 25.0), (5.0, 10.0), (5.0, 12.0), (1.0, 25.0), (2.5, 10.0), (8.0, 25.0)])
