@@ -101,7 +101,7 @@ def settle(installation: Installation, log: object, cameras: list[dict[str, obje
         waiting = log.lag("observations", "evaluate")  # type: ignore[attr-defined]
         return all(waiting.get(partition, 99) <= 15 for partition in partitions)
 
-    wait_for("every frame is analysed and folded", folded, 60, 0.5)
+    wait_for("every frame is analysed and folded", folded, 150, 0.5)
     time.sleep(3)
     finished = "SELECT COUNT(*) FROM alerts_delivery WHERE state IN ('queued', 'sending', 'unknown')"
     wait_for("every delivery has an end", lambda: installation.rows(finished)[0][0] == 0, 90, 0.5)
