@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from django.db import connections
 from django.test import override_settings
 
 from monitor.bodies import LimitedBodies
@@ -78,10 +79,11 @@ def test_programs_are_told_in_the_shape_of_the_api() -> None:
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
-    """The real application, served."""
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The real application, served. Its threads keep no connection that would outlive the test's database."""
     from monitor.asgi import application
 
+    monkeypatch.setitem(connections.databases["default"], "CONN_MAX_AGE", 0)
     with socket.create_server(("127.0.0.1", 0)) as listener, override_settings(ALLOWED_HOSTS=["127.0.0.1"]):
         server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off", ws="none"))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
