@@ -48,21 +48,29 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"{url} did not answer within {START_S} s")
 
 
+@pytest.fixture(scope="session")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tables and static files, to be copied."""
+    folder = tmp_path_factory.mktemp("blank")
+    subprocess.run([sys.executable, "-m", "tests.browser.server", str(folder), "0"], check=True, timeout=120)
+    return folder
+
+
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
+def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
     """The real application over fresh rows, with real Valkeys; one test each, so that none sees another's clicks."""
-    with served(tmp_path) as one:
+    with served(tmp_path, blank) as one:
         yield one
 
 
 @contextlib.contextmanager
-def served(tmp_path: Path) -> Iterator[Room]:
-    """A control room of its own in ``tmp_path``."""
+def served(tmp_path: Path, blank: Path) -> Iterator[Room]:
+    """A control room of its own in ``tmp_path``, begun as a copy of ``blank``."""
     valkey = Valkey(tmp_path / "valkey")
     valkey.start()
     port = free_port()
     folder = tmp_path / "data"
-    folder.mkdir()
+    shutil.copytree(blank, folder)
     environment = {
         **os.environ, "REDIS_URL": valkey.rest_url, "POLISCOPE_FRAMES_URL": valkey.frames_url, "POLISCOPE_KAFKA": "",
     }  # fmt: skip

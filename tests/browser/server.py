@@ -1,7 +1,9 @@
 """The real ASGI application on a loopback port, in a process of its own, over the rows that a seed makes.
 
-``python -m tests.browser.server FOLDER PORT`` migrates, seeds and serves. Parts that a screen needs and that do not run
-here are played: heartbeats of every part, and live pictures of every camera but the last while somebody watches.
+``python -m tests.browser.server FOLDER PORT`` migrates, seeds and serves; with port 0 it only migrates and collects the
+static files, so that the folder may be copied: both take seconds, and every test has a server of its own. Parts that a
+screen needs and that do not run here are played: heartbeats of every part, and live pictures of every camera but the last
+while somebody watches.
 """
 
 from __future__ import annotations
@@ -113,19 +115,30 @@ def given_pictures() -> list[bytes]:
     return [path.read_bytes() for path in sorted(Path(folder).glob("*.jpg"))] if folder else [drawn_picture()]
 
 
+def make(folder: Path) -> None:
+    """Tables and static files."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    call_command("migrate", run_syncdb=True, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    connection.close()
+
+
 def serve(folder: Path, port: int) -> None:
     """Prepare, seed unless it was, and serve until killed."""
     prepare(folder, port)
     import django
 
     django.setup()
+    if not (folder / "static").exists():
+        make(folder)
+    if port == 0:
+        return
     import uvicorn
-    from django.core.management import call_command
 
     from frontend.models import User
 
-    call_command("migrate", run_syncdb=True, verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
     pictures = given_pictures()
     if not User.objects.exists():
         seed(pictures)

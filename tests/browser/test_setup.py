@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ FREE = 0.02
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+def room(tmp_path_factory: pytest.TempPathFactory, blank: Path) -> Iterator[Room]:
     """One for all tests here: each draws zones of its own."""
-    with served(tmp_path_factory.mktemp("setup")) as one:
+    with served(tmp_path_factory.mktemp("setup"), blank) as one:
         yield one
 
 
