@@ -2,8 +2,8 @@
 
 ``python -m tests.browser.server FOLDER PORT`` migrates, seeds and serves; with port 0 it only migrates and collects the
 static files, so that the folder may be copied: both take seconds, and every test has a server of its own. Parts that a
-screen needs and that do not run here are played: heartbeats of every part, and live pictures of every camera but the last
-while somebody watches.
+screen needs and that do not run here are played: heartbeats of every part, and live pictures of every camera but one
+(the last) while somebody watches.
 """
 
 from __future__ import annotations
