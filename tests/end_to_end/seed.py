@@ -43,6 +43,9 @@ def street(
     log.close()
     site = Site.objects.create(name="Street", time_zone="Asia/Taipei")
     group = CameraGroup.objects.create(name="All")
+    # An installation begins with a deployment; here it has a name that is the same in every run.
+    Deployment.objects.all().delete()
+    Model.objects.all().delete()
     card = load_card("nanodet_g")
     model = Model.objects.create(
         name=card.name, version=card.version, backend="openvino", card="nanodet_g", labels=["person", "vehicle"]
