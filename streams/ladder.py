@@ -46,10 +46,10 @@ STEADY_S = 1.0
 several that somebody has left."""
 STILL_S = 0.9
 """Thereafter, while every picture shows what the last sampled one showed, they come this far apart, and each time twice
-as far, up to the heartbeat: the same picture again tells a detector little. Rules count a stay as unbroken for a second."""
+as far, up to the heartbeat: the same picture again tells a detector little. Rules take a stay for unbroken for 1 s."""
 QUIET_AFTER_S = 2.0
-"""So long after the last movement a camera is quiet, for nothing has changed since the last sampled picture, however much
-it still differs from the background: trackers and rules keep what they saw there, and their timers go on."""
+"""So long after the last movement a camera is quiet, for nothing has changed since the last sampled picture, however
+much it still differs from the background: trackers and rules keep what they saw there, and their timers go on."""
 HEARTBEAT_S = 10.0
 """One picture at least this often, and every state said again: slow changes are seen, silence is never news."""
 LIGHT_HEARTBEAT_S = 1.0
