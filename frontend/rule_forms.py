@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from alerts.contacts import add_recipient, clean_address
+from alerts.editing import covers
 from alerts.models import Contact, Recipient, Rule, Zone
 from alerts.rules.config import CommonConfig
 from alerts.rules.registry import rule_kind
@@ -49,7 +50,7 @@ class SetupRuleForm(RuleForm):
             zones = (zones | Zone.objects.filter(rules=self.instance)).distinct()
         self.fields["zones"].queryset = zones.select_related("view__camera")  # type: ignore[attr-defined]
         deployments = Deployment.objects.filter(enabled=True).select_related("model")
-        here = [one.pk for one in deployments if one.all_cameras or self.camera in one.cameras.all()]
+        here = [one.pk for one in deployments if covers(one, self.camera)]
         if self.instance.pk:
             here.append(self.instance.deployment_id)
         self.fields["deployment"].queryset = Deployment.objects.filter(pk__in=here)  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ from django.core.files.storage import default_storage
 from django.db.models import Exists, OuterRef, Prefetch
 
 from alerts.models import Contact, Event, Recipient, Rule, Zone
-from detectors.models import Deployment
 from frontend.queries import CameraState
 from streams.models import Camera, Source, View
 
@@ -91,12 +90,6 @@ def zone_for_script(zone: Zone) -> dict[str, Any]:
     """A zone as the drawing script takes it."""
     plain = {"uid": str(zone.uid), "name": zone.name, "shape": zone.shape, "points": zone.points}
     return plain | {"rules": len(zone.rules.all())}
-
-
-def usable_deployments(camera: Camera) -> list[Deployment]:
-    """The deployments that a rule on ``camera`` may listen to."""
-    found = Deployment.objects.filter(enabled=True).select_related("model").prefetch_related("cameras")
-    return [one for one in found if one.all_cameras or camera in one.cameras.all()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,12 +123,6 @@ def read_reference(view: View) -> bytes | None:
         return None
 
 
-def cameras_by_name(site_names: Iterable[str]) -> dict[tuple[str, str], Camera]:
-    """Cameras of these sites by (site, name), both in lower case."""
-    found = Camera.objects.filter(site__name__in=list(site_names)).select_related("site", "group")
-    return {(camera.site.name.lower(), camera.name.lower()): camera for camera in found.prefetch_related("sources")}
-
-
 def camera_or_none(uid: UUID) -> Camera | None:
     """One camera with what its page shows."""
     return Camera.objects.select_related("site", "group").prefetch_related("sources").filter(uid=uid).first()

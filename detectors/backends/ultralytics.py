@@ -7,7 +7,6 @@ runs on the device, and what comes back is one small array a batch. On two CPU c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from detectors.backends.base import Card, ModelBroken, Picture, RuntimeMissing, check_picture
+from detectors.backends.base import Card, ModelBroken, Picture, RuntimeMissing, check_picture, default_streams
 from detectors.backends.ultralytics_boxes import Output
 from detectors.backends.ultralytics_files import (
     brief,
@@ -46,7 +45,7 @@ class UltralyticsBackend:
 
     def __init__(self, *, streams: int | None = None) -> None:
         """``streams``: threads that scale pictures, and on the CPU compute them; by default one a CPU, at most 4."""
-        self._streams = streams or min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+        self._streams = streams or default_streams()
         self.runner: Runner | None = None
         """What is loaded, for those who measure its steps."""
         self._pool: ThreadPoolExecutor | None = None

@@ -158,8 +158,6 @@ def setup_sentences() -> dict[str, str]:
         "saved": _("Saved. Live within five seconds."),
         "deleted": _("Deleted."),
         "sure_delete": _("Delete “{name}”? Rules that have no other zone are switched off."),
-        "no_picture": _("There is no picture yet."),
-        "rules_none": _("0 rules"),
         "polygon": _("polygon"),
         "line": _("directed line"),
         "make_rule": _("Make a rule"),

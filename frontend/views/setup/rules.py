@@ -74,7 +74,6 @@ def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: Recipien
         "reachable": setup_queries.reachable(),
         "told": {str(value) for value in (form["recipients"].value() or ())},
         "kinds": sorted(RULES),
-        "zones_for_script": [setup_queries.zone_for_script(zone) for zone in setup_queries.zones_of(camera)],
         "current_setup": "cameras",
     }
 
