@@ -5,9 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+import tempfile
 from pathlib import Path
 
 from streams.demo_cameras import Movie, Server
+from streams.videos import examine, make_playable
+
+
+def playable(file: Path, folder: Path) -> Path:
+    """``file``, or its playable form in ``folder``: whoever connects waits for a key frame, and gives up after 3 s."""
+    if examine(file).as_it_is:
+        return file
+    make_playable(file, folder / "playable.mp4", lambda share: None)
+    return folder / "playable.mp4"
 
 
 async def play(file: Path, port: int, paths: int) -> None:
@@ -28,7 +38,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--paths", type=int, default=8)
     given = parser.parse_args()
-    asyncio.run(play(given.file, given.port, given.paths))
+    with tempfile.TemporaryDirectory(prefix="poliscope-cameras-") as folder:
+        asyncio.run(play(playable(given.file, Path(folder)), given.port, given.paths))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import pytest
 
 from detectors import registry
 from detectors.recognise import recognise
+from monitor.instance import BASE_DIR
 from tests.detectors.tiny import grey
 
 # In a process of its own: torch warns, and takes a gigabyte.
 EXPORT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from baseline_ultralytics import register_torchvision_ops
-register_torchvision_ops()
+from detectors.backends.torchvision_ops import known, ready
+known()
+ready()
 from ultralytics import YOLO
 YOLO("yolo11n.yaml").export(format="onnx", imgsz=160, simplify=False, dynamic=True)
 YOLO("yolo26n.yaml").export(format="onnx", imgsz=160, simplify=False, nms=False)
@@ -27,7 +27,7 @@ YOLO("yolo26n.yaml").export(format="onnx", imgsz=160, simplify=False, nms=False)
 
 
 @pytest.fixture(scope="module")
-def exports(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("torch", "ultralytics", "onnx"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"needs {package}")
@@ -37,14 +37,14 @@ def exports(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "YOLO_OFFLINE": "true",
         "YOLO_CONFIG_DIR": str(folder),
         "OMP_NUM_THREADS": "2",
+        "PYTHONPATH": str(BASE_DIR),
     }
-    command = [sys.executable, "-c", EXPORT, str(shared / "tools")]
+    command = [sys.executable, "-c", EXPORT]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **quiet}, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
-@pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.parametrize("name, kind", [("yolo11n", "yolov8"), ("yolo26n", "end2end")])
 def test_real_exports_are_recognised_and_run(exports: Path, name: str, kind: str) -> None:

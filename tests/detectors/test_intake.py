@@ -26,7 +26,8 @@ from tests.detectors.tiny import grey, tiny_model
 
 pytestmark = pytest.mark.django_db
 
-SHORT = Bounds(wall_s=30.0, cpu_s=2)
+SHORT = Bounds(wall_s=90.0, cpu_s=2)
+"""Little work, and long to wait: other tests run beside."""
 
 
 @pytest.fixture(autouse=True)
