@@ -43,7 +43,7 @@ TICK_S = 1.0
 SNAPSHOT_S = 20.0
 """A crash replays at most this much of the log; the design asks for 30 s."""
 RETRY_S = 0.5
-HINT_S = 1.0
+HINT_S = 2.0
 RECLAIM_S = 5.0
 """A partition that somebody else claimed is claimed back only when the group still says that it is ours."""
 ENDED_VERSIONS = timedelta(hours=1)
@@ -340,7 +340,8 @@ class Evaluator:
 
     def _commit_due(self) -> None:
         for held in list(self._held.values()):
-            due = self._monotonic() - held.saved_at_s >= SNAPSHOT_S
+            moved = held.position != self._saved.get(held.number)
+            due = moved and self._monotonic() - held.saved_at_s >= SNAPSHOT_S
             if held.pending.events or held.pending.blind or due:
                 self._commit(held)
 

@@ -25,6 +25,7 @@ from alerts.events import encode_event
 from alerts.models import Event, ProcessLease
 from streams.beat import Pulse
 from streams.log import Log, Producer
+from streams.models import SequenceCounter
 from streams.topics import EVENTS
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ RENEW_S = 3.0
 GRACE_S = 1.5
 """Deliveries are handed over right after their commit; what is still queued then is handed over again."""
 AGAIN_S = 5.0
+REST_S = 5.0
+"""With nothing changed and nothing unfinished, everything is looked through no more often than this."""
 BROKER_AWAY_S = 10.0
 OVERDUE_S = 20.0
 """Handed over and still queued: the broker lost it or no worker runs. The sweep sends it itself."""
@@ -104,6 +107,9 @@ class Sweeper:
         self._problem = ""
         self._led_s = float("-inf")
         self._unfinished = True
+        self._change = -1
+        self._looked_s = float("-inf")
+        self._at_rest = False
         self.leading = False
 
     def pulse(self) -> Pulse:
@@ -114,13 +120,19 @@ class Sweeper:
         """Do everything that is due, if the lease is ours."""
         problem = self._guarded(self._lead)
         problem = (self._guarded(self._look) if self.leading else "") or problem
-        for step in self._steps() if self.leading else []:
+        for step in self._steps() if self.leading and not self._at_rest else []:
             problem = self._guarded(step) or problem
         self._problem = problem or self._broker_problem()
 
     def _look(self) -> None:
         # Should the look fail, every step is tried.
-        self._unfinished = True
+        rested, self._unfinished, self._at_rest = not self._unfinished, True, False
+        change = SequenceCounter.current(SequenceCounter.CHANGES)
+        recent = self._monotonic() - self._looked_s < REST_S
+        if rested and recent and change == self._change:
+            self._unfinished, self._at_rest = False, True
+            return
+        self._change, self._looked_s = change, self._monotonic()
         self._unfinished = delivery.any_unfinished(self._now())
 
     def _steps(self) -> list[Callable[[], object]]:

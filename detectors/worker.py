@@ -40,7 +40,7 @@ from streams.topics import DEAD_LETTERS, OBSERVATIONS, frames
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.5
+POLL_S = 1.0
 """How long an idle worker waits in one go; it also bounds how late it sees a signal."""
 COMMIT_S = 0.2
 HOUSEKEEPING_S = 1.0

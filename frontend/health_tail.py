@@ -23,7 +23,7 @@ from streams.topics import HEALTH
 
 logger = logging.getLogger(__name__)
 
-READ_S = 0.5
+READ_S = 1.0
 LOOK_BACK_S = 15.0
 EXPECTED_S = 5.0
 """How often the enabled deployments, and with them the expected detectors, are asked for."""

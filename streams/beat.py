@@ -1,4 +1,4 @@
-"""A process's heartbeat: one record each second on the ``health`` topic, from a thread of its own."""
+"""A process's heartbeat: one record each two seconds on the ``health`` topic, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.topics import HEALTH
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 1.0
+BEAT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Pulse:
 
 
 class Beater:
-    """Asks ``pulse`` each second and appends the answer.
+    """Asks ``pulse`` each ``BEAT_S`` and appends the answer.
 
     The main loop calls ``alive()``; when it has not for ``stuck_s`` the beats stop, so a process whose thread still
     runs but whose work hangs looks silent, which is what it is.

@@ -38,6 +38,8 @@ FIRST_REPORT_S = 15.0
 """A fresh child loads libraries first; on a busy machine that takes seconds."""
 LOOK_S = 1.0
 """Between looks at the configuration's number: an edit is live in less than 5 s."""
+IDLE_S = 60.0
+"""A child without a camera for so long ends: it would only cost memory. The next camera starts one, within 2 s."""
 RESTARTS_MAX, RESTARTS_S, SLOW_RESTART_S = 5, 60.0, 15.0
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -72,6 +74,8 @@ class Child:
         self._orders: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sent: Orders | None = None
         self._reported_s = 0.0
+        self.wanted_s = float("-inf")
+        """When it last had a camera."""
 
     @property
     def pid(self) -> int | None:
@@ -203,7 +207,7 @@ class Capture:
         figures = {
             "cameras": float(len(self._fences)),
             "seeing": float(seeing),
-            "children": float(len(self.children)),
+            "children": float(sum(child.pid is not None for child in self.children)),
             "fps": sum(status.fps for status in statuses),
             "dropped": float(sum(status.dropped for status in statuses)),
         }
@@ -240,13 +244,17 @@ class Capture:
             self._renewed_s = float("-inf")
         if now_s - self._renewed_s < leases.RENEW_S:
             return
-        held = leases.renew(self._owner, self._now())
-        held.update(leases.claim(self._owner, self._capacity - len(held), self._now()))
-        self._waiting = leases.unclaimed(self._now())
+        held = self._renewed() if self._fences or leases.any_wanted() else {}
         self._renewed_s = now_s
         if held != self._fences:
             self._fences = held
             self._configured = -1
+
+    def _renewed(self) -> dict[int, int]:
+        held = leases.renew(self._owner, self._now())
+        held.update(leases.claim(self._owner, self._capacity - len(held), self._now()))
+        self._waiting = leases.unclaimed(self._now())
+        return held
 
     def _configure(self, now_s: float) -> None:
         if now_s - self._looked_s < LOOK_S and self._configured >= 0:
@@ -273,7 +281,13 @@ class Capture:
             logger.error("capture: topics of %s not made: %s", sorted(pools - self._pools), error)
 
     def _care(self, now_s: float) -> None:
+        placed = set(self._place.values())
         for child in self.children:
+            if child.index in placed:
+                child.wanted_s = now_s
+            elif now_s - child.wanted_s > IDLE_S:
+                child.kill()
+                continue
             fault = child.fault(now_s)
             if not fault or not child.restarts.due(now_s):
                 continue

@@ -9,14 +9,14 @@ from datetime import datetime
 import msgspec
 
 HEARTBEAT_VERSION = 1
-STALE_S = 4.0
-"""A part is *silent* when its last heartbeat is older; four missed beats, and on screens well within 10 s."""
+STALE_S = 5.0
+"""A part is *silent* when its last heartbeat is older: two were missed. Screens show it within 10 s."""
 FORGET_S = 120.0
 """A silent instance is forgotten when another instance of its part has beaten for this long."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """One beat of one process, each second, on the ``health`` topic.
+    """One beat of one process, each two seconds, on the ``health`` topic.
 
     ``part``: capture, detect.<pool>, evaluate, worker, sweep, web. ``lag`` counts waiting work in the part's own unit
     (records, deliveries); ``problem`` is empty when all is well, else a code whose sentence the screens know.

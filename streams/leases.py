@@ -73,6 +73,11 @@ def _readable() -> QuerySet[Camera]:
     return Camera.objects.filter(Exists(Source.objects.filter(camera=OuterRef("pk"))), enabled=True)
 
 
+def any_wanted() -> bool:
+    """Whether there is a camera to read at all."""
+    return _readable().exists()
+
+
 def _leases(*, wanted: bool) -> list[CameraLease]:
     cameras = _readable()
     if not wanted:

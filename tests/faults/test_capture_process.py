@@ -291,6 +291,12 @@ class TestLeases:
         assert config.fence == 4
 
 
+ONE_CAMERA = """
+from tests.faults.test_capture_process import make_camera
+make_camera("cam", "rtsp://192.0.2.1/")
+"""
+
+
 def test_the_command_stops_within_three_seconds_and_leaves_no_child(
     valkey: Valkey, capture_log: Log, tmp_path: Path
 ) -> None:
@@ -305,6 +311,8 @@ def test_the_command_stops_within_three_seconds_and_leaves_no_child(
     root = Path(__file__).resolve().parents[2]
     manage = [sys.executable, "manage.py"]
     subprocess.run([*manage, "migrate", "--run-syncdb", "-v", "0"], cwd=root, env=environment, check=True)
+    # Without a camera it starts no child.
+    subprocess.run([*manage, "shell", "--no-imports", "-c", ONE_CAMERA], cwd=root, env=environment, check=True)
     process = subprocess.Popen(
         [*manage, "capture", "--children", "1"], cwd=root, env=environment, stderr=subprocess.PIPE, text=True
     )

@@ -143,7 +143,7 @@ def test_it_goes_on_without_the_database_however_its_driver_says_so(
     def fails(*_: object) -> None:
         raise error("connection already closed")
 
-    monkeypatch.setattr(leases, "renew", fails)
+    monkeypatch.setattr(leases, "any_wanted", fails)
     capture = Capture(None, "tests", parent=os.getpid(), children=0)  # type: ignore[arg-type]
     capture.turn()
     assert capture.pulse().problem == "database"

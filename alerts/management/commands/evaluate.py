@@ -16,7 +16,7 @@ from streams.beat import Beater
 from streams.log import LogAddresses, LogError, open_log
 from streams.topics import standing_topics
 
-POLL_S = 0.5
+POLL_S = 1.0
 """How long one turn waits for records, which end it at once; it bounds how late ticks and a signal are seen."""
 
 
