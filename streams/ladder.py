@@ -55,8 +55,8 @@ HEARTBEAT_S = 10.0
 LIGHT_HEARTBEAT_S = 1.0
 """After a change of light the heartbeat comes early, for "nothing changed" would not be true, yet not more often."""
 COMPARE_HZ = 5.0
-"""Pictures compared a second, at least the demanded rate: who is seen for less is seen by no rule, and comparing twice as
-often cost a twentieth of all that capture does."""
+"""Pictures compared a second, at least the demanded rate: who is there for less is seen by no rule, and comparing twice
+as often cost a twentieth of all that capture does."""
 BLIND_AFTER_S = 6.0
 """Without a picture for so long a camera is blind; a shorter gap is a blip and no alarm."""
 CLOCK_STEP = timedelta(seconds=1)
