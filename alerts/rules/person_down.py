@@ -77,16 +77,16 @@ class _PersonDown(Still[PersonDownConfig, _Fallen]):
     def _judge(self, stay: _Fallen, seen: Seen, track: Track) -> bool:
         x1, y1, x2, y2 = track.xyxy
         if min(x1, y1) > EDGE and max(x2, y2) < 1 - EDGE:
-            stay.shapes = [*stay.shapes[1 - SMOOTHED :], ((x2 - x1) * seen.aspect, y2 - y1)]
-            self._look(stay)
+            self._look(stay, (x2 - x1) * seen.aspect, y2 - y1)
         return self._lies(stay) and super()._judge(stay, seen, track)
 
-    def _look(self, stay: _Fallen) -> None:
-        stay.width, height = middle(stay.shapes)
-        stay.ratio = stay.width / height if height > 0 else 0.0
-        if stay.ratio <= UPRIGHT:
+    def _look(self, stay: _Fallen, width: float, height: float) -> None:
+        stay.shapes = [*stay.shapes[1 - SMOOTHED :], (width, height)]
+        stay.width, usual = middle(stay.shapes)
+        stay.ratio = stay.width / usual if usual > 0 else 0.0
+        if width <= UPRIGHT * height:
             stay.upright += 1
-            stay.tall = max(stay.tall, height)
+            stay.tall = max(stay.tall, usual)
 
     def _lies(self, stay: _Fallen) -> bool:
         if stay.upright < self._config.confirm_k or stay.ratio < self._config.wide:
