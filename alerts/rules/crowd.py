@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, _
-from alerts.rules.following import UNKNOWN_S, HoldConfig, InZone, Standing, State, restore
+from alerts.rules.following import UNKNOWN_S, HoldConfig, InZone, Standing, State, restore, rounded
 from alerts.rules.logic import Firing, Found, Logic, elapsed_s
 
 
@@ -158,7 +158,7 @@ class _Crowd(InZone[CrowdConfig, Standing]):
             track=number,
             label=newest.label,
             facts=facts,
-            path=list(newest.path),
+            path=rounded(newest.path),
         )
 
     def _clear(self) -> None:

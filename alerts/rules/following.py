@@ -123,7 +123,12 @@ def middle(points: Sequence[Point]) -> Point:
     (0.2, 0.5)
     """
     half = len(points) // 2
-    return sorted(x for x, _ in points)[half], sorted(y for _, y in points)[half]
+    return sorted([x for x, _ in points])[half], sorted([y for _, y in points])[half]
+
+
+def rounded(path: Sequence[Point]) -> list[Point]:
+    """``path`` as an event carries it."""
+    return [(round(x, 4), round(y, 4)) for x, y in path]
 
 
 class Following(Generic[C, S]):
@@ -234,14 +239,15 @@ class Following(Generic[C, S]):
         if stay is None:
             stay = self._begin(seen, track, shown, (x, y))
         good = track.score >= self._least(track, at_s)
-        self._count(stay, at_s, good)
         if good:
             stay.score, stay.label = track.score, track.label
-        self._confirm(stay, seen)
+        if stay.confirmed is None or stay.confirmed_count < self._config.confirm_n:
+            self._count(stay, at_s, good)
+            self._confirm(stay, seen)
         travel = math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1])
         if travel > stay.travel:
             stay.travel = travel
-        stay.path.append((round(x, 4), round(y, 4)))
+        stay.path.append((x, y))
         if len(stay.path) > PATH_POINTS:
             del stay.path[0]
         self._place(stay, seen, track)
@@ -353,7 +359,7 @@ class Following(Generic[C, S]):
             track=number,
             label=stay.label,
             facts=self._facts(stay),
-            path=list(stay.path),
+            path=rounded(stay.path),
         )
 
 
@@ -382,6 +388,7 @@ class Inside(Following[Z, P]):
         super().__init__(config, zone, state)
         self._hold_s = config.hold_s if isinstance(config, HoldConfig) else 0.0
         self._gap_s = max(config.leave_s, 1.0)
+        self._by_overlap = config.anchor == "overlap"
 
     @property
     def wake_at_s(self) -> float | None:
@@ -403,7 +410,7 @@ class Inside(Following[Z, P]):
         self._move(stay, seen.at_s, self._contains(track, seen))
 
     def _contains(self, track: Track, seen: Seen) -> bool:
-        if self._config.anchor == "overlap":
+        if self._by_overlap:
             return overlap(self._zone.points, track.xyxy) >= 0.5
         x1, _, x2, y2 = track.xyxy
         return holds(self._zone.points, (x1 + x2) / 2, y2)

@@ -78,10 +78,14 @@ class Still(InZone[R, Q]):
         return self._contains(track, seen)
 
     def _place(self, stay: Q, seen: Seen, track: Track) -> None:
+        wanted = self._judge(stay, seen, track)
+        if not wanted and not stay.inside:
+            stay.recent, stay.rest = [], None
+            return
         stay.recent = [*stay.recent[1 - SMOOTHED :], bottom_centre(track.xyxy)]
         here = middle(stay.recent)
         moved = distance(stay.rest or here, here, seen.aspect)
-        good = self._judge(stay, seen, track) and moved <= self._config.drift
+        good = wanted and moved <= self._config.drift
         self._move(stay, seen.at_s, good)
         if not stay.inside or stay.rest is None:
             stay.rest, stay.moved = here, 0.0
