@@ -40,5 +40,9 @@ class PresenceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_field
 class _Presence(Inside[PresenceConfig, Standing]):
     stay = Standing
 
+    def _number(self, stay: Standing) -> int:
+        # Names that are on record follow from the stay alone.
+        return stay.n
+
     def _facts(self, stay: Standing) -> list[Fact]:
         return [Fact("in_zone", round(stay.held_s, 2), ">=", self._config.hold_s, "s"), *super()._facts(stay)]
