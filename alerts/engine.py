@@ -8,7 +8,7 @@ The same code runs live, after a crash, and in rehearsal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,9 +18,10 @@ import msgspec
 
 from alerts.events import Event, SeenBox, event_uid, occurrence_id
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
-from alerts.rules.logic import Buildable, Firing, Logic, Seen
+from alerts.rules.logic import Buildable, Counted, Firing, Found, Logic, Seen, Sleeper
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import is_active
+from alerts.zones import bottom_centre, holds
 from detectors.detections import Detections
 from detectors.labels import expand
 from detectors.tracking import Track, Tracker
@@ -53,6 +54,17 @@ class BlindChange:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ZoneCount:
+    """One number of the series of a rule version on one zone. The same log gives the same numbers again."""
+
+    camera: UUID
+    deployment: UUID
+    rule_version: UUID
+    zone: UUID
+    counted: Counted
+
+
 @dataclass(slots=True)
 class Outcome:
     """What one observation led to."""
@@ -60,11 +72,13 @@ class Outcome:
     events: list[Event] = field(default_factory=list)
     blind: list[BlindChange] = field(default_factory=list)
     boxes: list[LiveBoxes] = field(default_factory=list)
+    counts: list[ZoneCount] = field(default_factory=list)
 
     def __iadd__(self, other: Outcome) -> Outcome:
         self.events += other.events
         self.blind += other.blind
         self.boxes += other.boxes
+        self.counts += other.counts
         return self
 
 
@@ -131,6 +145,31 @@ class _Running:
 
     def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, logic: Logic) -> None:
         self.rule, self.zone, self.config, self.logic = rule, zone, config, logic
+        self._sleeper = logic if isinstance(logic, Sleeper) else None
+        self._exclusions = [
+            other.points for other in rule.zones if other.shape == "exclusion" and other.camera == zone.camera
+        ]
+
+    def on_detections(self, picture: Seen, at: datetime) -> Sequence[Found]:
+        if not self.acts(at):
+            return self.sleep(picture.at_s)
+        return self.logic.on_detections(self._without_excluded(picture) if self._exclusions else picture)
+
+    def sleep(self, until_s: float) -> Sequence[Found]:
+        return [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
+
+    def turns(self, from_us: int, until_us: int) -> bool:
+        """Whether the logic must hear that its schedule began or ended in between."""
+        return self._sleeper is not None and self.acts(_utc(from_us)) != self.acts(_utc(until_us))
+
+    def _without_excluded(self, picture: Seen) -> Seen:
+        excluded = frozenset(
+            track.number
+            for track in picture.tracks
+            if any(holds(points, *bottom_centre(track.xyxy)) for points in self._exclusions)
+        )
+        kept = [track for track in picture.tracks if track.number not in excluded]
+        return msgspec.structs.replace(picture, tracks=kept, excluded=excluded)
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -155,7 +194,7 @@ class _Stream:
     def configure(self, rules: Iterable[EmbeddedRule]) -> None:
         wanted: dict[str, _Running] = {}
         for rule in rules:
-            for zone in rule.zones:
+            for zone in _firing_zones(rule):
                 if zone.camera != self.key.camera or rule.deployment != self.key.deployment:
                     continue
                 key = f"{rule.version}/{zone.uid}"
@@ -168,7 +207,7 @@ class _Stream:
 
     def _build(self, rule: EmbeddedRule, zone: EmbeddedZone, key: str) -> _Running:
         config = read_config(rule.kind, rule.config)
-        logic = cast(Buildable, config).build(zone, self.state.logics.pop(key, None))
+        logic = _build(rule, zone, config, self.state.logics.pop(key, None))
         return _Running(rule, zone, config, logic)
 
     def snapshot(self) -> _StreamState:
@@ -194,18 +233,19 @@ class _Stream:
         self.state.waiting = waiting[surplus:]
         return ready + waiting[:surplus]
 
-    def pass_still_time(self, until_us: int) -> list[tuple[_Running, Firing]]:
+    def pass_still_time(self, until_us: int) -> list[tuple[_Running, Found]]:
         """Let quiet or blind time go by up to ``until_us``; quiet time may fire."""
         state = self.state
         from_us = max(state.source_since_us, state.at_us)
         if state.source == "active" or until_us <= from_us:
             return []
-        fired: list[tuple[_Running, Firing]] = []
+        fired: list[tuple[_Running, Found]] = []
         for running in self.running.values():
-            if not running.acts(_utc(until_us)):
-                continue
-            if state.source == "quiet":
-                fired += [(running, firing) for firing in running.logic.on_unchanged(until_us / 1e6)]
+            if not running.acts(_utc(until_us)) or running.turns(from_us, until_us):
+                # Where its schedule began on the way, a tick tells to the second when (see ``_on_tick``).
+                fired += [(running, found) for found in running.sleep(until_us / 1e6)]
+            elif state.source == "quiet":
+                fired += [(running, found) for found in running.logic.on_unchanged(until_us / 1e6)]
             else:
                 running.logic.on_blind(from_us / 1e6, until_us / 1e6)
         if state.source == "quiet":
@@ -216,6 +256,10 @@ class _Stream:
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
         return min((wake for wake in wakes if wake is not None), default=None)
+
+    def turns(self, until_us: int) -> bool:
+        """Whether a schedule that some logic must hear of began or ended since the last moment that was passed."""
+        return any(running.turns(self.state.at_us, until_us) for running in self.running.values())
 
 
 class Engine:
@@ -254,8 +298,8 @@ class Engine:
             return False
         try:
             config = read_config(rule.kind, rule.config)
-            for zone in rule.zones:
-                cast(Buildable, config).build(zone, None)
+            for zone in _firing_zones(rule):
+                _build(rule, zone, config, None)
         except (BadConfig, ValueError) as error:
             self.broken[rule.version] = str(error)
             return False
@@ -324,7 +368,7 @@ class Engine:
 
     def _show(
         self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_us: int
-    ) -> list[tuple[_Running, Firing]]:
+    ) -> list[tuple[_Running, Found]]:
         width, height = seen.source_wh
         picture = Seen(
             at_s=at_us / 1e6,
@@ -334,18 +378,18 @@ class Engine:
             aspect=width / height if height else 1.0,
         )
         at = _utc(at_us)
-        return [
-            (running, firing)
-            for running in stream.running.values()
-            if running.acts(at)
-            for firing in running.logic.on_detections(picture)
-        ]
+        return [(running, found) for running in stream.running.values() for found in running.on_detections(picture, at)]
 
-    def _events(self, stream: _Stream, fired: list[tuple[_Running, Firing]]) -> Outcome:
+    def _events(self, stream: _Stream, fired: list[tuple[_Running, Found]]) -> Outcome:
         outcome = Outcome()
-        for running, firing in fired:
-            stream.state.fired[firing.track] = stream.state.at_us
-            outcome.events.append(self._event(stream, running, firing))
+        for running, found in fired:
+            if isinstance(found, Counted):
+                key = stream.key
+                count = ZoneCount(key.camera, key.deployment, running.rule.version, running.zone.uid, found)
+                outcome.counts.append(count)
+                continue
+            stream.state.fired[found.track] = stream.state.at_us
+            outcome.events.append(self._event(stream, running, found))
         return outcome
 
     def _event(self, stream: _Stream, running: _Running, firing: Firing) -> Event:
@@ -453,9 +497,20 @@ class Engine:
         for stream in self._streams.values():
             wake_s = stream.wake_at_s()
             due = wake_s is not None and round(wake_s * 1e6) <= until_us
-            if due and stream.state.source == "quiet" and not stream.state.waiting:
+            still = stream.state.source == "quiet" and not stream.state.waiting
+            if still and (due or stream.turns(until_us)):
                 outcome += self._events(stream, stream.pass_still_time(until_us))
         return outcome
+
+
+def _firing_zones(rule: EmbeddedRule) -> list[EmbeddedZone]:
+    return [zone for zone in rule.zones if zone.shape != "exclusion"]
+
+
+def _build(rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, state: Any | None) -> Logic:
+    if not zone.time_zone:
+        zone = msgspec.structs.replace(zone, time_zone=rule.schedule.time_zone)
+    return cast(Buildable, config).build(zone, state)
 
 
 def _seen_boxes(last: wire.Detections, firing: Firing, wanted: frozenset[str], least: float) -> list[SeenBox]:

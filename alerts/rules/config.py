@@ -25,14 +25,20 @@ Point = tuple[float, float]
 
 
 class EmbeddedZone(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone's geometry as it was when the version was made; points in fractions of the picture (0–1)."""
+    """A zone's geometry as it was when the version was made; points in fractions of the picture (0–1).
+
+    A line's arrow points to the right-hand side of the way from its first to its second point: that is *forward*.
+    An exclusion fires nothing: what stands in it counts for none of the rule's other zones on its camera.
+    """
 
     uid: UUID
     camera: UUID
     view: UUID
     name: str
-    shape: Literal["polygon", "line"] = "polygon"
+    shape: Literal["polygon", "line", "exclusion"] = "polygon"
     points: list[Point]
+    time_zone: str = ""
+    """The clock of the site; empty: that of the rule's schedule, which is the same."""
 
 
 class ScheduleSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +94,25 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         Meta(gt=0, le=86_400, title=_("Late after (s)"), description=_("Known later than this, it is told as late.")),
     ] = 120.0
+    min_height: Annotated[
+        float,
+        Meta(ge=0, le=1, title=_("Least height"), description=_("Picture heights; smaller boxes are not looked at.")),
+    ] = 0.0
+    max_height: Annotated[
+        float,
+        Meta(gt=0, le=1, title=_("Most height"), description=_("Picture heights; larger boxes are not looked at.")),
+    ] = 1.0
+    why: Annotated[
+        Annotated[str, Meta(max_length=200)] | None,
+        Meta(title=_("Why it matters"), description=_("One sentence, shown with the incident.")),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.min_height >= self.max_height:
+            raise ValueError(
+                f"min_height: expected less than max_height {self.max_height:g}, got {self.min_height:g}; "
+                "no box could ever count, lower it"
+            )
 
 
 class EmbeddedRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -23,7 +24,8 @@ def elapsed_s(from_s: float, until_s: float) -> float:
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One analysed picture of one camera, tracked. ``at_s`` is ``captured_at`` as POSIX seconds.
 
-    ``aspect`` is width / height of the source, so that distances come out in picture heights.
+    ``aspect`` is width / height of the source, so that distances come out in picture heights. ``excluded`` are the
+    numbers of tracks that are on the picture but stand in an exclusion zone; they are not in ``tracks``.
     """
 
     at_s: float
@@ -31,6 +33,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     tracks: list[Track]
     aspect: float
+    excluded: frozenset[int] = frozenset()
 
 
 class Firing(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,13 +50,36 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     path: list[Point]
 
 
+Direction = Literal["forward", "backward"]
+"""Over a directed line: with its arrow, or against it."""
+
+
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of a series: ``count`` objects of ``label`` went over the line within [from_s, until_s).
+
+    ``seen_s`` is how much of that time was watched; an interval in which nothing was seen gives no number at all.
+    ``at_s`` is when the interval was closed.
+    """
+
+    at_s: float
+    from_s: float
+    until_s: float
+    seen_s: float
+    direction: Direction
+    label: str
+    count: int
+
+
+Found = Firing | Counted
+
+
 class Logic(Protocol):
     """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock."""
 
-    def on_detections(self, seen: Seen) -> list[Firing]:
+    def on_detections(self, seen: Seen) -> Sequence[Found]:
         """One more picture was analysed."""
 
-    def on_unchanged(self, until_s: float) -> list[Firing]:
+    def on_unchanged(self, until_s: float) -> Sequence[Found]:
         """Until ``until_s`` the camera saw that nothing changed: what was last seen is still so."""
 
     def on_blind(self, from_s: float, until_s: float) -> None:
@@ -65,6 +91,17 @@ class Logic(Protocol):
 
     def snapshot(self) -> Any:
         """The whole state as plain types; ``build(zone, snapshot)`` goes on from it exactly."""
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """Logic that wants to be told of time outside its schedule; other logic is simply not called then."""
+
+    def on_asleep(self, until_s: float) -> Sequence[Found]:
+        """Up to ``until_s`` nothing was asked of it: that time neither fires nor counts, and it starts anew.
+
+        What it returns is about the time before.
+        """
 
 
 class Buildable(Protocol):

@@ -7,26 +7,17 @@ fires. Then the zone is ready again only after a fixed interval or after it was 
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import msgspec
-import numpy as np
 from msgspec import Meta
 
 from alerts.events import Fact
-from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
-from alerts.zones import bottom_centre, contains, overlap
-from detectors.labels import expand
-from detectors.tracking import Track
-
-FORGET_S = 30.0
-"""A track that has not been seen for so long (quiet and blind time not counted) is forgotten."""
-PATH_POINTS = 24
+from alerts.rules.config import EmbeddedZone, Needs, _
+from alerts.rules.following import HoldConfig, Inside, Standing, State, restore
+from alerts.rules.logic import Logic
 
 
-class PresenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PresenceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object of these labels stays in the zone for ``hold_s``."""
 
     hold_s: Annotated[
@@ -36,10 +27,6 @@ class PresenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         Meta(ge=0, le=60, title=_("Forgive absence (s)"), description=_("A shorter step outside does not count.")),
     ] = 1.0
-    anchor: Annotated[
-        Literal["bottom", "overlap"],
-        Meta(title=_("What must be inside"), description=_("bottom: the feet; overlap: half of the box.")),
-    ] = "bottom"
 
     def needs(self) -> Needs:
         """Five pictures a second are enough to see a person walk."""
@@ -47,191 +34,15 @@ class PresenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one zone."""
-        return _Presence(self, zone, _State() if state is None else msgspec.convert(state, _State))
+        return _Presence(self, zone, restore(state, State[Standing]))
 
 
-class _Stay(msgspec.Struct):
-    """What is known of one track with regard to the zone."""
+class _Presence(Inside[PresenceConfig, Standing]):
+    stay = Standing
 
-    start: Point
-    sightings: list[tuple[float, bool]] = msgspec.field(default_factory=list)
-    confirmed: tuple[int, int] | None = None
-    confirmed_count: int = 0
-    travel: float = 0.0
-    inside: bool = False
-    held_s: float = 0.0
-    seen_at_s: float = 0.0
-    inside_at_s: float = 0.0
-    last_seen: tuple[int, int] = (0, 0)
-    present: bool = False
-    """Whether the last analysed picture showed it."""
-    fired: bool = False
-    n: int = 0
-    score: float = 0.0
-    label: str = ""
-    path: list[Point] = msgspec.field(default_factory=list)
+    def _number(self, stay: Standing) -> int:
+        # Names that are on record follow from the stay alone.
+        return stay.n
 
-
-class _State(msgspec.Struct):
-    stays: dict[int, _Stay] = msgspec.field(default_factory=dict)
-    armed: bool = True
-    """Latched: once the zone was empty for long enough it stays ready while the next one walks in."""
-    occupied_at_s: float = 0.0
-    fired_at_s: float | None = None
-    now_s: float = 0.0
-
-
-class _Presence:
-    def __init__(self, config: PresenceConfig, zone: EmbeddedZone, state: _State) -> None:
-        self._config, self._zone, self._state = config, zone, state
-        self._labels = frozenset().union(*(expand(label) for label in config.labels))
-
-    def on_detections(self, seen: Seen) -> list[Firing]:
-        self._state.now_s = seen.at_s
-        wanted = [track for track in seen.tracks if track.label in self._labels]
-        shown = {track.number for track in wanted}
-        for track, inside in zip(wanted, self._inside(wanted), strict=True):
-            self._sight(seen, track, inside)
-        for number in [number for number in self._state.stays if number not in shown]:
-            self._miss(number, seen.at_s)
-        return self._fire(seen.at_s)
-
-    def on_unchanged(self, until_s: float) -> list[Firing]:
-        if until_s <= self._state.now_s:
-            return []
-        for stay in self._state.stays.values():
-            if stay.present:
-                self._extend(stay, until_s)
-        self._state.now_s = until_s
-        return self._fire(until_s)
-
-    def on_blind(self, from_s: float, until_s: float) -> None:
-        away_s = until_s - max(from_s, self._state.now_s)
-        if away_s <= 0:
-            return
-        # Unknown time is cut out: every clock of ours moves on by it.
-        for stay in self._state.stays.values():
-            stay.seen_at_s += away_s
-            stay.inside_at_s += away_s
-            stay.sightings = [(at_s + away_s, good) for at_s, good in stay.sightings]
-        self._state.occupied_at_s += away_s
-        self._state.now_s = until_s
-
-    @property
-    def wake_at_s(self) -> float | None:
-        waits = [
-            self._state.now_s + max(0.0, self._config.hold_s - stay.held_s)
-            for stay in self._state.stays.values()
-            if stay.present and stay.inside and stay.confirmed and not stay.fired
-        ]
-        return min(waits, default=None)
-
-    def snapshot(self) -> Any:
-        return msgspec.to_builtins(self._state)
-
-    def _inside(self, tracks: list[Track]) -> list[bool]:
-        if not tracks:
-            return []
-        if self._config.anchor == "overlap":
-            return [overlap(self._zone.points, track.xyxy) >= 0.5 for track in tracks]
-        feet = np.array([bottom_centre(track.xyxy) for track in tracks], np.float64)
-        return [bool(value) for value in contains(self._zone.points, feet)]
-
-    def _sight(self, seen: Seen, track: Track, inside: bool) -> None:
-        x, y = bottom_centre(track.xyxy)
-        stay = self._state.stays.get(track.number)
-        if stay is None:
-            stay = self._state.stays[track.number] = _Stay(start=(x, y), seen_at_s=seen.at_s)
-        good = track.score >= self._config.confidence
-        self._count(stay, seen.at_s, good)
-        if good:
-            stay.score, stay.label = track.score, track.label
-        self._confirm(stay, seen)
-        stay.travel = max(stay.travel, math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1]))
-        stay.path = [*stay.path[1 - PATH_POINTS :], (round(x, 4), round(y, 4))]
-        self._move(stay, seen.at_s, inside)
-        stay.seen_at_s, stay.last_seen, stay.present = seen.at_s, (seen.session, seen.sequence), True
-
-    def _count(self, stay: _Stay, at_s: float, good: bool) -> None:
-        recent = [*stay.sightings, (at_s, good)][-self._config.confirm_n :]
-        stay.sightings = [(when, was) for when, was in recent if elapsed_s(when, at_s) <= self._config.confirm_within_s]
-
-    def _confirm(self, stay: _Stay, seen: Seen) -> None:
-        count = sum(good for _, good in stay.sightings)
-        if stay.confirmed is None and count >= self._config.confirm_k:
-            stay.confirmed = (seen.session, seen.sequence)
-        stay.confirmed_count = max(count, stay.confirmed_count if stay.confirmed else 0)
-
-    def _move(self, stay: _Stay, at_s: float, inside: bool) -> None:
-        if inside:
-            if stay.inside and elapsed_s(stay.inside_at_s, at_s) <= max(self._config.leave_s, 1.0):
-                stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, at_s), 3)
-            stay.inside, stay.inside_at_s = True, at_s
-        elif stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
-            self._leave(stay)
-
-    def _extend(self, stay: _Stay, until_s: float) -> None:
-        stay.seen_at_s = until_s
-        stay.sightings = [(until_s, good) for _, good in stay.sightings[-1:]]
-        if stay.inside:
-            stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, until_s), 3)
-            stay.inside_at_s = until_s
-
-    def _miss(self, number: int, at_s: float) -> None:
-        stay = self._state.stays[number]
-        stay.present = False
-        self._count(stay, at_s, False)
-        if stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
-            self._leave(stay)
-        if elapsed_s(stay.seen_at_s, at_s) > FORGET_S:
-            del self._state.stays[number]
-
-    def _leave(self, stay: _Stay) -> None:
-        if stay.fired:
-            stay.n += 1
-        stay.inside, stay.held_s, stay.fired = False, 0.0, False
-
-    def _rearm(self, at_s: float) -> None:
-        state = self._state
-        if state.armed or state.fired_at_s is None:
-            return
-        since_s = state.fired_at_s if self._config.rearm == "interval" else state.occupied_at_s
-        state.armed = elapsed_s(since_s, at_s) >= self._config.rearm_s
-
-    def _fire(self, at_s: float) -> list[Firing]:
-        self._rearm(at_s)
-        firings: list[Firing] = []
-        for number, stay in self._state.stays.items():
-            if not (stay.inside and stay.confirmed):
-                continue
-            self._state.occupied_at_s = at_s
-            if self._state.armed and self._due(stay):
-                stay.fired = True
-                firings.append(self._firing(number, stay, at_s))
-        if firings:
-            self._state.armed, self._state.fired_at_s = False, at_s
-        return firings
-
-    def _due(self, stay: _Stay) -> bool:
-        config = self._config
-        return not stay.fired and stay.held_s >= config.hold_s and stay.travel >= config.min_travel
-
-    def _firing(self, number: int, stay: _Stay, at_s: float) -> Firing:
-        config = self._config
-        assert stay.confirmed is not None
-        return Firing(
-            at_s=at_s,
-            session=stay.last_seen[0],
-            sequence=stay.last_seen[1],
-            first=stay.confirmed,
-            n=stay.n,
-            track=number,
-            label=stay.label,
-            facts=[
-                Fact("in_zone", round(stay.held_s, 2), ">=", config.hold_s, "s"),
-                Fact("confirmed", stay.confirmed_count, "of", config.confirm_n, "pictures"),
-                Fact("confidence", round(stay.score, 3), ">=", config.confidence),
-                Fact("travel", round(stay.travel, 3), ">=", config.min_travel, "heights"),
-            ],
-            path=list(stay.path),
-        )
+    def _facts(self, stay: Standing) -> list[Fact]:
+        return [Fact("in_zone", round(stay.held_s, 2), ">=", self._config.hold_s, "s"), *super()._facts(stay)]

@@ -11,6 +11,15 @@ from alerts.rules.config import CommonConfig
 
 RULES = {
     "presence": "alerts.rules.presence:PresenceConfig",
+    "crossing": "alerts.rules.crossing:CrossingConfig",
+    "counting": "alerts.rules.counting:CountingConfig",
+    "dwell": "alerts.rules.dwell:DwellConfig",
+    "crowd": "alerts.rules.crowd:CrowdConfig",
+    "stopped": "alerts.rules.stopped:StoppedConfig",
+    "wrong_way": "alerts.rules.wrong_way:WrongWayConfig",
+    "appearance": "alerts.rules.appearance:AppearanceConfig",
+    "absence": "alerts.rules.absence:AbsenceConfig",
+    "person_down": "alerts.rules.person_down:PersonDownConfig",
 }
 
 

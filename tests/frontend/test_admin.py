@@ -88,7 +88,10 @@ def rule_values(town: Town, *zones: Zone, **changes: Any) -> dict[str, Any]:
         "enabled": "on",
         "deployment": town.deployment.pk,
         "zones": [zone.pk for zone in zones],
-        **{f"setting_{name}": value for name, value in initial_for(rule_kind("presence")).items()},
+        **{
+            f"setting_{name}": "" if value is None else value
+            for name, value in initial_for(rule_kind("presence")).items()
+        },
         "days_1": [0, 1, 2, 3, 4],
         "from_1": "22:00",
         "until_1": "06:00",

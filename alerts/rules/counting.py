@@ -1,0 +1,136 @@
+"""Counting: how many objects of each label go over a directed line, in each direction and interval. Pure.
+
+It raises no incident; it yields ``Counted`` at each interval's end. Intervals lie on whole multiples since 1970, so
+that series of many cameras stand under each other. Zero is a number; an interval of which nothing was seen gives none,
+and one that was seen in part says how much (``seen_s``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from alerts.rules.config import EmbeddedZone, Needs, _
+from alerts.rules.following import UNKNOWN_S, State, restore
+from alerts.rules.lines import LineConfig, OverLine, Walk
+from alerts.rules.logic import Counted, Direction, Found, Logic, Seen, elapsed_s
+from detectors.labels import expand
+
+DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
+
+
+class CountingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Counts objects of these labels over the line."""
+
+    interval_s: Annotated[
+        int,
+        Meta(ge=10, le=86_400, title=_("Interval (s)"), description=_("A number for each so many seconds.")),
+    ] = 900
+
+    def needs(self) -> Needs:
+        """Five pictures a second show a person or a car on both sides of a line."""
+        return Needs(labels=list(self.labels), hz=5.0, width_px=640)
+
+    def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
+        """Logic for one line. Raises ``ValueError`` for a zone that is none."""
+        return _Counting(self, zone, restore(state, _State))
+
+
+class _State(State[Walk]):
+    from_s: float | None = None
+    """When the interval began that is being counted."""
+    seen_s: float = 0.0
+    judged_at_s: float = 0.0
+    counts: dict[str, int] = msgspec.field(default_factory=dict)
+    """``direction label`` → so far."""
+    closed: list[Counted] = msgspec.field(default_factory=list)
+    """Intervals that ended in blind time: yielded with the next picture."""
+
+
+class _Counting(OverLine[CountingConfig]):
+    _state: _State
+
+    def on_detections(self, seen: Seen) -> Sequence[Found]:
+        """One more picture was analysed."""
+        known_s = elapsed_s(self._state.judged_at_s, seen.at_s)
+        self._pass(seen.at_s, known=known_s <= UNKNOWN_S)
+        return super().on_detections(seen)
+
+    def on_unchanged(self, until_s: float) -> Sequence[Found]:
+        """Until ``until_s`` nothing has crossed."""
+        self._pass(until_s, known=True)
+        return super().on_unchanged(until_s) or self._closed()
+
+    def on_blind(self, from_s: float, until_s: float) -> None:
+        """Nobody counted meanwhile."""
+        super().on_blind(from_s, until_s)
+        self._pass(until_s, known=False)
+
+    def on_asleep(self, until_s: float) -> Sequence[Found]:
+        """Nobody was asked to count."""
+        super().on_asleep(until_s)
+        self._pass(until_s, known=False)
+        return self._closed()
+
+    @property
+    def wake_at_s(self) -> float | None:
+        """When the interval ends."""
+        from_s = self._state.from_s
+        return None if from_s is None else from_s + self._config.interval_s
+
+    def _fire(self, at_s: float) -> Sequence[Found]:
+        counts = self._state.counts
+        for _number, stay, way in self._crossings():
+            key = f"{way.direction} {stay.label}"
+            counts[key] = counts.get(key, 0) + 1
+        return self._closed()
+
+    def _closed(self) -> list[Found]:
+        closed, self._state.closed = self._state.closed, []
+        return list(closed)
+
+    def _pass(self, until_s: float, *, known: bool) -> None:
+        """Let time go by, closing each interval that ends on the way."""
+        state, interval_s = self._state, self._config.interval_s
+        if state.from_s is None:
+            state.from_s, state.judged_at_s = until_s // interval_s * interval_s, until_s
+            return
+        while until_s >= (end_s := state.from_s + interval_s):
+            self._see(end_s, known)
+            if state.seen_s > 0:
+                state.closed = [*state.closed, *self._numbers(until_s, end_s)]
+            state.seen_s, state.counts = 0.0, {}
+            # Unknown time may be long: no step for each interval of it.
+            state.from_s = end_s if known else until_s // interval_s * interval_s
+        self._see(until_s, known)
+
+    def _see(self, until_s: float, known: bool) -> None:
+        state = self._state
+        if known and until_s > state.judged_at_s:
+            state.seen_s = round(state.seen_s + elapsed_s(state.judged_at_s, until_s), 3)
+        state.judged_at_s = max(until_s, state.judged_at_s)
+
+    def _numbers(self, at_s: float, end_s: float) -> list[Counted]:
+        state = self._state
+        assert state.from_s is not None
+        return [
+            Counted(
+                at_s=at_s,
+                from_s=state.from_s,
+                until_s=end_s,
+                seen_s=state.seen_s,
+                direction=direction,
+                label=label,
+                count=state.counts.get(f"{direction} {label}", 0),
+            )
+            for direction in DIRECTIONS
+            for label in self._counted(direction)
+        ]
+
+    def _counted(self, direction: Direction) -> list[str]:
+        """The exact labels that were counted; of a label of the rule none of which came, itself, for its zero."""
+        found = sorted({key.partition(" ")[2] for key in self._state.counts if key.startswith(direction)})
+        return found + [label for label in self._config.labels if not expand(label) & set(found)]

@@ -1,0 +1,166 @@
+"""Going over a directed line: what crossing and counting have in common. Pure.
+
+The line is a segment: who walks around its end does not cross it. A crossing needs a way on each side: the track came
+from clearly one side (beyond a band about the line, and at least ``least_way``) and has gone as far on the other, so
+a box that trembles on the line crosses nothing. A track that was out of sight on the line crossed where the straight
+way between its last and its next box does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from alerts.events import Fact
+from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
+from alerts.rules.following import Fresh, State, Stay, distance
+from alerts.rules.logic import Direction, Seen
+from alerts.zones import bottom_centre
+from detectors.tracking import Track
+
+
+class LineConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all kinds that look at a line carry."""
+
+    shapes: ClassVar[tuple[str, ...]] = ("line",)
+
+    band: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=0.5,
+            title=_("Band"),
+            description=_("Picture heights on either side of the line in which nothing is decided."),
+        ),
+    ] = 0.02
+    least_way: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            title=_("Least way on each side"),
+            description=_("Picture heights it must have gone before the line, and again behind it."),
+        ),
+    ] = 0.04
+
+
+class Way(NamedTuple):
+    """One crossing: how far the track went before and behind the line, in picture heights."""
+
+    direction: Direction
+    before: float
+    behind: float
+
+
+class Walk(Stay):
+    """A stay with regard to a line. ``side``: 1 where its arrow points, -1 behind it, 0 not known yet."""
+
+    side: int = 0
+    origin: Point | None = None
+    """Where its way on this side began."""
+    way: float = 0.0
+    last: Point | None = None
+    cut: Point | None = None
+    """Where it last went over the line, or over the line's extension."""
+    within: bool = False
+    """Whether that was between the line's ends."""
+    crossed: list[Way] = msgspec.field(default_factory=list)
+    """Crossings that have not been told, because it is not confirmed yet."""
+
+
+L = TypeVar("L", bound=LineConfig)
+
+
+class OverLine(Fresh[L, Walk]):
+    """Following that notices crossings; a kind takes them from ``_crossings``."""
+
+    stay = Walk
+    takes_over_s = 1.5
+
+    def __init__(self, config: L, zone: EmbeddedZone, state: State[Walk]) -> None:
+        super().__init__(config, zone, state)
+        if len(zone.points) != 2:
+            raise ValueError(
+                f"zone {zone.name!r}: expected a line with 2 points, got {len(zone.points)}; choose a line, or draw one"
+            )
+
+    def on_blind(self, from_s: float, until_s: float) -> None:
+        """Who crossed meanwhile was not seen crossing."""
+        super().on_blind(from_s, until_s)
+        for stay in self._state.stays.values():
+            self._break(stay)
+
+    def _break(self, stay: Walk) -> None:
+        stay.side, stay.way = 0, 0.0
+        stay.origin = stay.last = stay.cut = None
+
+    def _crossings(self) -> Iterator[tuple[int, Walk, Way]]:
+        """Every crossing of a confirmed track that has moved enough, once."""
+        for number, stay in self._state.stays.items():
+            if stay.crossed and self._occupies(stay) and self._due(stay):
+                ways, stay.crossed = stay.crossed, []
+                for way in ways:
+                    yield number, stay, way
+
+    def _place(self, stay: Walk, seen: Seen, track: Track) -> None:
+        here, last, stay.last = bottom_centre(track.xyxy), stay.last, bottom_centre(track.xyxy)
+        off = self._off(here, seen.aspect)
+        if last is not None:
+            self._cut(stay, last, here, seen.aspect)
+        if stay.side == 0:
+            if abs(off) > self._config.band:
+                stay.side, stay.origin, stay.way = (1 if off > 0 else -1), here, 0.0
+        elif off * stay.side >= 0:
+            stay.way = max(stay.way, _apart(stay.origin, here, seen.aspect))
+        elif abs(off) > self._config.band:
+            self._arrive(stay, here, seen.aspect)
+
+    def _arrive(self, stay: Walk, here: Point, aspect: float) -> None:
+        behind = _apart(stay.cut, here, aspect)
+        if behind < self._config.least_way:
+            return
+        before, direction = max(stay.way, _apart(stay.origin, stay.cut, aspect)), _direction(-stay.side)
+        if stay.within and before >= self._config.least_way:
+            stay.crossed = [*stay.crossed, Way(direction, round(before, 3), round(behind, 3))]
+        stay.side, stay.origin, stay.way = -stay.side, stay.cut, behind
+
+    def _off(self, point: Point, aspect: float) -> float:
+        """How far ``point`` is off the line or its extension, in picture heights; positive where the arrow points."""
+        a, b = self._zone.points
+        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
+        return (dx * (point[1] - a[1]) - dy * (point[0] - a[0]) * aspect) / math.hypot(dx, dy)
+
+    def _cut(self, stay: Walk, last: Point, here: Point, aspect: float) -> None:
+        was, now = self._off(last, aspect), self._off(here, aspect)
+        if (was < 0) == (now < 0):
+            return
+        t = was / (was - now)
+        cut = last[0] + t * (here[0] - last[0]), last[1] + t * (here[1] - last[1])
+        stay.cut, stay.within = cut, 0 <= self._along(cut, aspect) <= 1
+
+    def _along(self, point: Point, aspect: float) -> float:
+        """Where ``point`` stands along the line: 0 at its first end, 1 at its second."""
+        a, b = self._zone.points
+        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
+        return ((point[0] - a[0]) * aspect * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
+
+    def _way_facts(self, stay: Walk, way: Way) -> list[Fact]:
+        least, sign = self._config.least_way, 1.0 if way.direction == "forward" else -1.0
+        return [
+            Fact("direction", sign, "=", sign),
+            Fact("before_line", way.before, ">=", least, "heights"),
+            Fact("behind_line", way.behind, ">=", least, "heights"),
+            *self._facts(stay),
+        ]
+
+
+def _direction(side: int) -> Direction:
+    return "forward" if side > 0 else "backward"
+
+
+def _apart(a: Point | None, b: Point | None, aspect: float) -> float:
+    return 0.0 if a is None or b is None else distance(a, b, aspect)
