@@ -11,6 +11,7 @@ BENCHES = {
     "detect": "what one analysed picture costs, part by part",
     "start": "from a fresh clone to the first incident; memory, and the processor at rest",
     "cost": "CPU milliseconds for each second of each camera, beside Ultralytics' own loop",
+    "rehearse": "a week of one camera through a changed rule; what the archive weighs",
     "log": "both log engines: throughput, delay, ten minutes of overload",
 }
 

@@ -11,13 +11,12 @@ import math
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
 from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
-from alerts.zones import bottom_centre, contains, overlap
+from alerts.zones import bottom_centre, holds, overlap
 from detectors.labels import expand
 from detectors.tracking import Track
 
@@ -134,8 +133,7 @@ class _Presence:
             return []
         if self._config.anchor == "overlap":
             return [overlap(self._zone.points, track.xyxy) >= 0.5 for track in tracks]
-        feet = np.array([bottom_centre(track.xyxy) for track in tracks], np.float64)
-        return [bool(value) for value in contains(self._zone.points, feet)]
+        return [holds(self._zone.points, *bottom_centre(track.xyxy)) for track in tracks]
 
     def _sight(self, seen: Seen, track: Track, inside: bool) -> None:
         x, y = bottom_centre(track.xyxy)
@@ -148,16 +146,21 @@ class _Presence:
             stay.score, stay.label = track.score, track.label
         self._confirm(stay, seen)
         stay.travel = max(stay.travel, math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1]))
-        stay.path = [*stay.path[1 - PATH_POINTS :], (round(x, 4), round(y, 4))]
+        stay.path.append((x, y))
+        if len(stay.path) >= 2 * PATH_POINTS:
+            del stay.path[:-PATH_POINTS]
         self._move(stay, seen.at_s, inside)
         stay.seen_at_s, stay.last_seen, stay.present = seen.at_s, (seen.session, seen.sequence), True
 
     def _count(self, stay: _Stay, at_s: float, good: bool) -> None:
-        recent = [*stay.sightings, (at_s, good)][-self._config.confirm_n :]
-        stay.sightings = [(when, was) for when, was in recent if elapsed_s(when, at_s) <= self._config.confirm_within_s]
+        sightings, config = stay.sightings, self._config
+        sightings.append((at_s, good))
+        # In the order of time, so that only the first ones can be too many or too old.
+        while len(sightings) > config.confirm_n or elapsed_s(sightings[0][0], at_s) > config.confirm_within_s:
+            del sightings[0]
 
     def _confirm(self, stay: _Stay, seen: Seen) -> None:
-        count = sum(good for _, good in stay.sightings)
+        count = [good for _, good in stay.sightings].count(True)
         if stay.confirmed is None and count >= self._config.confirm_k:
             stay.confirmed = (seen.session, seen.sequence)
         stay.confirmed_count = max(count, stay.confirmed_count if stay.confirmed else 0)
@@ -233,5 +236,5 @@ class _Presence:
                 Fact("confidence", round(stay.score, 3), ">=", config.confidence),
                 Fact("travel", round(stay.travel, 3), ">=", config.min_travel, "heights"),
             ],
-            path=list(stay.path),
+            path=[(round(x, 4), round(y, 4)) for x, y in stay.path[-PATH_POINTS:]],
         )
