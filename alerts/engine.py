@@ -24,7 +24,7 @@ from alerts.schedule import is_active
 from alerts.zones import bottom_centre, holds
 from detectors.detections import Detections
 from detectors.labels import expand
-from detectors.tracking import Track, Tracker
+from detectors.tracking import Track, Tracker, TrackerConfig
 from streams import observations as wire
 from streams.live import LiveBox, LiveBoxes
 
@@ -73,9 +73,14 @@ class Outcome:
     blind: list[BlindChange] = field(default_factory=list)
     boxes: list[LiveBoxes] = field(default_factory=list)
     counts: list[ZoneCount] = field(default_factory=list)
+    fired: list[int] = field(default_factory=list)
+    """The track of each of ``events``, in their order; it means something only beside the tracks of the same fold."""
+    tracks: list[Track] | None = None
+    """Of the picture just analysed; None where there was none or it was a repeated one. Not added up."""
 
     def __iadd__(self, other: Outcome) -> Outcome:
         self.events += other.events
+        self.fired += other.fired
         self.blind += other.blind
         self.boxes += other.boxes
         self.counts += other.counts
@@ -181,10 +186,11 @@ class _Running:
 class _Stream:
     """Tracker and logics of one camera and deployment."""
 
-    def __init__(self, key: _Key, state: _StreamState | None = None) -> None:
-        self.key = key
+    def __init__(self, key: _Key, state: _StreamState | None = None, tracking: TrackerConfig | None = None) -> None:
+        self.key, self.tracking = key, tracking
         self.state = state or _StreamState()
-        self.tracker = Tracker.restore(self.state.tracker) if self.state.tracker is not None else Tracker()
+        kept = self.state.tracker
+        self.tracker = Tracker(tracking) if kept is None else Tracker.restore(kept, tracking)
         self.running: dict[str, _Running] = {}
         self.labels: frozenset[str] = frozenset()
         """What the rules here look for: people's screens show nothing else."""
@@ -222,7 +228,7 @@ class _Stream:
         """
         self.state.at_us = self.state.source_since_us = at_us
         self.state.still_us, self.state.fired, self.state.logics = 0, {}, {}
-        self.tracker = Tracker()
+        self.tracker = Tracker(self.tracking)
         self.running = {key: self._build(one.rule, one.zone, key) for key, one in self.running.items()}
 
     def settle(self, done: tuple[int, int]) -> list[wire.SourceState]:
@@ -265,11 +271,20 @@ class _Stream:
 class Engine:
     """The fold of one partition. ``step`` each observation in log order; ``snapshot`` at any point between two."""
 
-    def __init__(self, rules: Iterable[EmbeddedRule] = (), snapshot: bytes | None = None) -> None:
+    def __init__(
+        self,
+        rules: Iterable[EmbeddedRule] = (),
+        snapshot: bytes | None = None,
+        *,
+        tracking: TrackerConfig | None = None,
+        screens: bool = True,
+    ) -> None:
+        """``tracking``: how to track, where not as usual. ``screens``: whether people watch, so that boxes are made."""
         self.counters = Counters()
         self.broken: dict[UUID, str] = {}
         """Versions that cannot run, with the reason; the others do."""
         self._tick_us = 0
+        self._tracking, self._screens = tracking, screens
         self._streams: dict[_Key, _Stream] = {}
         self._cameras: dict[UUID, _CameraState] = {}
         self._rules: list[EmbeddedRule] = []
@@ -305,11 +320,11 @@ class Engine:
             return False
         return True
 
-    def step(self, observation: wire.Observation) -> Outcome:
-        """Fold one observation in."""
+    def step(self, observation: wire.Observation, tracks: list[Track] | None = None) -> Outcome:
+        """Fold one observation in. ``tracks``: what the tracker said of this picture before; it is not asked again."""
         match observation:
             case wire.Detections():
-                return self._on_detections(observation)
+                return self._on_detections(observation, tracks)
             case wire.Dropped():
                 return self._on_dropped(observation)
             case wire.SourceState():
@@ -331,16 +346,35 @@ class Engine:
                 f"snapshot: expected engine version {ENGINE_VERSION}, got {snapshot.version}; it needs an upcaster"
             )
         self._tick_us, self._cameras = snapshot.tick_us, snapshot.cameras
-        self._streams = {key: _Stream(key, state) for key, state in snapshot.streams}
+        self._streams = {key: _Stream(key, state, self._tracking) for key, state in snapshot.streams}
 
     def _stream(self, key: _Key) -> _Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = _Stream(key)
+            stream = self._streams[key] = _Stream(key, tracking=self._tracking)
             stream.configure(self._rules)
         return stream
 
-    def _on_detections(self, seen: wire.Detections) -> Outcome:
+    def wake_us(self) -> int | None:
+        """The earliest tick (POSIX microseconds) that could fire, as things are; None: ticks change nothing now."""
+        wakes = [
+            round(wake_s * 1e6) + TICK_MARGIN_US
+            for stream in self._streams.values()
+            if stream.state.source == "quiet" and not stream.state.waiting
+            if (wake_s := stream.wake_at_s()) is not None
+        ]
+        return min(wakes, default=None)
+
+    def logics(self, camera: UUID) -> list[tuple[EmbeddedRule, EmbeddedZone, Logic]]:
+        """What runs on ``camera``, to be asked and not to be fed."""
+        return [
+            (running.rule, running.zone, running.logic)
+            for key, stream in self._streams.items()
+            if key.camera == camera
+            for running in stream.running.values()
+        ]
+
+    def _on_detections(self, seen: wire.Detections, tracks: list[Track] | None = None) -> Outcome:
         stream = self._stream(_Key(seen.camera, seen.deployment))
         state = stream.state
         if (seen.session, seen.sequence) <= (state.session, state.sequence):
@@ -351,19 +385,28 @@ class Engine:
         if seen.session > state.session and at_us < state.at_us - CLOCK_STEP_US:
             stream.begin_anew(at_us)
         # What was said about the time before this picture holds, even where the frame it named never came.
-        outcome = self._settle(stream, (seen.session, seen.sequence - 1))
-        outcome += self._events(stream, stream.pass_still_time(at_us))
+        outcome = self._settle(stream, (seen.session, seen.sequence - 1)) if state.waiting else Outcome()
+        if state.source != "active":
+            outcome += self._events(stream, stream.pass_still_time(at_us))
         # Within a session, and by small steps between two, time here never goes back.
         at_us = state.at_us = max(at_us, state.at_us)
         if state.source != "active":
             state.source_since_us = at_us
         state.session, state.sequence, state.last = seen.session, seen.sequence, seen
-        tracks = stream.tracker.update(
-            Detections.from_wire(seen), session=seen.session, sequence=seen.sequence, at=_utc(at_us - state.still_us)
-        )
-        outcome += self._events(stream, self._show(stream, seen, tracks, at_us))
-        outcome.boxes.append(self._boxes(stream, seen, tracks))
-        outcome += self._settle(stream)
+        if tracks is None:
+            tracks = stream.tracker.update(
+                Detections.from_wire(seen),
+                session=seen.session,
+                sequence=seen.sequence,
+                at=_utc(at_us - state.still_us),
+            )
+        outcome.tracks = tracks
+        if fired := self._show(stream, seen, tracks, at_us):
+            outcome += self._events(stream, fired)
+        if self._screens:
+            outcome.boxes.append(self._boxes(stream, seen, tracks))
+        if state.waiting:
+            outcome += self._settle(stream)
         return outcome
 
     def _show(
@@ -390,6 +433,7 @@ class Engine:
                 continue
             stream.state.fired[found.track] = stream.state.at_us
             outcome.events.append(self._event(stream, running, found))
+            outcome.fired.append(found.track)
         return outcome
 
     def _event(self, stream: _Stream, running: _Running, firing: Firing) -> Event:

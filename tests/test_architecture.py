@@ -18,7 +18,7 @@ PURE = {
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
     "backends/heads/detr backends/heads/dfine",
-    "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence "
+    "alerts": "events zones schedule engine archive_rows rehearsal why rules/config rules/logic rules/registry rules/presence "
     "rules/following rules/lines rules/crossing rules/counting rules/dwell rules/crowd rules/stopped rules/wrong_way "
     "rules/appearance rules/absence rules/person_down",
     "frontend": "messages outgoing",

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
-from alerts.rules.logic import Firing, Found, Seen, elapsed_s
+from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s
 from alerts.zones import holds, overlap
 from detectors.labels import expand, family
 from detectors.tracking import Track
@@ -76,6 +76,10 @@ class Stay(msgspec.Struct):
     label: str = ""
     height: float = 0.0
     path: list[Point] = msgspec.field(default_factory=list)
+    best: float = 0.0
+    """The best score so far, enough or not."""
+    most: int = 0
+    """The most good sightings that stood at one time before it was confirmed."""
 
 
 class Standing(Stay):
@@ -129,6 +133,11 @@ def middle(points: Sequence[Point]) -> Point:
 def rounded(path: Sequence[Point]) -> list[Point]:
     """``path`` as an event carries it."""
     return [(round(x, 4), round(y, 4)) for x, y in path]
+
+
+def short(bound: str, wanted: float, got: float, setting: str) -> Shortfall:
+    """``got`` was less than ``wanted``; with ``setting`` lowered to it, it would have been enough."""
+    return Shortfall(bound=bound, wanted=wanted, got=got, setting=setting, proposed=got)
 
 
 class Following(Generic[C, S]):
@@ -189,7 +198,35 @@ class Following(Generic[C, S]):
         """The whole state as plain types."""
         return msgspec.to_builtins(self._state)
 
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """What is missing of whom it misses least."""
+        lacks = [self._lacks(stay, at_s) for stay in self._state.stays.values() if not stay.fired]
+        return min(lacks, key=len, default=[])
+
     # What a kind may say.
+
+    def _lacks(self, stay: S, at_s: float) -> list[Shortfall]:
+        """Each bound that ``stay`` falls short of."""
+        config, state = self._config, self._state
+        lacks = [self._unconfirmed(stay)] if stay.confirmed is None else []
+        if stay.travel < config.min_travel:
+            low = math.floor(stay.travel * 1000) / 1000
+            lacks.append(short("travel", config.min_travel, low, "min_travel"))
+        if not state.armed:
+            since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
+            ready_s = math.floor(elapsed_s(since_s or at_s, at_s) * 10) / 10
+            lacks.append(short("rearm", config.rearm_s, ready_s, "rearm_s"))
+        return lacks
+
+    def _unconfirmed(self, stay: S) -> Shortfall:
+        """Too doubtful where the best score was short, else in too few pictures."""
+        config = self._config
+        if stay.best < config.confidence:
+            low = math.floor(stay.best * 100) / 100
+            lack = short("confidence", config.confidence, round(stay.best, 3), "confidence")
+            return msgspec.structs.replace(lack, proposed=low)
+        lack = short("confirmed", config.confirm_k, stay.most, "confirm_k")
+        return msgspec.structs.replace(lack, proposed=max(1, stay.most))
 
     def _place(self, stay: S, seen: Seen, track: Track) -> None:
         """The track has a box in this picture: whatever else the kind looks at."""
@@ -241,6 +278,8 @@ class Following(Generic[C, S]):
         good = track.score >= self._least(track, at_s)
         if good:
             stay.score, stay.label = track.score, track.label
+        if track.score > stay.best:
+            stay.best = track.score
         if stay.confirmed is None or stay.confirmed_count < self._config.confirm_n:
             self._count(stay, at_s, good)
             self._confirm(stay, seen)
@@ -286,6 +325,8 @@ class Following(Generic[C, S]):
         count = sum([good for _, good in stay.sightings])
         if stay.confirmed is None:
             stay.confirmed_count = count
+            if count > stay.most:
+                stay.most = count
             if count >= self._config.confirm_k:
                 stay.confirmed = (seen.session, seen.sequence)
         elif count > stay.confirmed_count:
@@ -402,6 +443,13 @@ class Inside(Following[Z, P]):
 
     def _occupies(self, stay: P) -> bool:
         return stay.inside and stay.confirmed is not None
+
+    def _lacks(self, stay: P, at_s: float) -> list[Shortfall]:
+        outside = [] if stay.inside else [Shortfall(bound="inside", wanted="in the zone", got="outside")]
+        lacks = [*outside, *super()._lacks(stay, at_s)]
+        if stay.inside and stay.held_s < self._hold_s:
+            lacks.append(short("in_zone", self._hold_s, math.floor(stay.held_s * 10) / 10, "hold_s"))
+        return lacks
 
     def _due(self, stay: P) -> bool:
         return stay.held_s >= self._hold_s and stay.travel >= self._config.min_travel
