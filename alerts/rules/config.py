@@ -95,23 +95,29 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(gt=0, le=86_400, title=_("Late after (s)"), description=_("Known later than this, it is told as late.")),
     ] = 120.0
     min_height: Annotated[
-        float,
-        Meta(ge=0, le=1, title=_("Least height"), description=_("Picture heights; smaller boxes are not looked at.")),
-    ] = 0.0
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            title=_("Least height"),
+            description=_("Picture heights, for example 0.05; smaller boxes are not looked at. Empty: no limit."),
+        ),
+    ] = None
     max_height: Annotated[
-        float,
-        Meta(gt=0, le=1, title=_("Most height"), description=_("Picture heights; larger boxes are not looked at.")),
-    ] = 1.0
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(
+            title=_("Most height"),
+            description=_("Picture heights, for example 0.8; larger boxes are not looked at. Empty: no limit."),
+        ),
+    ] = None
     why: Annotated[
         Annotated[str, Meta(max_length=200)] | None,
         Meta(title=_("Why it matters"), description=_("One sentence, shown with the incident.")),
     ] = None
 
     def __post_init__(self) -> None:
-        if self.min_height >= self.max_height:
+        least, most = self.min_height, self.max_height
+        if least is not None and most is not None and least >= most:
             raise ValueError(
-                f"min_height: expected less than max_height {self.max_height:g}, got {self.min_height:g}; "
-                "no box could ever count, lower it"
+                f"min_height: expected less than max_height {most:g}, got {least:g}; no box could ever count, lower it"
             )
 
 

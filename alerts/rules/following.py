@@ -150,7 +150,7 @@ class Following(Generic[C, S]):
     def __init__(self, config: C, zone: EmbeddedZone, state: State[S]) -> None:
         self._config, self._zone, self._state = config, zone, state
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
-        self._any_size = config.min_height <= 0 and config.max_height >= 1
+        self._least_height, self._most_height = config.min_height or 0.0, config.max_height or math.inf
 
     # What the engine calls.
 
@@ -158,7 +158,12 @@ class Following(Generic[C, S]):
         """One more picture was analysed."""
         state = self._state
         state.now_s = seen.at_s
-        wanted = [track for track in seen.tracks if track.label in self._labels and self._fits(track)]
+        low, high = self._least_height, self._most_height
+        wanted = [
+            track
+            for track in seen.tracks
+            if track.label in self._labels and low <= track.xyxy[3] - track.xyxy[1] <= high
+        ]
         shown = {track.number for track in wanted}
         for track in wanted:
             self._sight(seen, track, shown)
@@ -262,12 +267,6 @@ class Following(Generic[C, S]):
         ]
 
     # What is the same for all.
-
-    def _fits(self, track: Track) -> bool:
-        if self._any_size:
-            return True
-        _, top, _, bottom = track.xyxy
-        return self._config.min_height <= bottom - top <= self._config.max_height
 
     def _sight(self, seen: Seen, track: Track, shown: set[int]) -> None:
         x1, y1, x2, y = track.xyxy

@@ -226,7 +226,7 @@ REFUSALS = {
     "no name": (column(name="  "), "name", "needs a name"),
     "a name that is taken": (taken, "name", "named “person in the LANE” already"),
     "unknown severity": (column(severity="awful"), "severity", "low, medium, high, critical"),
-    "wrong kind": (column(kind="telepathy"), "", "expected one of presence"),
+    "wrong kind": (column(kind="telepathy"), "", "expected one of absence"),
     "unknown setting": (config(speed=3), "", "speed"),
     "not a number": (config(hold_s="soon"), "hold_s", "hold_s"),
     "NaN": (config(hold_s=math.nan), "hold_s", "ordinary number, not nan"),
