@@ -317,7 +317,8 @@ class Following(Generic[C, S]):
         sightings = stay.sightings
         sightings.append((at_s, good))
         within_s, most = self._config.confirm_within_s, self._config.confirm_n
-        while len(sightings) > most or elapsed_s(sightings[0][0], at_s) > within_s:
+        # In the order of time, so that only the first ones can be too many or too old.
+        while len(sightings) > most or _is_over(sightings[0][0], at_s, within_s):
             del sightings[0]
 
     def _confirm(self, stay: S, seen: Seen) -> None:
@@ -345,7 +346,7 @@ class Following(Generic[C, S]):
         stay.present = False
         self._count(stay, at_s, False)
         self._lose(stay, at_s)
-        if elapsed_s(stay.seen_at_s, at_s) > FORGET_S:
+        if _is_over(stay.seen_at_s, at_s, FORGET_S):
             self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -514,6 +515,12 @@ class InZone(Inside[Z, P], Fresh[Z, P]):
         if not stay.inside or stay.confirmed is None:
             return False
         return stay.present or elapsed_s(stay.inside_at_s, at_s) <= self._config.leave_s
+
+
+def _is_over(from_s: float, until_s: float, bound_s: float) -> bool:
+    """``elapsed_s`` is more than ``bound_s``; the rounding is done only where it could matter."""
+    passed_s = until_s - from_s
+    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) > bound_s
 
 
 def _key(first: tuple[int, int]) -> str:
