@@ -140,6 +140,32 @@ def test_a_site_that_changes_its_clock_takes_its_rules_along(town: Town, rule: R
     assert in_force(rule).embedded["schedule"]["time_zone"] == "Europe/Berlin"
 
 
+def test_a_rule_by_the_sun_embeds_the_sites_place_and_moves_with_it(town: Town) -> None:
+    Site.objects.filter(pk=town.site.pk).update(latitude=25.0, longitude=121.5)
+    town.site.refresh_from_db()
+    rule = new_rule(town, schedule=[{"from": "sunset-00:30", "until": "sunrise"}])
+    zone = Zone.objects.get(pk=town.zone.pk)
+    save_rule(rule, zones=[zone], author=None, now=NOW)
+    assert in_force(rule).embedded["schedule"]["latitude"] == 25.0
+    town.site.latitude = 24.0
+    town.site.save()
+    assert in_force(rule).embedded["schedule"]["latitude"] == 24.0
+
+
+def test_a_version_embeds_holidays(town: Town) -> None:
+    schedule = {"spans": [], "holidays": ["2026-05-01"], "on_holidays": "never"}
+    version = save_rule(new_rule(town, schedule=schedule), zones=[town.zone], author=None, now=NOW)
+    assert version.embedded["schedule"]["holidays"] == ["2026-05-01"]
+
+
+def test_a_version_of_before_is_the_same_where_only_later_settings_differ(town: Town, rule: Rule) -> None:
+    version = in_force(rule)
+    for name in ("latitude", "longitude", "holidays", "on_holidays"):
+        del version.embedded["schedule"][name]
+    version.save()
+    assert save_rule(rule, zones=[town.zone], author=None, now=NOW + timedelta(minutes=1)) == version
+
+
 def test_a_deployment_takes_its_demand_to_another_pool(town: Town, rule: Rule) -> None:
     town.deployment.pool = "fast"
     town.deployment.save()
@@ -226,7 +252,7 @@ REFUSALS = {
     "no name": (column(name="  "), "name", "needs a name"),
     "a name that is taken": (taken, "name", "named “person in the LANE” already"),
     "unknown severity": (column(severity="awful"), "severity", "low, medium, high, critical"),
-    "wrong kind": (column(kind="telepathy"), "", "expected one of presence"),
+    "wrong kind": (column(kind="telepathy"), "", "expected one of"),
     "unknown setting": (config(speed=3), "", "speed"),
     "not a number": (config(hold_s="soon"), "hold_s", "hold_s"),
     "NaN": (config(hold_s=math.nan), "hold_s", "ordinary number, not nan"),
@@ -246,6 +272,8 @@ REFUSALS = {
     "a deployment elsewhere": (elsewhere, "deployment", "does not run on camera “Gate”"),
     "a malformed schedule": (column(schedule=[{"from": "25:00"}]), "schedule", "Schedule"),
     "a schedule without days": (column(schedule=[{"days": []}]), "schedule", "never fire"),
+    "a schedule that is no schedule": (column(schedule="nights"), "schedule", "Schedule"),
+    "sunset at a site without a place": (column(schedule=[{"from": "sunset"}]), "schedule", "latitude and longitude"),
     "two clocks": (two_clocks, "zones", "Asia/Taipei, Asia/Tokyo"),
 }
 
