@@ -8,7 +8,7 @@ The same code runs live, after a crash, and in rehearsal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -131,6 +131,10 @@ class _Running:
 
     def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, logic: Logic) -> None:
         self.rule, self.zone, self.config, self.logic = rule, zone, config, logic
+        # Few kinds want more than pictures; each is asked for only once.
+        self.on_measurement: Callable[[wire.Measurement], list[Firing]] | None = getattr(logic, "on_measurement", None)
+        self.on_source: Callable[[wire.SourceState], list[Firing]] | None = getattr(logic, "on_source", None)
+        self.on_time: Callable[[float], list[Firing]] | None = getattr(logic, "on_time", None)
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -213,6 +217,15 @@ class _Stream:
         state.at_us = until_us
         return fired
 
+    def pass_logged_time(self, at: datetime) -> list[tuple[_Running, Firing]]:
+        """Tell those who count the log's own time, whatever the camera sees, how late it is."""
+        return [
+            (running, firing)
+            for running in self.running.values()
+            if running.on_time is not None and running.acts(at)
+            for firing in running.on_time(_us(at) / 1e6)
+        ]
+
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -273,7 +286,7 @@ class Engine:
             case wire.Tick():
                 return self._on_tick(observation)
             case wire.Measurement():
-                return Outcome()
+                return self._on_measurement(observation)
 
     def snapshot(self) -> bytes:
         """The whole state; an Engine made from it goes on exactly as this one would."""
@@ -416,11 +429,38 @@ class Engine:
         if (source.session, at_us) >= (camera.session, camera.at_us):
             camera.session, camera.at_us = source.session, at_us
             outcome.blind += self._blind_change(camera, source)
+            outcome += self._tell_source(source)
         for key, stream in self._streams.items():
             if key.camera == source.camera:
                 stream.state.waiting = [*stream.state.waiting, source]
                 outcome += self._settle(stream)
         return outcome
+
+    def _tell_source(self, source: wire.SourceState) -> Outcome:
+        outcome = Outcome()
+        for stream in self._streams_of(source.camera):
+            for running in stream.running.values():
+                if running.on_source is not None and running.acts(source.at):
+                    fired = running.on_source(source)
+                    outcome += self._events(stream, [(running, firing) for firing in fired])
+        return outcome
+
+    def _on_measurement(self, measured: wire.Measurement) -> Outcome:
+        """Give it to the logics of its camera, deployment and zone; what it leaves open (None) excludes none."""
+        outcome = Outcome()
+        for stream in self._streams_of(measured.camera):
+            if measured.deployment not in (None, stream.key.deployment):
+                continue
+            for running in stream.running.values():
+                if running.on_measurement is None or measured.zone not in (None, running.zone.uid):
+                    continue
+                if running.acts(measured.at):
+                    fired = running.on_measurement(measured)
+                    outcome += self._events(stream, [(running, firing) for firing in fired])
+        return outcome
+
+    def _streams_of(self, camera: UUID) -> list[_Stream]:
+        return [stream for key, stream in self._streams.items() if key.camera == camera]
 
     def _blind_change(self, camera: _CameraState, source: wire.SourceState) -> list[BlindChange]:
         was, blind = camera.blind_from_us, source.state == "blind"
@@ -455,6 +495,7 @@ class Engine:
             due = wake_s is not None and round(wake_s * 1e6) <= until_us
             if due and stream.state.source == "quiet" and not stream.state.waiting:
                 outcome += self._events(stream, stream.pass_still_time(until_us))
+            outcome += self._events(stream, stream.pass_logged_time(tick.at))
         return outcome
 
 

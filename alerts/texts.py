@@ -105,6 +105,8 @@ _FACTS = {
     "confirmed": gettext_lazy("Confirmed"),
     "confidence": gettext_lazy("Confidence"),
     "travel": gettext_lazy("Moved"),
+    "measured": gettext_lazy("Measured"),
+    "held": gettext_lazy("Lasted"),
 }
 
 _FIGURES = {
@@ -112,6 +114,8 @@ _FIGURES = {
     "confirmed": gettext_noop("%(value)d of %(bound)d pictures"),
     "confidence": gettext_noop("%(value).2f, at least %(bound).2f needed"),
     "travel": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+    "measured": gettext_noop("%(value)g %(unit)s, the bound is %(bound)g"),
+    "held": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
 }
 
 _SEVERITIES = {

@@ -7,7 +7,7 @@ field in ``msgspec.Meta``, and forms, validation and the API's errors derive fro
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -70,6 +70,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all kinds carry. Distances are in picture heights, times in seconds."""
 
+    unused: ClassVar[frozenset[str]] = frozenset()
+    """Those of the common settings that mean nothing to this kind, so that no form need ask for them."""
+
     labels: Annotated[
         list[str],
         Meta(min_length=1, title=_("Labels"), description=_("What is looked for, for example person or vehicle.")),
@@ -102,6 +105,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         Meta(gt=0, le=86_400, title=_("Late after (s)"), description=_("Known later than this, it is told as late.")),
     ] = 120.0
+
+
+OF_OBJECTS = frozenset({"labels", "confidence", "confirm_k", "confirm_n", "confirm_within_s", "min_travel"})
+"""The common settings about detected objects, for the ``unused`` of kinds that look at none."""
+NoLabels = Annotated[list[str], Meta(max_length=0, title=_("Labels"), description=_("This kind looks at no objects."))]
 
 
 class EmbeddedRule(msgspec.Struct, frozen=True, kw_only=True):

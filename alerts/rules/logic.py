@@ -9,6 +9,10 @@ import msgspec
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Point
 from detectors.tracking import Track
+from streams.observations import Measurement, SourceState
+
+NO_TRACK = -1
+"""``Firing.track`` of what no object did."""
 
 
 def elapsed_s(from_s: float, until_s: float) -> float:
@@ -48,7 +52,10 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logic(Protocol):
-    """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock."""
+    """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock.
+
+    Logic may have more methods, which the engine calls where they are there (``Measures``, ``Watches``, ``Counts``).
+    """
 
     def on_detections(self, seen: Seen) -> list[Firing]:
         """One more picture was analysed."""
@@ -65,6 +72,27 @@ class Logic(Protocol):
 
     def snapshot(self) -> Any:
         """The whole state as plain types; ``build(zone, snapshot)`` goes on from it exactly."""
+
+
+class Measures(Protocol):
+    """Logic that also reads numbers."""
+
+    def on_measurement(self, measured: Measurement) -> list[Firing]:
+        """A number about the camera or this zone. One may come again, and late: by its ``at`` they are told apart."""
+
+
+class Watches(Protocol):
+    """Logic that also listens to what capture says of the source."""
+
+    def on_source(self, source: SourceState) -> list[Firing]:
+        """Said on every change and every 10 s; never older than the one before."""
+
+
+class Counts(Protocol):
+    """Logic that counts the log's own time, whatever the camera sees."""
+
+    def on_time(self, now_s: float) -> list[Firing]:
+        """A tick, about once a second."""
 
 
 class Buildable(Protocol):

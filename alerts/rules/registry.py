@@ -11,6 +11,7 @@ from alerts.rules.config import CommonConfig
 
 RULES = {
     "presence": "alerts.rules.presence:PresenceConfig",
+    "threshold": "alerts.rules.threshold:ThresholdConfig",
 }
 
 
