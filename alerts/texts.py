@@ -107,6 +107,7 @@ _FACTS = {
     "travel": gettext_lazy("Moved"),
     "measured": gettext_lazy("Measured"),
     "held": gettext_lazy("Lasted"),
+    "after_first": gettext_lazy("After the first"),
 }
 
 _FIGURES = {
@@ -116,6 +117,7 @@ _FIGURES = {
     "travel": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
     "measured": gettext_noop("%(value)g %(unit)s, the bound is %(bound)g"),
     "held": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "after_first": gettext_noop("%(value).1f s, at most %(bound).1f s"),
 }
 
 _SEVERITIES = {

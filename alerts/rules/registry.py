@@ -11,6 +11,7 @@ from alerts.rules.config import CommonConfig
 
 RULES = {
     "presence": "alerts.rules.presence:PresenceConfig",
+    "sequence": "alerts.rules.sequence:SequenceConfig",
     "threshold": "alerts.rules.threshold:ThresholdConfig",
 }
 
