@@ -12,7 +12,8 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 """In the order of imports: each may import itself and those before it."""
 
 PURE = {
-    "streams": "frame observations topics ladder clock health live problems pace probed advice camera_list camera_plan",
+    "streams": "frame observations topics ladder clock health health_picture live problems pace probed advice "
+    "camera_list camera_plan",
     "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families known "
     "card_file "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
