@@ -32,6 +32,12 @@ _HEADLINES = {
     "bicycle": gettext_noop("Bicycle in “%(zone)s”"),
     "animal": gettext_noop("Animal in “%(zone)s”"),
     "dog": gettext_noop("Dog in “%(zone)s”"),
+    "camera-offline": gettext_noop("The camera of “%(zone)s” is offline"),
+    "camera-frozen": gettext_noop("The camera of “%(zone)s” repeats one picture"),
+    "camera-dark": gettext_noop("The camera of “%(zone)s” is dark"),
+    "camera-covered": gettext_noop("The camera of “%(zone)s” is covered"),
+    "camera-blurred": gettext_noop("The camera of “%(zone)s” is blurred"),
+    "camera-moved": gettext_noop("The camera of “%(zone)s” was moved"),
 }
 
 _LABELS = {

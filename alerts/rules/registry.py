@@ -10,6 +10,7 @@ import msgspec
 from alerts.rules.config import CommonConfig
 
 RULES = {
+    "health": "alerts.rules.health:HealthConfig",
     "presence": "alerts.rules.presence:PresenceConfig",
     "sequence": "alerts.rules.sequence:SequenceConfig",
     "threshold": "alerts.rules.threshold:ThresholdConfig",
