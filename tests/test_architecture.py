@@ -18,7 +18,7 @@ PURE = {
     "card_file "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
-    "backends/heads/detr backends/heads/dfine",
+    "backends/heads/detr backends/heads/dfine analytics/static_regions",
     "alerts": "events zones schedule engine rules/config rules/logic rules/registry rules/presence rules/threshold",
     "frontend": "messages outgoing",
 }
