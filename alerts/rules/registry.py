@@ -11,6 +11,7 @@ from alerts.rules.config import CommonConfig
 
 RULES = {
     "health": "alerts.rules.health:HealthConfig",
+    "left": "alerts.rules.left:LeftConfig",
     "presence": "alerts.rules.presence:PresenceConfig",
     "sequence": "alerts.rules.sequence:SequenceConfig",
     "threshold": "alerts.rules.threshold:ThresholdConfig",
