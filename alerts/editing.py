@@ -242,7 +242,7 @@ def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
 
 
 def _check_labels(deployment: Deployment, labels: Collection[str]) -> None:
-    given = set(deployment.model.labels)
+    given = set(deployment.labels)
     for label in labels:
         try:
             terms = set(expand(label))

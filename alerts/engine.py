@@ -8,7 +8,7 @@ The same code runs live, after a crash, and in rehearsal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,7 +18,7 @@ import msgspec
 
 from alerts.events import Event, SeenBox, event_uid, occurrence_id
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
-from alerts.rules.logic import Buildable, Firing, Logic, Seen
+from alerts.rules.logic import Buildable, Counts, Firing, Logic, Measures, Seen, Watches
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import is_active
 from detectors.detections import Detections
@@ -132,9 +132,9 @@ class _Running:
     def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, logic: Logic) -> None:
         self.rule, self.zone, self.config, self.logic = rule, zone, config, logic
         # Few kinds want more than pictures; each is asked for only once.
-        self.on_measurement: Callable[[wire.Measurement], list[Firing]] | None = getattr(logic, "on_measurement", None)
-        self.on_source: Callable[[wire.SourceState], list[Firing]] | None = getattr(logic, "on_source", None)
-        self.on_time: Callable[[float], list[Firing]] | None = getattr(logic, "on_time", None)
+        self.measures = logic if isinstance(logic, Measures) else None
+        self.watches = logic if isinstance(logic, Watches) else None
+        self.counts = logic if isinstance(logic, Counts) else None
 
     def acts(self, at: datetime) -> bool:
         rule = self.rule
@@ -222,8 +222,8 @@ class _Stream:
         return [
             (running, firing)
             for running in self.running.values()
-            if running.on_time is not None and running.acts(at)
-            for firing in running.on_time(_us(at) / 1e6)
+            if running.counts is not None and running.acts(at)
+            for firing in running.counts.on_time(_us(at) / 1e6)
         ]
 
     def wake_at_s(self) -> float | None:
@@ -440,8 +440,8 @@ class Engine:
         outcome = Outcome()
         for stream in self._streams_of(source.camera):
             for running in stream.running.values():
-                if running.on_source is not None and running.acts(source.at):
-                    fired = running.on_source(source)
+                if running.watches is not None and running.acts(source.at):
+                    fired = running.watches.on_source(source)
                     outcome += self._events(stream, [(running, firing) for firing in fired])
         return outcome
 
@@ -452,10 +452,10 @@ class Engine:
             if measured.deployment not in (None, stream.key.deployment):
                 continue
             for running in stream.running.values():
-                if running.on_measurement is None or measured.zone not in (None, running.zone.uid):
+                if running.measures is None or measured.zone not in (None, running.zone.uid):
                     continue
                 if running.acts(measured.at):
-                    fired = running.on_measurement(measured)
+                    fired = running.measures.on_measurement(measured)
                     outcome += self._events(stream, [(running, firing) for firing in fired])
         return outcome
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -74,6 +74,7 @@ class Logic(Protocol):
         """The whole state as plain types; ``build(zone, snapshot)`` goes on from it exactly."""
 
 
+@runtime_checkable
 class Measures(Protocol):
     """Logic that also reads numbers."""
 
@@ -81,6 +82,7 @@ class Measures(Protocol):
         """A number about the camera or this zone. One may come again, and late: by its ``at`` they are told apart."""
 
 
+@runtime_checkable
 class Watches(Protocol):
     """Logic that also listens to what capture says of the source."""
 
@@ -88,6 +90,7 @@ class Watches(Protocol):
         """Said on every change and every 10 s; never older than the one before."""
 
 
+@runtime_checkable
 class Counts(Protocol):
     """Logic that counts the log's own time, whatever the camera sees."""
 

@@ -10,9 +10,9 @@ import msgspec
 from alerts.rules.config import CommonConfig
 
 RULES = {
+    "presence": "alerts.rules.presence:PresenceConfig",
     "health": "alerts.rules.health:HealthConfig",
     "left": "alerts.rules.left:LeftConfig",
-    "presence": "alerts.rules.presence:PresenceConfig",
     "sequence": "alerts.rules.sequence:SequenceConfig",
     "threshold": "alerts.rules.threshold:ThresholdConfig",
 }

@@ -12,7 +12,7 @@ Tian et al., Robust and efficient foreground analysis, 2011 (edges tell an added
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import cv2
 import msgspec
@@ -24,8 +24,8 @@ Plane = npt.NDArray[np.uint8]
 Real = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-APPEARED, VANISHED = "appeared-object", "vanished-object"
-"""Labels of our tree."""
+APPEARED: Final = "appeared-object"
+VANISHED: Final = "vanished-object"
 
 
 GONE_FASTER = 4.0
@@ -105,7 +105,7 @@ class StaticRegions:
                 f"got {plane.shape} {plane.dtype}; resize the luma"
             )
         # A pixel is an average of its neighbours, so that the camera's tremble of a pixel is no difference.
-        now: Real = cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.0)
+        now: Real = np.asarray(cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.0), np.float32)
         if self._slow is None:
             self._rebase(now, at_s)
             return []

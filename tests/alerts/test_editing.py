@@ -304,6 +304,22 @@ def test_a_family_is_given_when_one_of_it_is(town: Town) -> None:
     assert save_rule(rule, zones=[town.zone], author=None, now=NOW).number == 1
 
 
+def test_what_is_left_can_be_asked_for_where_it_is_looked_for(town: Town) -> None:
+    rule = new_rule(town, kind="left", config={})
+    with pytest.raises(Refused, match="never reports “appeared-object”"):
+        save_rule(rule, zones=[town.zone], author=None, now=NOW)
+    town.deployment.static_regions = True
+    town.deployment.save()
+    rule.deployment.refresh_from_db()
+    assert save_rule(rule, zones=[town.zone], author=None, now=NOW).kind == "left"
+
+
+@pytest.mark.parametrize("kind, config", [("health", {}), ("threshold", {"quantity": "opacity"})])
+def test_kinds_that_look_at_no_objects_need_no_label(town: Town, kind: str, config: dict[str, Any]) -> None:
+    save_rule(new_rule(town, kind=kind, config=config), zones=[town.zone], author=None, now=NOW)
+    assert Demand.objects.get().hz == 0.2
+
+
 def test_a_zone_change_that_would_blind_a_rule_is_refused(town: Town, rule: Rule) -> None:
     town.zone.shape, town.zone.points = "line", [[0, 0], [1, 1]]
     with pytest.raises(Refused, match="cannot use"):
