@@ -22,6 +22,7 @@ from alerts.events import SEVERITIES, Severity
 from alerts.models import Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
 from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
 from alerts.zones import BadPoints, check_points
 from detectors.labels import expand
@@ -61,6 +62,8 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     config = _read_config(rule)
     _check_zones(zones, config)
     _read_schedule(rule, zones)
+    if isinstance(config, SequenceConfig):
+        _check_followed(config, zones)
     if rule.enabled:
         check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
     return config
@@ -238,6 +241,18 @@ def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
                 _("Zone “%(zone)s” is a %(shape)s, which this kind of rule cannot use. Choose another zone.")
                 % {"zone": zone.name, "shape": zone.get_shape_display()},
                 field="zones",
+            )
+
+
+def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
+    """Both rules that a sequence waits for fire somewhere at its zones' sites."""
+    sites = {zone.view.camera.site_id for zone in zones}
+    for field in ("first", "then"):
+        if not Rule.objects.filter(uid=getattr(config, field), zones__view__camera__site__in=sites).exists():
+            raise Refused(
+                _("There is no rule “%(uid)s” at the site of the zones, so the sequence could never be complete.")
+                % {"uid": getattr(config, field)},
+                field=field,
             )
 
 

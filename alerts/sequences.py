@@ -154,12 +154,19 @@ class Sequences:
             assert isinstance(config, SequenceConfig)
             self._running[rule.version] = _Running(rule, config, states.get(rule.version) or _State())
 
-    def step(self, event: Event) -> None:
-        """Take in one event; what follows from it comes out of ``advance``. Sequences may be parts of sequences."""
+    @property
+    def longest_s(self) -> float:
+        """The longest time that any sequence waits for its second event."""
+        return max((running.config.within_s for running in self._running.values()), default=0.0)
+
+    def step(self, event: Event) -> bool:
+        """Take in one event; what follows from it comes out of ``advance``. False: it came behind the watermark."""
         if _us(event.happened_at) <= self._watermark_us:
             self.late += 1
-        elif event.rule_version in self._made_by:
+            return False
+        if event.rule_version in self._made_by:
             self._waiting[event.uid] = event
+        return True
 
     def advance(self, watermark: datetime) -> list[Event]:
         """No event that happened until ``watermark`` is awaited any more: the sequences completed by then."""

@@ -314,6 +314,15 @@ def test_what_is_left_can_be_asked_for_where_it_is_looked_for(town: Town) -> Non
     assert save_rule(rule, zones=[town.zone], author=None, now=NOW).kind == "left"
 
 
+def test_a_sequence_follows_rules_of_its_own_site(town: Town, rule: Rule) -> None:
+    config = {"first": str(rule.uid), "then": str(rule.uid)}
+    save_rule(new_rule(town, name="Twice", kind="sequence", config=config), zones=[town.zone], author=None, now=NOW)
+    nobody = {**config, "then": "0192f5c1-7a00-7c11-9d3a-5a3f0c6f1b99"}
+    with pytest.raises(Refused, match="There is no rule") as refused:
+        save_rule(new_rule(town, name="Odd", kind="sequence", config=nobody), zones=[town.zone], author=None, now=NOW)
+    assert refused.value.field == "then"
+
+
 @pytest.mark.parametrize("kind, config", [("health", {}), ("threshold", {"quantity": "opacity"})])
 def test_kinds_that_look_at_no_objects_need_no_label(town: Town, kind: str, config: dict[str, Any]) -> None:
     save_rule(new_rule(town, kind=kind, config=config), zones=[town.zone], author=None, now=NOW)
