@@ -20,9 +20,10 @@ from django.utils.translation import gettext as _
 
 from alerts.events import SEVERITIES, Severity
 from alerts.models import Rule, RuleVersion, Zone
-from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule, ScheduleSpan
+from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
 from alerts.rules.registry import BadConfig, read_config
-from alerts.schedule import check_schedule
+from alerts.rules.sequence import SequenceConfig
+from alerts.schedule import check_schedule, follows_sun
 from alerts.zones import BadPoints, check_points
 from detectors.labels import expand
 from detectors.models import Deployment
@@ -61,6 +62,8 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     config = _read_config(rule)
     _check_zones(zones, config)
     _read_schedule(rule, zones)
+    if isinstance(config, SequenceConfig):
+        _check_followed(config, zones)
     if rule.enabled:
         check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
     return config
@@ -241,8 +244,20 @@ def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
             )
 
 
+def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
+    """Both rules that a sequence waits for fire somewhere at its zones' sites."""
+    sites = {zone.view.camera.site_id for zone in zones}
+    for field in ("first", "then"):
+        if not Rule.objects.filter(uid=getattr(config, field), zones__view__camera__site__in=sites).exists():
+            raise Refused(
+                _("There is no rule “%(uid)s” at the site of the zones, so the sequence could never be complete.")
+                % {"uid": getattr(config, field)},
+                field=field,
+            )
+
+
 def _check_labels(deployment: Deployment, labels: Collection[str]) -> None:
-    given = set(deployment.model.labels)
+    given = set(deployment.labels)
     for label in labels:
         try:
             terms = set(expand(label))
@@ -269,12 +284,30 @@ def _read_schedule(rule: Rule, zones: Sequence[Zone]) -> Schedule:
             field="zones",
         )
     try:
-        spans = msgspec.convert(rule.schedule, list[ScheduleSpan])
-        schedule = Schedule(time_zone=min(clocks), spans=spans)
+        # A list holds spans and nothing else; an object may have holidays beside them.
+        stored = {"spans": rule.schedule} if isinstance(rule.schedule, list) else rule.schedule
+        schedule = place_schedule(msgspec.convert(stored, Schedule), [zone.view.camera.site for zone in zones])
         check_schedule(schedule)
     except ValueError as error:  # msgspec.ValidationError is one
         raise Refused(_("Schedule: %(problem)s") % {"problem": error}, field="schedule") from None
     return schedule
+
+
+def place_schedule(schedule: Schedule, sites: Sequence[Site]) -> Schedule:
+    """``schedule`` on the clock of ``sites`` and, where it names the sun, at their place on the map.
+
+    Raises ``ValueError`` when they see the sun at different times.
+    """
+    placed = msgspec.structs.replace(
+        schedule, time_zone=min(site.time_zone for site in sites), latitude=None, longitude=None
+    )
+    if not follows_sun(placed):
+        return placed
+    places = {(site.latitude, site.longitude) for site in sites}
+    if len(places) > 1:
+        raise ValueError(_("The zones lie at sites with different sunsets. Make one rule for each site."))
+    latitude, longitude = places.pop()
+    return msgspec.structs.replace(placed, latitude=latitude, longitude=longitude)
 
 
 # Edits: each is one transaction.
@@ -397,9 +430,12 @@ def _same(newest: RuleVersion, embedded: EmbeddedRule) -> bool:
     """Whether ``newest`` already says what ``embedded`` does, its own name and dates aside."""
     aside = {"version", "active_from_at", "active_until_at"}
     plain = msgspec.json.decode(msgspec.json.encode(embedded))
-    return {k: v for k, v in newest.embedded.items() if k not in aside} == {
-        k: v for k, v in plain.items() if k not in aside
-    }
+    try:
+        # Read and written again, so that a setting that came later stands in it with its default.
+        known = msgspec.json.decode(msgspec.json.encode(msgspec.convert(newest.embedded, EmbeddedRule)))
+    except msgspec.ValidationError:
+        return False
+    return {k: v for k, v in known.items() if k not in aside} == {k: v for k, v in plain.items() if k not in aside}
 
 
 def _end_version(rule: Rule, now: datetime | None = None) -> None:

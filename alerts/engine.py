@@ -18,7 +18,7 @@ import msgspec
 
 from alerts.events import Event, SeenBox, event_uid, occurrence_id
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
-from alerts.rules.logic import Buildable, Counted, Firing, Found, Logic, Seen, Sleeper
+from alerts.rules.logic import Buildable, Counted, Counts, Firing, Found, Logic, Measures, Seen, Sleeper, Watches
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import is_active
 from alerts.zones import bottom_centre, holds
@@ -150,6 +150,10 @@ class _Running:
 
     def __init__(self, rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, logic: Logic) -> None:
         self.rule, self.zone, self.config, self.logic = rule, zone, config, logic
+        # Few kinds want more than pictures; each is asked for only once.
+        self.measures = logic if isinstance(logic, Measures) else None
+        self.watches = logic if isinstance(logic, Watches) else None
+        self.counts = logic if isinstance(logic, Counts) else None
         self._sleeper = logic if isinstance(logic, Sleeper) else None
         self._exclusions = [
             other.points for other in rule.zones if other.shape == "exclusion" and other.camera == zone.camera
@@ -259,6 +263,15 @@ class _Stream:
         state.at_us = until_us
         return fired
 
+    def pass_logged_time(self, at: datetime) -> list[tuple[_Running, Firing]]:
+        """Tell those who count the log's own time, whatever the camera sees, how late it is."""
+        return [
+            (running, firing)
+            for running in self.running.values()
+            if running.counts is not None and running.acts(at)
+            for firing in running.counts.on_time(_us(at) / 1e6)
+        ]
+
     def wake_at_s(self) -> float | None:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
         return min((wake for wake in wakes if wake is not None), default=None)
@@ -332,7 +345,7 @@ class Engine:
             case wire.Tick():
                 return self._on_tick(observation)
             case wire.Measurement():
-                return Outcome()
+                return self._on_measurement(observation)
 
     def snapshot(self) -> bytes:
         """The whole state; an Engine made from it goes on exactly as this one would."""
@@ -423,7 +436,7 @@ class Engine:
         at = _utc(at_us)
         return [(running, found) for running in stream.running.values() for found in running.on_detections(picture, at)]
 
-    def _events(self, stream: _Stream, fired: list[tuple[_Running, Found]]) -> Outcome:
+    def _events(self, stream: _Stream, fired: Sequence[tuple[_Running, Found]]) -> Outcome:
         outcome = Outcome()
         for running, found in fired:
             if isinstance(found, Counted):
@@ -504,11 +517,38 @@ class Engine:
         if (source.session, at_us) >= (camera.session, camera.at_us):
             camera.session, camera.at_us = source.session, at_us
             outcome.blind += self._blind_change(camera, source)
+            outcome += self._tell_source(source)
         for key, stream in self._streams.items():
             if key.camera == source.camera:
                 stream.state.waiting = [*stream.state.waiting, source]
                 outcome += self._settle(stream)
         return outcome
+
+    def _tell_source(self, source: wire.SourceState) -> Outcome:
+        outcome = Outcome()
+        for stream in self._streams_of(source.camera):
+            for running in stream.running.values():
+                if running.watches is not None and running.acts(source.at):
+                    fired = running.watches.on_source(source)
+                    outcome += self._events(stream, [(running, firing) for firing in fired])
+        return outcome
+
+    def _on_measurement(self, measured: wire.Measurement) -> Outcome:
+        """Give it to the logics of its camera, deployment and zone; what it leaves open (None) excludes none."""
+        outcome = Outcome()
+        for stream in self._streams_of(measured.camera):
+            if measured.deployment not in (None, stream.key.deployment):
+                continue
+            for running in stream.running.values():
+                if running.measures is None or measured.zone not in (None, running.zone.uid):
+                    continue
+                if running.acts(measured.at):
+                    fired = running.measures.on_measurement(measured)
+                    outcome += self._events(stream, [(running, firing) for firing in fired])
+        return outcome
+
+    def _streams_of(self, camera: UUID) -> list[_Stream]:
+        return [stream for key, stream in self._streams.items() if key.camera == camera]
 
     def _blind_change(self, camera: _CameraState, source: wire.SourceState) -> list[BlindChange]:
         was, blind = camera.blind_from_us, source.state == "blind"
@@ -544,6 +584,7 @@ class Engine:
             still = stream.state.source == "quiet" and not stream.state.waiting
             if still and (due or stream.turns(until_us)):
                 outcome += self._events(stream, stream.pass_still_time(until_us))
+            outcome += self._events(stream, stream.pass_logged_time(tick.at))
         return outcome
 
 

@@ -66,6 +66,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     zone_polygon: list[tuple[float, float]]
     frame: LogPosition | None
     stale_s: float = 120.0
+    causes: list[UUID] = []
+    """The events that this one follows from, where it does."""
 
 
 def occurrence_id(camera: UUID, deployment: UUID, session: int, sequence: int, zone: UUID) -> bytes:

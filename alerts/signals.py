@@ -68,14 +68,14 @@ def _zone_gone(instance: Zone, **_: Any) -> None:
         editing.republish(rule, now=timezone.now())
 
 
-EMBEDDED = {Site: "time_zone", Camera: "site_id", View: "camera_id"}
-"""The column of each place that versions of the rules on its zones depend on."""
+EMBEDDED = {Site: ("time_zone", "latitude", "longitude"), Camera: ("site_id",), View: ("camera_id",)}
+"""The columns of each place that versions of the rules on its zones depend on."""
 
 
 def _place_going_to_move(sender: type[Row], instance: Any, raw: bool = False, **_: Any) -> None:
-    column = EMBEDDED[sender]
-    before = None if raw else sender._default_manager.filter(pk=instance.pk).values_list(column, flat=True).first()
-    instance._moved = before is not None and before != getattr(instance, column)
+    columns = EMBEDDED[sender]
+    before = None if raw else sender._default_manager.filter(pk=instance.pk).values_list(*columns).first()
+    instance._moved = before is not None and before != tuple(getattr(instance, column) for column in columns)
 
 
 def _place_moved(instance: Any, **_: Any) -> None:

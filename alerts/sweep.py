@@ -23,6 +23,7 @@ from alerts import delivery, incidents, pictures
 from alerts.events import Event as Content
 from alerts.events import encode_event
 from alerts.models import Event, ProcessLease
+from alerts.sequence_shell import SequenceShell
 from streams.beat import Pulse
 from streams.log import Log, Producer
 from streams.models import SequenceCounter
@@ -102,6 +103,7 @@ class Sweeper:
         self._producer: Producer = log.producer()
         self._handed: dict[tuple[UUID, datetime], float] = {}
         self._senders: dict[str, Lane] = {}
+        self._sequences = SequenceShell()
         self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
         self._lag = 0
         self._problem = ""
@@ -138,14 +140,20 @@ class Sweeper:
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
-            return [lambda: incidents.remind_unacknowledged(self._now()), self._copy]
+            return [lambda: incidents.remind_unacknowledged(self._now()), self._sequence, self._copy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
             delivery.resend_unknown,
             incidents.remind_unacknowledged,
         )
-        return [*(lambda step=step: step(self._now()) for step in by_time), self._forward, self._count, self._copy]
+        return [
+            *(lambda step=step: step(self._now()) for step in by_time),
+            self._sequence,
+            self._forward,
+            self._count,
+            self._copy,
+        ]
 
     def _guarded(self, step: Callable[[], object]) -> str:
         """Run ``step``; the code of the problem that stopped it, or nothing."""
@@ -172,6 +180,9 @@ class Sweeper:
         self.leading = take_lease(LEASE, self._owner, self._now(), LEASE_S)
         if self.leading and not was:
             logger.info("%s sweeps", self._owner)
+
+    def _sequence(self) -> None:
+        self._sequences.turn(self._now())
 
     def _count(self) -> None:
         self._lag = delivery.count_overdue(self._now(), since_s=LATE_S)

@@ -32,6 +32,14 @@ _HEADLINES = {
     "bicycle": gettext_noop("Bicycle in “%(zone)s”"),
     "animal": gettext_noop("Animal in “%(zone)s”"),
     "dog": gettext_noop("Dog in “%(zone)s”"),
+    "appeared-object": gettext_noop("Something was left in “%(zone)s”"),
+    "vanished-object": gettext_noop("Something was taken from “%(zone)s”"),
+    "camera-offline": gettext_noop("The camera of “%(zone)s” is offline"),
+    "camera-frozen": gettext_noop("The camera of “%(zone)s” repeats one picture"),
+    "camera-dark": gettext_noop("The camera of “%(zone)s” is dark"),
+    "camera-covered": gettext_noop("The camera of “%(zone)s” is covered"),
+    "camera-blurred": gettext_noop("The camera of “%(zone)s” is blurred"),
+    "camera-moved": gettext_noop("The camera of “%(zone)s” was moved"),
 }
 
 _LABELS = {
@@ -105,6 +113,10 @@ _FACTS = {
     "confirmed": gettext_lazy("Confirmed"),
     "confidence": gettext_lazy("Confidence"),
     "travel": gettext_lazy("Moved"),
+    "measured": gettext_lazy("Measured"),
+    "held": gettext_lazy("Lasted"),
+    "after_first": gettext_lazy("After the first"),
+    "owner_away": gettext_lazy("Owner away for"),
 }
 
 _FIGURES = {
@@ -112,6 +124,10 @@ _FIGURES = {
     "confirmed": gettext_noop("%(value)d of %(bound)d pictures"),
     "confidence": gettext_noop("%(value).2f, at least %(bound).2f needed"),
     "travel": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+    "measured": gettext_noop("%(value)g %(unit)s, the bound is %(bound)g"),
+    "held": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "after_first": gettext_noop("%(value).1f s, at most %(bound).1f s"),
+    "owner_away": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
 }
 
 _SEVERITIES = {

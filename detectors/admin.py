@@ -205,7 +205,7 @@ class DeploymentForm(ModelForm[Deployment]):
 
     class Meta:
         model = Deployment
-        fields = ("name", "model", "pool", "enabled", "all_cameras", "cameras", "hz")
+        fields = ("name", "model", "pool", "enabled", "all_cameras", "cameras", "hz", "static_regions")
         help_texts: ClassVar[dict[str, Any]] = {
             "pool": gettext_lazy("Workers of the same pool share its work."),
             "hz": gettext_lazy("At most so many pictures a second of each camera."),
@@ -253,7 +253,22 @@ class DeploymentAdmin(Page):
     form = DeploymentForm
     list_display = ("name", "model", "pool", "hz", "enabled", "state")
     list_select_related = ("model",)
-    fieldsets = ((None, {"fields": ("name", "model", ("pool", "enabled"), ("when", "hz"), "all_cameras", "cameras")}),)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "name",
+                    "model",
+                    ("pool", "enabled"),
+                    ("when", "hz"),
+                    "static_regions",
+                    "all_cameras",
+                    "cameras",
+                )
+            },
+        ),
+    )
 
     @admin.display(description=gettext_lazy("model’s state"))
     def state(self, deployment: Deployment) -> str:

@@ -61,6 +61,7 @@ _CHILDREN: dict[str, tuple[str, ...]] = {
     "waste": ("litter",),
     "protective-gear": ("helmet", "vest", "mask"),
     "weapon": ("gun",),
+    "static-region": ("appeared-object", "vanished-object"),
     "face": (),
     "licence-plate": (),
     "thing": ("umbrella", "tie", "book", "clock", "vase", "scissors", "teddy-bear", "hair-drier", "toothbrush"),

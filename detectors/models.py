@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from detectors.analytics.static_regions import APPEARED, VANISHED
 from streams.ids import new_uid
 from streams.models import Camera
 
@@ -91,6 +92,13 @@ class Deployment(models.Model):
     condition = models.JSONField(_("condition"), default=dict, blank=True)
     """``{"kind": "on_motion"}`` (default) or ``{"kind": "always"}``; more kinds come with cascades."""
     hz = models.FloatField(_("pictures a second"), default=5.0)
+    static_regions = models.BooleanField(
+        _("find what is left or taken"),
+        default=False,
+        help_text=_(
+            "Also finds what was put down or taken away, whatever it is, for rules about left and removed objects."
+        ),
+    )
 
     class Meta:
         ordering = ("name",)
@@ -99,3 +107,8 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def labels(self) -> list[str]:
+        """Terms of ``detectors.labels`` that it can give: its model's, and those of its analytics."""
+        return [*self.model.labels, *((APPEARED, VANISHED) if self.static_regions else ())]

@@ -45,6 +45,8 @@ class DeploymentSpec:
     model: ModelSpec
     cameras: frozenset[UUID] | None = None
     condition: Condition = "on_motion"
+    static_regions: bool = False
+    """Whether what was left or taken is looked for beside what the model knows."""
 
     def covers(self, camera: UUID) -> bool:
         """Whether it is to look at ``camera``."""

@@ -31,7 +31,7 @@ def read_plan(pool: str, device: str = "auto") -> PoolPlan:
 def _deployment(row: Deployment, device: str) -> DeploymentSpec:
     spec = spec_of(row.model, device)
     cameras = None if row.all_cameras else frozenset(camera.uid for camera in row.cameras.all())
-    return DeploymentSpec(row.uid, row.name, row.pool, spec, cameras, _condition(row))
+    return DeploymentSpec(row.uid, row.name, row.pool, spec, cameras, _condition(row), row.static_regions)
 
 
 def spec_of(model: Model, device: str = "auto") -> ModelSpec:

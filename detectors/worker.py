@@ -30,6 +30,7 @@ from detectors.detections import Detections
 from detectors.loading import Loader
 from detectors.pictures import BadPicture, decode_jpeg
 from detectors.plan import DeploymentSpec, ModelSpec, PoolPlan
+from detectors.standing import Standing
 from detectors.suspects import Suspects
 from streams import observations as wire
 from streams.beat import Pulse
@@ -108,6 +109,7 @@ class Worker:
         self._plan_now, self._plan = plan, plan()
         self._loader, self._suspects = loader, suspects or Suspects(None)
         self._batcher, self._ledger = Batcher(batches), Ledger()
+        self._standing = Standing()
         self._now, self._monotonic = now, monotonic
         self.alive: Callable[[], None] = lambda: None
         """Called at least every ``POLL_S``, but for the time that a model takes to load."""
@@ -272,13 +274,19 @@ class Worker:
             if found is None:
                 self._drop(Run(work.item, 1), deployment, "model")
             elif found[0] in work.found:
-                self._observe(work.item, _detections(work, deployment, *found, self._topic))
+                self._observe(work.item, self._seen(work, deployment, *found))
             else:
                 self._drop(Run(work.item, 1), deployment, "poison")
         if work.poison:
             self.counters.poison += 1
             self._bury(work.item.entry, work.item.payload, work.poison)
         self._ledger.settle(work.item.entry)
+
+    def _seen(self, work: _Work, deployment: DeploymentSpec, model: ModelSpec, backend: Backend) -> wire.Detections:
+        found = work.found[model]
+        if deployment.static_regions and work.picture is not None:
+            found = self._standing.beside(found, deployment.uid, work.item.frame, work.picture)
+        return _detections(work.item, deployment, found, backend, self._topic)
 
     def _give_up(self, dropped: Sequence[Item]) -> None:
         for run in runs(dropped):
@@ -403,9 +411,9 @@ def _infer(model: ModelSpec, backend: Backend, works: Sequence[_Work]) -> None:
 
 
 def _detections(
-    work: _Work, deployment: DeploymentSpec, model: ModelSpec, backend: Backend, topic: str
+    item: Item, deployment: DeploymentSpec, found: Detections, backend: Backend, topic: str
 ) -> wire.Detections:
-    frame, entry, found = work.item.frame, work.item.entry, work.found[model]
+    frame, entry = item.frame, item.entry
     return wire.Detections(
         camera=frame.camera,
         deployment=deployment.uid,

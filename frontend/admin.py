@@ -164,7 +164,7 @@ class RuleForm(ModelForm[Rule]):
 def rule_form(kind: str) -> type[RuleForm]:
     """The form of rules of ``kind``. Raises ``BadConfig`` for a kind that is not there."""
     struct = rule_kind(kind)
-    settings = {SETTING + name: field for name, field in fields_for(struct).items()}
+    settings = {SETTING + name: field for name, field in fields_for(struct).items() if name not in struct.unused}
     if SETTING + "labels" in settings:
         settings[SETTING + "labels"] = _label_field(settings[SETTING + "labels"])
     spans = {name: field for number in range(1, SPANS + 1) for name, field in _span_fields(number).items()}
@@ -205,7 +205,8 @@ class RuleAdmin(Page):
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """What is looked for, where, when, and who is told."""
-        names = rule_kind(_kind_asked(request, obj)).__struct_fields__
+        struct = rule_kind(_kind_asked(request, obj))
+        names = [name for name in struct.__struct_fields__ if name not in struct.unused]
         first = [name for name in names if name in FIRST or name not in CommonConfig.__struct_fields__]
         rest = [name for name in names if name not in first]
         spans = [

@@ -63,7 +63,7 @@ class SetupRuleForm(RuleForm):
         field = self.fields.get(SETTING + "labels")
         if field is None:
             return
-        given = {label for one in deployments for label in one.model.labels}
+        given = {label for one in deployments for label in one.labels}
         kept = set(self.initial.get(SETTING + "labels") or ())
         usable = {label for label in LABELS if expand(label) & given} | kept
         choices = field.choices  # type: ignore[attr-defined]
@@ -82,6 +82,8 @@ class SetupRuleForm(RuleForm):
     @property
     def label_groups(self) -> LabelGroups:
         """The labels' checkboxes, those that rules ask for most first and the rest by family."""
+        if SETTING + "labels" not in self.fields:
+            return []
         boxes = {box.data["value"]: box for box in self[SETTING + "labels"]}
         usual = [boxes.pop(name) for name in USUAL if name in boxes]
         return [("", usual), *_by_family(boxes)]
@@ -89,7 +91,7 @@ class SetupRuleForm(RuleForm):
     def fields_of(self, group: str) -> list[forms.BoundField]:
         """``own``: what makes this kind what it is; ``fine``: fine tuning."""
         struct = rule_kind(self.kind)
-        names = [name for name in struct.__struct_fields__ if name != "labels"]
+        names = [name for name in struct.__struct_fields__ if name != "labels" and name not in struct.unused]
         own = [name for name in names if name in FIRST or name not in CommonConfig.__struct_fields__]
         wanted = own if group == "own" else [name for name in names if name not in own]
         return [self[SETTING + name] for name in wanted]

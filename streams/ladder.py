@@ -289,11 +289,16 @@ class Facts:
         """State and reason as last said; None before the first."""
         return self._current
 
-    def seen(self, state: Literal["quiet", "active"], at: datetime, now_s: float, reason: str = "") -> Fact | None:
-        """A picture taken at ``at`` was judged. Returns what is to be said, if anything."""
+    def seen(
+        self, state: State, at: datetime, now_s: float, reason: str = "", since_at: datetime | None = None
+    ) -> Fact | None:
+        """A picture taken at ``at`` was judged. Returns what is to be said, if anything.
+
+        *Blind* says that it shows nothing; that may have been so for a while (``since_at``) before it was certain.
+        """
         at = max(at, self._seen_at)
         self._seen_at, self._seen_s = at, now_s
-        return self._say(state, reason, at, at, now_s)
+        return self._say(state, reason, at, since_at or at, now_s)
 
     def unseen(self, reason: str, at: datetime, now_s: float) -> Fact | None:
         """No picture came. Returns what is to be said, if anything; ask about once a second."""

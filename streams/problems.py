@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from streams.health_picture import Trouble
+
 
 def _(text: str) -> str:
     """Marks a sentence for translation; its language is chosen when it is shown."""
@@ -137,6 +139,11 @@ _PROBLEMS: tuple[type[StreamProblem], ...] = (
 SENTENCES: dict[str, str] = {
     **{problem.code: problem.sentence for problem in _PROBLEMS},
     CONNECTING: _("Connecting to the camera."),
+    Trouble.DARK: _("The picture is dark. Check the lens cap, the light and the camera's night mode."),
+    Trouble.FROZEN: _("The camera repeats the same picture. Restart the camera."),
+    Trouble.COVERED: _("Something covers the lens. Clear the view."),
+    Trouble.BLURRED: _("The picture is blurred. Clean the lens and check the focus, unless there is fog."),
+    Trouble.MOVED: _("The camera looks elsewhere than it used to. Turn it back, or draw its zones anew."),
     NO_DEMAND: _("Connected. No rule asks for pictures of this camera."),
 }
 """Every code that capture (as ``SourceState.reason``) or a probe gives, with its sentence (a msgid)."""

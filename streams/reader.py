@@ -26,12 +26,13 @@ from streams import rtsp
 from streams.addresses import Pairs, check_address
 from streams.clock import Break, SessionClock, Stamp
 from streams.frame import Frame, Jpeg, Why, encode_frame
-from streams.ladder import Fact, Facts, Ladder, Rate
+from streams.health_picture import BLIND, PictureHealth
+from streams.ladder import Fact, Facts, Ladder, Plane, Rate, State
 from streams.live import LivePicture, encode_live
 from streams.log import OnDone
 from streams.observations import Dropped, Observation, SourceState, encode_observation
 from streams.orders import CameraConfig, CameraStatus
-from streams.picture import Planes, fitted_wh, gate_plane, jpeg
+from streams.picture import fitted_wh, gate_plane, jpeg
 from streams.problems import CONNECTING, NO_DEMAND, Corrupt, NoKeyFrame, Stalled, StreamProblem
 from streams.topics import frames, partition_of
 
@@ -152,6 +153,7 @@ class Lookout:
         self._lock = threading.RLock()
         self._backoff = Backoff()
         self._facts = Facts(_now(), time.monotonic())
+        self._pictures = PictureHealth()
         self._number = config.fence * SESSIONS_PER_FENCE
         self._session: _Session | None = None
         self._problem = CONNECTING
@@ -172,6 +174,8 @@ class Lookout:
         """Take up an edit: a new connection only where the old one cannot serve it."""
         with self._lock:
             before, self._config = self._config, config
+            if (config.address, config.view, config.masks) != (before.address, before.view, before.masks):
+                self._pictures = PictureHealth()
             if config.connection == before.connection:
                 return
             if config.fence != before.fence:
@@ -334,13 +338,16 @@ class Lookout:
                 self._seen(config, session, stamp, arrived_s)
                 return
         planes = rtsp.planes_of(frame)
-        why = self._look(config, session, planes, at_s) if compared else None
+        plane = gate_plane(planes, config.masks) if compared else None
+        why = self._look(session, plane, at_s) if plane is not None else None
         due = self._outlet.watched(config.uid) and (why is not None or self._fills(config, session, at_s))
         data = b""
         if why is not None or due:
             wh = fitted_wh(planes.wh, config.long_px)
             data = jpeg(planes, wh, config.masks)
         with self._mine(token):
+            if plane is not None and self._pictures.due(arrived_s):
+                self._pictures.look(plane, arrived_s, masked=bool(config.masks))
             if why is not None:
                 self._write(config, session, stamp, why, wh, data)
                 self._analysed.count(arrived_s)
@@ -349,8 +356,13 @@ class Lookout:
             self._seen(config, session, stamp, arrived_s)
 
     def _seen(self, config: CameraConfig, session: _Session, stamp: Stamp, arrived_s: float) -> None:
-        reason = "" if config.pools else NO_DEMAND
-        if fact := self._facts.seen(session.state, stamp.captured_at, arrived_s, reason):
+        state: State = session.state
+        reason, since_at = "" if config.pools else NO_DEMAND, stamp.captured_at
+        if config.pools and (trouble := self._pictures.trouble):
+            reason = trouble.value
+            if trouble in BLIND:
+                state, since_at = "blind", since_at - timedelta(seconds=arrived_s - self._pictures.since_s)
+        if fact := self._facts.seen(state, stamp.captured_at, arrived_s, reason, since_at):
             self._say(fact)
 
     def _fills(self, config: CameraConfig, session: _Session, at_s: float) -> bool:
@@ -366,8 +378,8 @@ class Lookout:
         session.ladder.want(config.hz, gated=config.gated)
         return session.ladder.due(at_s)
 
-    def _look(self, config: CameraConfig, session: _Session, planes: Planes, at_s: float) -> Why | None:
-        verdict = session.ladder.look(gate_plane(planes, config.masks), at_s)
+    def _look(self, session: _Session, plane: Plane, at_s: float) -> Why | None:
+        verdict = session.ladder.look(plane, at_s)
         session.state = verdict.state
         return verdict.sample
 

@@ -12,15 +12,17 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 """In the order of imports: each may import itself and those before it."""
 
 PURE = {
-    "streams": "frame observations topics ladder clock health live problems pace probed advice camera_list camera_plan",
+    "streams": "frame observations topics ladder clock health health_picture live problems pace probed advice "
+    "camera_list camera_plan",
     "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families known "
     "card_file "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
-    "backends/heads/detr backends/heads/dfine",
-    "alerts": "events zones schedule engine archive_rows rehearsal why rules/config rules/logic rules/registry rules/presence "
+    "backends/heads/detr backends/heads/dfine analytics/static_regions",
+    "alerts": "events zones schedule engine archive_rows rehearsal why "
+    "rules/config rules/logic rules/registry rules/presence "
     "rules/following rules/lines rules/crossing rules/counting rules/dwell rules/crowd rules/stopped rules/wrong_way "
-    "rules/appearance rules/absence rules/person_down",
+    "rules/appearance rules/absence rules/person_down rules/threshold rules/health rules/left rules/sequence sequences",
     "frontend": "messages outgoing",
 }
 IMPURE_MODULES = {

@@ -6,8 +6,8 @@ field in ``msgspec.Meta``, and forms, validation and the API's errors derive fro
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -41,26 +41,43 @@ class EmbeddedZone(msgspec.Struct, frozen=True, kw_only=True):
     """The clock of the site; empty: that of the rule's schedule, which is the same."""
 
 
+TIME = r"^(([01]\d|2[0-3]):[0-5]\d|(sunrise|sunset)([+-]0[0-5]:[0-5]\d)?)$"
+"""``HH:MM`` on the site's clock, or the sun's: ``sunset``, ``sunset-00:30``, ``sunrise+01:15``."""
+ClockOrSun = Annotated[str, Meta(pattern=TIME)]
+
+
 class ScheduleSpan(msgspec.Struct, frozen=True, kw_only=True):
     """A daily span on some weekdays, in the site's clock. ``until`` before ``from_`` passes midnight.
 
-    ``from_`` and ``until`` are ``HH:MM``; both equal means the whole day.
+    Both equal means the whole day. The sun rises in the morning half and sets in the other: a span passes midnight
+    when it begins in the second half and ends in the first, so ``19:00`` until ``sunset`` is empty in winter.
     """
 
     days: list[Annotated[int, Meta(ge=0, le=6)]] = msgspec.field(default_factory=lambda: [0, 1, 2, 3, 4, 5, 6])
-    from_: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = msgspec.field(default="00:00", name="from")
-    until: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "00:00"
+    from_: ClockOrSun = msgspec.field(default="00:00", name="from")
+    until: ClockOrSun = "00:00"
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a rule acts. No spans: always."""
+    """When a rule acts. No spans: always. ``latitude`` and ``longitude`` (degrees) are for spans that name the sun.
+
+    ``holidays`` are days of the site's calendar. ``on_holidays``: *never*: no span begins on them; *always*: the rule
+    acts from midnight to midnight; *as_sunday*: they are Sundays.
+    """
 
     time_zone: str = "UTC"
     spans: list[ScheduleSpan] = msgspec.field(default_factory=list)
+    latitude: float | None = None
+    longitude: float | None = None
+    holidays: Annotated[list[date], Meta(max_length=1000)] = msgspec.field(default_factory=list)
+    on_holidays: Literal["never", "always", "as_sunday"] = "never"
 
 
 class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all kinds carry. Distances are in picture heights, times in seconds."""
+
+    unused: ClassVar[frozenset[str]] = frozenset()
+    """Those of the common settings that mean nothing to this kind, so that no form need ask for them."""
 
     labels: Annotated[
         list[str],
@@ -119,6 +136,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(
                 f"min_height: expected less than max_height {most:g}, got {least:g}; no box could ever count, lower it"
             )
+
+
+OF_OBJECTS = frozenset({"labels", "confidence", "confirm_k", "confirm_n", "confirm_within_s", "min_travel"})
+"""The common settings about detected objects, for the ``unused`` of kinds that look at none."""
+NoLabels = Annotated[list[str], Meta(max_length=0, title=_("Labels"), description=_("This kind looks at no objects."))]
 
 
 class EmbeddedRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,10 @@ import msgspec
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Point
 from detectors.tracking import Track
+from streams.observations import Measurement, SourceState
+
+NO_TRACK = -1
+"""``Firing.track`` of what no object did."""
 
 
 def elapsed_s(from_s: float, until_s: float) -> float:
@@ -89,7 +93,10 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Logic(Protocol):
-    """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock."""
+    """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock.
+
+    Logic may have more methods, which the engine calls where they are there (``Measures``, ``Watches``, ``Counts``).
+    """
 
     def on_detections(self, seen: Seen) -> Sequence[Found]:
         """One more picture was analysed."""
@@ -117,6 +124,30 @@ class Sleeper(Protocol):
 
         What it returns is about the time before.
         """
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """Logic that also reads numbers."""
+
+    def on_measurement(self, measured: Measurement) -> list[Firing]:
+        """A number about the camera or this zone. One may come again, and late: by its ``at`` they are told apart."""
+
+
+@runtime_checkable
+class Watches(Protocol):
+    """Logic that also listens to what capture says of the source."""
+
+    def on_source(self, source: SourceState) -> list[Firing]:
+        """Said on every change and every 10 s; never older than the one before."""
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """Logic that counts the log's own time, whatever the camera sees."""
+
+    def on_time(self, now_s: float) -> list[Firing]:
+        """A tick, about once a second."""
 
 
 class Buildable(Protocol):

@@ -20,6 +20,10 @@ RULES = {
     "appearance": "alerts.rules.appearance:AppearanceConfig",
     "absence": "alerts.rules.absence:AbsenceConfig",
     "person_down": "alerts.rules.person_down:PersonDownConfig",
+    "health": "alerts.rules.health:HealthConfig",
+    "left": "alerts.rules.left:LeftConfig",
+    "sequence": "alerts.rules.sequence:SequenceConfig",
+    "threshold": "alerts.rules.threshold:ThresholdConfig",
 }
 
 

@@ -140,6 +140,32 @@ def test_a_site_that_changes_its_clock_takes_its_rules_along(town: Town, rule: R
     assert in_force(rule).embedded["schedule"]["time_zone"] == "Europe/Berlin"
 
 
+def test_a_rule_by_the_sun_embeds_the_sites_place_and_moves_with_it(town: Town) -> None:
+    Site.objects.filter(pk=town.site.pk).update(latitude=25.0, longitude=121.5)
+    town.site.refresh_from_db()
+    rule = new_rule(town, schedule=[{"from": "sunset-00:30", "until": "sunrise"}])
+    zone = Zone.objects.get(pk=town.zone.pk)
+    save_rule(rule, zones=[zone], author=None, now=NOW)
+    assert in_force(rule).embedded["schedule"]["latitude"] == 25.0
+    town.site.latitude = 24.0
+    town.site.save()
+    assert in_force(rule).embedded["schedule"]["latitude"] == 24.0
+
+
+def test_a_version_embeds_holidays(town: Town) -> None:
+    schedule = {"spans": [], "holidays": ["2026-05-01"], "on_holidays": "never"}
+    version = save_rule(new_rule(town, schedule=schedule), zones=[town.zone], author=None, now=NOW)
+    assert version.embedded["schedule"]["holidays"] == ["2026-05-01"]
+
+
+def test_a_version_of_before_is_the_same_where_only_later_settings_differ(town: Town, rule: Rule) -> None:
+    version = in_force(rule)
+    for name in ("latitude", "longitude", "holidays", "on_holidays"):
+        del version.embedded["schedule"][name]
+    version.save()
+    assert save_rule(rule, zones=[town.zone], author=None, now=NOW + timedelta(minutes=1)) == version
+
+
 def test_a_deployment_takes_its_demand_to_another_pool(town: Town, rule: Rule) -> None:
     town.deployment.pool = "fast"
     town.deployment.save()
@@ -226,7 +252,7 @@ REFUSALS = {
     "no name": (column(name="  "), "name", "needs a name"),
     "a name that is taken": (taken, "name", "named “person in the LANE” already"),
     "unknown severity": (column(severity="awful"), "severity", "low, medium, high, critical"),
-    "wrong kind": (column(kind="telepathy"), "", "expected one of absence"),
+    "wrong kind": (column(kind="telepathy"), "", "expected one of"),
     "unknown setting": (config(speed=3), "", "speed"),
     "not a number": (config(hold_s="soon"), "hold_s", "hold_s"),
     "NaN": (config(hold_s=math.nan), "hold_s", "ordinary number, not nan"),
@@ -246,6 +272,8 @@ REFUSALS = {
     "a deployment elsewhere": (elsewhere, "deployment", "does not run on camera “Gate”"),
     "a malformed schedule": (column(schedule=[{"from": "25:00"}]), "schedule", "Schedule"),
     "a schedule without days": (column(schedule=[{"days": []}]), "schedule", "never fire"),
+    "a schedule that is no schedule": (column(schedule="nights"), "schedule", "Schedule"),
+    "sunset at a site without a place": (column(schedule=[{"from": "sunset"}]), "schedule", "latitude and longitude"),
     "two clocks": (two_clocks, "zones", "Asia/Taipei, Asia/Tokyo"),
 }
 
@@ -274,6 +302,31 @@ def test_a_refused_edit_leaves_the_last_good_version_running(town: Town, rule: R
 def test_a_family_is_given_when_one_of_it_is(town: Town) -> None:
     rule = new_rule(town, config={"labels": ["vehicle"]})
     assert save_rule(rule, zones=[town.zone], author=None, now=NOW).number == 1
+
+
+def test_what_is_left_can_be_asked_for_where_it_is_looked_for(town: Town) -> None:
+    rule = new_rule(town, kind="left", config={})
+    with pytest.raises(Refused, match="never reports “appeared-object”"):
+        save_rule(rule, zones=[town.zone], author=None, now=NOW)
+    town.deployment.static_regions = True
+    town.deployment.save()
+    rule.deployment.refresh_from_db()
+    assert save_rule(rule, zones=[town.zone], author=None, now=NOW).kind == "left"
+
+
+def test_a_sequence_follows_rules_of_its_own_site(town: Town, rule: Rule) -> None:
+    config = {"first": str(rule.uid), "then": str(rule.uid)}
+    save_rule(new_rule(town, name="Twice", kind="sequence", config=config), zones=[town.zone], author=None, now=NOW)
+    nobody = {**config, "then": "0192f5c1-7a00-7c11-9d3a-5a3f0c6f1b99"}
+    with pytest.raises(Refused, match="There is no rule") as refused:
+        save_rule(new_rule(town, name="Odd", kind="sequence", config=nobody), zones=[town.zone], author=None, now=NOW)
+    assert refused.value.field == "then"
+
+
+@pytest.mark.parametrize("kind, config", [("health", {}), ("threshold", {"quantity": "opacity"})])
+def test_kinds_that_look_at_no_objects_need_no_label(town: Town, kind: str, config: dict[str, Any]) -> None:
+    save_rule(new_rule(town, kind=kind, config=config), zones=[town.zone], author=None, now=NOW)
+    assert Demand.objects.get().hz == 0.2
 
 
 def test_a_zone_change_that_would_blind_a_rule_is_refused(town: Town, rule: Rule) -> None:

@@ -25,6 +25,7 @@ from streams.frame import Gop, encode_frame
 from streams.log import LogAddresses, open_log
 from streams.observations import Detections, Dropped, Observation
 from tests.detectors.stage import CAMERAS, DEPLOYMENT, MODEL, NOT_THERE, POOL, TOPIC, Grumpy, Stage, frame, jpeg, until
+from tests.detectors.test_standing import picture_with
 from tests.detectors.tiny import tiny_model
 from tests.services.valkey import Valkey
 
@@ -101,6 +102,19 @@ def test_every_deployment_of_the_camera_is_told_and_each_model_runs_once(stage: 
     assert [one.deployment.int for one in stage.observations(GATE)] == [800, 801]  # type: ignore[union-attr]
     assert [one.deployment.int for one in stage.observations(YARD)] == [800]  # type: ignore[union-attr]
     assert len(backends) == 1 and sum(backends[0].batches) == 2
+    worker.close()
+
+
+def test_what_is_put_down_is_told_beside_what_the_model_knows(stage: Stage) -> None:
+    looked_for = replace(DEPLOYMENT, static_regions=True)
+    stage.plan = pool_plan(POOL, [looked_for, replace(DEPLOYMENT, uid=UUID(int=801))], CAMERAS)
+    worker = stage.worker()
+    for number in range(16):
+        data = picture_with(bag=number >= 10)
+        stage.put(frame(GATE, number + 1, data=data, age_s=100.0 - 5 * number))
+        until(worker, lambda: not stage.left())
+    last: dict[int, Detections] = {one.deployment.int: one for one in stage.observations(GATE)}  # type: ignore[union-attr,misc]
+    assert last[800].label[1:] == ["appeared-object"] and last[801].label == ["person"]
     worker.close()
 
 

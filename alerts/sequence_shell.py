@@ -1,0 +1,118 @@
+"""The shell around the second fold: stored events in, sequences recorded. One at a time does it, in the sweep.
+
+Its state lives in memory and is made again from the rows, which are the truth: what is recorded twice has the same name
+and changes nothing. So it needs neither a position nor a snapshot, and no other process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.db.models import Q
+
+from alerts import incidents
+from alerts.events import Event as Content
+from alerts.models import Event, RuleVersion
+from alerts.rules.config import EmbeddedRule
+from alerts.sequences import KIND, Sequences
+from streams.models import Camera, SequenceCounter
+
+logger = logging.getLogger(__name__)
+
+LATENESS = timedelta(seconds=8)
+"""Events are known this long after they happened, or too late to be part of a sequence: a quiet camera's timers run 2 s
+behind, and detection may lag some seconds."""
+OVERLAP = timedelta(seconds=30)
+"""Rows are read again for so long after they were stored: of two transactions the earlier may commit later."""
+AGAIN = timedelta(minutes=10)
+"""At the start so much of the past is recorded again, in case whoever swept before did not come to it …"""
+BEFORE = timedelta(hours=1)
+"""… having been folded from so much earlier, and from the longest wait of any sequence before that."""
+ENDED = timedelta(hours=1)
+IDLE = timedelta(seconds=30)
+"""Whoever has not looked for so long may have missed rows, and begins anew."""
+
+
+class SequenceShell:
+    """Call ``turn`` about once a second. It costs one small query while there is no sequence."""
+
+    def __init__(self) -> None:
+        self._configured = -1
+        self._rules: dict[int, list[EmbeddedRule]] = {}
+        self._folds: dict[int, Sequences] = {}
+        self._sites: dict[UUID, int] = {}
+        self._taken: dict[UUID, datetime] = {}
+        self._read_at: datetime | None = None
+
+    def turn(self, now: datetime) -> int:
+        """Take in what was stored since, record what it completes. Returns how many sequences that were."""
+        self._configure(now)
+        if not self._folds:
+            self._read_at = None
+            return 0
+        if self._read_at is None or now - self._read_at > IDLE:
+            self._begin(now)
+        self._read(now, Q(known_at__gte=(self._read_at or now) - OVERLAP))
+        self._read_at = now
+        return self._advance(now)
+
+    def _configure(self, now: datetime) -> None:
+        value = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+        if value == self._configured:
+            return
+        self._sites = dict(Camera.objects.values_list("uid", "site_id"))
+        self._rules = _rules_by_site(now, self._sites)
+        wanted = {site: rules for site, rules in self._rules.items() if any(rule.kind == KIND for rule in rules)}
+        self._folds = {site: self._folds.get(site) or Sequences() for site in wanted}
+        for site, rules in wanted.items():
+            self._folds[site].configure(rules)
+            for version, reason in self._folds[site].broken.items():
+                logger.error("rule version %s cannot run: %s", version, reason)
+        self._configured = value
+
+    def _begin(self, now: datetime) -> None:
+        """Make the state again from the rows; what lies further back than ``AGAIN`` is recorded already."""
+        self._folds = {site: Sequences(self._rules[site]) for site in self._folds}
+        self._taken = {}
+        waits_s = [fold.longest_s for fold in self._folds.values()]
+        since = now - AGAIN - BEFORE - timedelta(seconds=max(waits_s))
+        self._read(now, Q(happened_at__gte=since))
+        for fold in self._folds.values():
+            fold.advance(now - AGAIN)
+
+    def _read(self, now: datetime, which: Q) -> None:
+        rows = Event.objects.filter(which, source="rule", rule_version__isnull=False).exclude(kind=KIND)
+        for content in rows.order_by("happened_at", "id").values_list("content", flat=True).iterator():
+            event = msgspec.convert(content, Content)
+            fold = self._folds.get(self._sites.get(event.camera, -1))
+            if fold is None or event.uid in self._taken:
+                continue
+            self._taken[event.uid] = now
+            if not fold.step(event):
+                logger.warning("event %s came %s after it happened: too late for sequences", event.uid, LATENESS)
+        kept_since = now - 2 * OVERLAP - LATENESS
+        self._taken = {uid: at for uid, at in self._taken.items() if at >= kept_since}
+
+    def _advance(self, now: datetime) -> int:
+        made = [event for fold in self._folds.values() for event in fold.advance(now - LATENESS)]
+        if made:
+            incidents.record(made, now=now)
+        return len(made)
+
+
+def _rules_by_site(now: datetime, sites: dict[UUID, int]) -> dict[int, list[EmbeddedRule]]:
+    """Versions in force or lately so, by the site of their first zone."""
+    versions = RuleVersion.objects.filter(Q(active_until_at__isnull=True) | Q(active_until_at__gt=now - ENDED))
+    found: dict[int, list[EmbeddedRule]] = defaultdict(list)
+    for version in versions.order_by("id"):
+        try:
+            rule = msgspec.convert(version.embedded, EmbeddedRule)
+        except msgspec.ValidationError:
+            continue  # evaluate says so, and counts it
+        for site in {sites[zone.camera] for zone in rule.zones if zone.camera in sites}:
+            found[site].append(msgspec.structs.replace(rule, active_until_at=version.active_until_at))
+    return dict(found)

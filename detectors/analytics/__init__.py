@@ -1,0 +1,1 @@
+"""Classical analytics, one file each: pure where the pictures are small planes."""

@@ -1,0 +1,231 @@
+"""Static regions: what stands where nothing stood, or no longer stands where something did. Pure.
+
+Two backgrounds of one camera, a fast and a slow one. Where the fast one differs from the slow one and the picture
+agrees with the fast one for ``still_s``, something has come or gone; whether the region's own edges are in the picture
+or in the slow background says which. It knows no objects: a bag that no detector knows is found like any other. Whether
+it is a bag, a parked car or somebody who waits is for the rule to say, which sees the tracks beside it.
+
+Source: Porikli, Ivanov and Haga, Robust abandoned object detection using dual foregrounds, 2008 (the two backgrounds);
+Tian et al., Robust and efficient foreground analysis, 2011 (edges tell an added object from a removed one).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final, Literal
+
+import cv2
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+Plane = npt.NDArray[np.uint8]
+Real = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+APPEARED: Final = "appeared-object"
+VANISHED: Final = "vanished-object"
+
+
+GONE_FASTER = 4.0
+"""What a region gains in so many seconds it loses in one."""
+
+
+class StaticRegionsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, levels in grey levels, areas as shares of the picture."""
+
+    plane_wh: tuple[int, int] = (320, 180)
+    """Size of the luma plane that ``update`` takes. A bag of 40 px in 1080p covers 7×7 px of it."""
+    warm_up_s: float = 30.0
+    """Nothing is reported so long after the start or a change of light: the slow background is being learned."""
+    fast_s: float = 2.0
+    """Time constant of the fast background: who walks never is part of it, what is put down is after some seconds."""
+    slow_s: float = 120.0
+    """Time constant of the slow background, where nothing stands out from it."""
+    still_s: Annotated[float, Meta(gt=0)] = 10.0
+    """A region is reported once it has been still for so long."""
+    absorb_s: float = 1800.0
+    """What has stood for so long belongs to the place; once it goes, it has vanished."""
+    levels: float = 18.0
+    """Least difference from the slow background."""
+    noises: float = 5.0
+    """Likewise, in medians of the plane's own differences."""
+    least_area: float = 0.0004
+    most_area: float = 0.15
+    light_share: float = 0.35
+    """When more of the plane differs at once, the light changed, not the place."""
+
+    def build(self, state: Any | None = None) -> StaticRegions:
+        """A fresh analysis, or the one that gave the snapshot ``state``."""
+        return StaticRegions(self, state)
+
+
+class StaticRegion(msgspec.Struct, frozen=True):
+    """One region: ``xyxy`` in fractions of the picture; ``score`` 0.5–1: how clearly it appeared, or vanished."""
+
+    xyxy: tuple[float, float, float, float]
+    label: Literal["appeared-object", "vanished-object"]
+    score: float
+    still_s: float
+
+
+class _State(msgspec.Struct):
+    wh: tuple[int, int]
+    at_s: float
+    learned_s: float
+    slow: bytes
+    fast: bytes
+    still_s: bytes
+    v: int = 1
+
+
+class StaticRegions:
+    """One camera's static regions. Pictures come in order, at any rate; the time between two counts as unchanged."""
+
+    def __init__(self, config: StaticRegionsConfig, state: Any | None = None) -> None:
+        self.config = config
+        shape = config.plane_wh[::-1]
+        self._slow: Real | None = None
+        self._fast: Real = np.zeros(shape, np.float32)
+        self._still_s: Real = np.zeros(shape, np.float32)
+        self._at_s = self._learned_s = 0.0
+        if state is not None:
+            self._restore(msgspec.convert(state, _State))
+
+    def update(self, plane: Plane, at_s: float) -> list[StaticRegion]:
+        """The regions that stand in ``plane`` (``(180, 320) uint8`` luma, masks painted over), largest first.
+
+        ``at_s`` is the picture's time in seconds; one that is not later than the last counts as no time. Raises
+        ``ValueError`` for another shape or type.
+        """
+        if plane.shape != self.config.plane_wh[::-1] or plane.dtype != np.uint8:
+            raise ValueError(
+                f"static regions: expected a plane of {self.config.plane_wh[::-1]} uint8, "
+                f"got {plane.shape} {plane.dtype}; resize the luma"
+            )
+        # A pixel is an average of its neighbours, so that the camera's tremble of a pixel is no difference.
+        now: Real = np.asarray(cv2.GaussianBlur(plane.astype(np.float32), (0, 0), 1.0), np.float32)
+        if self._slow is None:
+            self._rebase(now, at_s)
+            return []
+        elapsed_s = max(0.0, at_s - self._at_s)
+        self._at_s = max(at_s, self._at_s)
+        self._learned_s += elapsed_s
+        return self._regions() if self._advance(now, self._slow, elapsed_s) else []
+
+    def snapshot(self) -> Any:
+        """The whole state as plain types and bytes; None before the first picture."""
+        if self._slow is None:
+            return None
+        arrays = (self._slow, self._fast, self._still_s)
+        slow, fast, still = (array.astype("<f4").tobytes() for array in arrays)
+        return msgspec.to_builtins(
+            _State(self.config.plane_wh, self._at_s, self._learned_s, slow, fast, still), builtin_types=(bytes,)
+        )
+
+    def _restore(self, state: _State) -> None:
+        if tuple(state.wh) != self.config.plane_wh:
+            raise ValueError(f"static regions: expected a state of {self.config.plane_wh}, got {state.wh}; begin anew")
+        shape = self.config.plane_wh[::-1]
+        self._slow, self._fast, self._still_s = (
+            np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
+            for data in (state.slow, state.fast, state.still_s)
+        )
+        self._at_s, self._learned_s = state.at_s, state.learned_s
+
+    def _rebase(self, now: Real, at_s: float) -> None:
+        self._slow, self._fast = now.copy(), now.copy()
+        self._still_s.fill(0)
+        self._at_s, self._learned_s = at_s, 0.0
+
+    def _advance(self, now: Real, slow: Real, elapsed_s: float) -> bool:
+        """Take ``now`` in; False when the light changed and everything began anew."""
+        config = self.config
+        limit, shift = self._limit(now - slow)
+        # An even brightening is taken off, and followed.
+        slow += shift
+        self._fast += shift
+        differs = np.abs(now - slow) > limit
+        if differs.mean() > config.light_share or abs(shift) > 2 * config.levels:
+            self._rebase(now, self._at_s)
+            return False
+        agrees = np.abs(now - self._fast) <= limit
+        self._fast += (now - self._fast) * np.float32(1 - math.exp(-elapsed_s / config.fast_s))
+        stands = (np.abs(self._fast - slow) > limit) & agrees
+        # Who passes before it hides it for a moment: its time is kept, and does not grow.
+        self._still_s[stands & differs] += elapsed_s
+        # What can be seen of the place again is not hidden; a flicker of one picture costs a moment, not all of it.
+        gone = np.minimum(self._still_s, config.still_s) - np.float32(GONE_FASTER * elapsed_s)
+        np.copyto(self._still_s, np.maximum(gone, 0), where=~differs)
+        self._learn(now, slow, stands & differs, elapsed_s)
+        return True
+
+    def _limit(self, difference: Real) -> tuple[float, np.float32]:
+        sparse = difference[::3, ::3]
+        shift = np.float32(np.median(sparse))
+        noise = float(np.median(np.abs(sparse - shift)))
+        return max(self.config.levels, self.config.noises * noise), shift
+
+    def _learn(self, now: Real, slow: Real, stands: Mask, elapsed_s: float) -> None:
+        part = np.float32(1 - math.exp(-elapsed_s / self.config.slow_s))
+        if self._learned_s < self.config.warm_up_s:
+            part = np.float32(1 - math.exp(-elapsed_s / 5.0))
+            stands = np.zeros_like(stands)
+            self._still_s.fill(0)
+        kept = stands | (self._still_s > 0)
+        np.copyto(slow, slow + (now - slow) * part, where=~kept)
+
+    def _regions(self) -> list[StaticRegion]:
+        standing = (self._still_s >= self.config.still_s).astype(np.uint8)
+        if not standing.any():
+            return []
+        closed = cv2.morphologyEx(standing, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        count, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+        found: list[tuple[int, StaticRegion]] = []
+        for number in range(1, count):
+            x, y, w, h, area = (int(value) for value in stats[number])
+            if self._absorbed(numbers == number):
+                continue
+            if self.config.least_area <= area / standing.size <= self.config.most_area:
+                found.append((area, self._region(numbers == number, (x, y, w, h))))
+        return [region for _, region in sorted(found, key=lambda one: (-one[0], one[1].xyxy))]
+
+    def _absorbed(self, mask: Mask) -> bool:
+        """Whether the region has stood for so long that it is the place now; whole, with its blurred outline."""
+        if self._still_s[mask].max() < self.config.absorb_s:
+            return False
+        assert self._slow is not None
+        whole = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        np.copyto(self._slow, self._fast, where=whole)
+        self._still_s[whole] = 0
+        return True
+
+    def _region(self, mask: Mask, box: tuple[int, int, int, int]) -> StaticRegion:
+        assert self._slow is not None
+        width, height = self.config.plane_wh
+        x, y, w, h = box
+        rim = _rim(mask)
+        with_it, without = _steps(self._fast)[rim].mean(), _steps(self._slow)[rim].mean()
+        clear = float(abs(with_it - without) / max(1e-6, with_it + without))
+        return StaticRegion(
+            xyxy=(x / width, y / height, (x + w) / width, (y + h) / height),
+            label=APPEARED if with_it >= without else VANISHED,
+            score=round(0.5 + 0.5 * min(1.0, 2 * clear), 3),
+            still_s=round(float(np.median(self._still_s[mask & (self._still_s > 0)])), 1),
+        )
+
+
+def _rim(mask: Mask) -> Mask:
+    """The region's outline, two pixels wide to either side."""
+    drawn = mask.astype(np.uint8)
+    kernel = np.ones((5, 5), np.uint8)
+    return np.asarray(cv2.dilate(drawn, kernel) != cv2.erode(drawn, kernel), np.bool_)
+
+
+def _steps(plane: Real) -> Real:
+    """Steps to the next pixel, right and below."""
+    steps: Real = np.zeros_like(plane)
+    steps[:, :-1] += np.abs(np.diff(plane, axis=1))
+    steps[:-1] += np.abs(np.diff(plane, axis=0))
+    return steps
