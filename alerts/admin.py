@@ -280,7 +280,7 @@ class RuleVersionAdmin(ReadOnlyPage):
     list_display = ("rule", "number", "severity", "author", "active_from_at", "active_until_at")
     list_filter = ("rule",)
     list_select_related = ("rule", "author")
-    fields = ("rule", "number", "kind", "severity", "author", "active_from_at", "active_until_at", "embedded")
+    fields = ("rule", "number", "kind", "severity", "author", "active_from_at", "active_until_at", "embedded", "beside")
 
 
 @admin.register(Event)

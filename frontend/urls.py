@@ -38,6 +38,7 @@ urlpatterns = [
     path("setup/cameras/<uuid:uid>/rules/add/", rules.add_rule, name="setup-rule-add"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/", rules.edit_rule, name="setup-rule"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/switch/", rules.switch_rule, name="setup-rule-switch"),
+    path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/versions/<uuid:version>/", rules.go_back, name="setup-rule-back"),
     path("setup/contacts/<uuid:uid>/test/", rules.send_test, name="setup-test"),
     path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", account.LogOut.as_view(), name="logout"),

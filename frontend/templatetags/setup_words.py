@@ -10,6 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from alerts.models import Recipient
+from alerts.versions import Change
+from frontend.change_words import said, title_word, value_word
 from frontend.setup_forms import ROLE_WORDS
 from frontend.tried import Tried
 from streams.advice import cost_ms, sub_stream_guess
@@ -162,3 +164,19 @@ def setup_sentences() -> dict[str, str]:
         "line": _("directed line"),
         "make_rule": _("Make a rule"),
     }
+
+
+register.filter("title_word", title_word)
+register.filter("said", said)
+
+
+@register.filter
+def before_word(change: Change) -> str:
+    """What it was."""
+    return value_word(change.field, change.before)
+
+
+@register.filter
+def after_word(change: Change) -> str:
+    """What it is."""
+    return value_word(change.field, change.after)

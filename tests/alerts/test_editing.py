@@ -80,11 +80,17 @@ def test_it_ends_the_version_before(town: Town, rule: Rule) -> None:
     assert [demand.wanted_by for demand in Demand.objects.all()] == [second.uid]
 
 
-def test_it_keeps_the_version_when_nothing_changed_that_it_embeds(town: Town, rule: Rule) -> None:
+def test_it_keeps_the_version_when_nothing_changed(town: Town, rule: Rule) -> None:
+    first = in_force(rule)
+    assert save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1)) == first
+
+
+def test_changed_words_are_a_version_that_embeds_the_same(town: Town, rule: Rule) -> None:
     first = in_force(rule)
     rule.procedure = "Call the gate."
-    assert save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1)) == first
-    assert Rule.objects.get().procedure == "Call the gate."
+    second = save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1))
+    assert (second.number, second.embedded) == (2, first.embedded)
+    assert Demand.objects.get().wanted_by == second.uid
 
 
 def test_a_disabled_rule_acts_in_no_time_at_all(town: Town, rule: Rule) -> None:

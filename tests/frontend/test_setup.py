@@ -560,3 +560,61 @@ def test_a_source_is_on_the_cameras_page_without_its_log_in(ada: Client, town: T
     assert "rtsp://10.1.2.3:554/live" in page
     assert USER not in page and PASSWORD not in page
     assert Source.objects.get(camera=camera).found is None
+
+
+# what a rule was
+
+
+def history_of(ada: Client, town: Town, rule: Rule) -> str:
+    page = text(ada.get(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition('id="history"')[2]))
+
+
+def back_address(town: Town, rule: Rule, number: int) -> str:
+    version = rule.versions.get(number=number)
+    return reverse("setup-rule-back", args=[town.gate.uid, rule.uid, version.uid])
+
+
+def test_the_history_says_who_changed_what(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    ada.post(address, rule_typed(town, setting_hold_s="5", days_1=["0", "1"], from_1="22:00", until_1="06:00"))
+    zone = zone_of(town, zone=str(town.zone.uid), name="Lane", points=json.dumps([*SQUARE, [0.05, 0.5], [0.02, 0.3]]))
+    ada.post(f"/setup/cameras/{town.gate.uid}/zones/", zone)
+    said = history_of(ada, town, rule)
+    for words in (
+        "In the zone for (s) 2 → 5",
+        "When it acts always → Mon, Tue 22:00–06:00",
+        "Zone “Lane” 2 corners more",
+        "The first version.",
+    ):
+        assert words in said, words
+    assert said.count("· ada") == 3
+
+
+def test_one_click_goes_back(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/", rule_typed(town, severity="critical"))
+    said = text(ada.post(back_address(town, rule, 1), follow=True))
+    assert "is as it was in version 1. This is version 3." in said
+    rule.refresh_from_db()
+    assert (rule.severity, rule.versions.count()) == ("high", 3)
+    assert ViewAudit.objects.filter(action="rule-back", user=town.ada, subject=rule.uid).count() == 1
+
+
+def test_going_back_to_what_cannot_run_says_why(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/", rule_typed(town, setting_labels=["car"]))
+    town.deployment.model.labels = ["car"]
+    town.deployment.model.save()
+    assert "never reports “person”" in text(ada.post(back_address(town, rule, 1), follow=True))
+    assert rule.versions.count() == 2
+
+
+def test_going_back_is_for_administrators_and_of_this_rule(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    alice = Client()
+    alice.force_login(town.alice)
+    assert alice.post(back_address(town, rule, 1)).status_code == 404
+    assert ada.get(back_address(town, rule, 1)).status_code == 405
+    assert ada.post(reverse("setup-rule-back", args=[town.gate.uid, rule.uid, uuid4()])).status_code == 404
