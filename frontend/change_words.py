@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext_lazy
+from django.utils.translation import pgettext_lazy
 
 from alerts import texts
-from alerts.versions import Change, Words
+from alerts.versions import Change
 
 DAYS = (
     pgettext_lazy("weekday", "Mon"),
@@ -22,12 +22,6 @@ DAYS = (
 )
 LONGEST = 160
 """Characters of a value that are shown; the form shows the rest."""
-
-
-def said(words: Words) -> str:
-    """A sentence in the reader's language."""
-    text = ngettext(words.msgid, words.plural, int(words.params["n"])) if words.plural else _(words.msgid)
-    return text % words.params
 
 
 def value_word(field: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from frontend.views import account, incidents, outbox, pictures, room, wall
-from frontend.views.setup import camera, camera_list, cameras, rules
+from frontend.views.setup import camera, camera_list, cameras, configuration, rules
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -26,6 +26,10 @@ urlpatterns = [
     path("setup/list/", camera_list.show_list, name="setup-list"),
     path("setup/list/preview/", camera_list.preview, name="setup-list-preview"),
     path("setup/list/apply/", camera_list.apply, name="setup-list-apply"),
+    path("setup/configuration/", configuration.show_configuration, name="setup-configuration"),
+    path("setup/configuration/download/", configuration.download, name="setup-configuration-download"),
+    path("setup/configuration/compare/", configuration.compare, name="setup-configuration-compare"),
+    path("setup/configuration/apply/", configuration.apply, name="setup-configuration-apply"),
     path("setup/cameras/add/", cameras.add_camera, name="setup-add"),
     path("setup/cameras/<uuid:uid>/", camera.show_camera, name="setup-camera"),
     path("setup/cameras/<uuid:uid>/edit/", cameras.edit_camera, name="setup-edit"),
