@@ -44,13 +44,15 @@ def _plain(field: str, value: Any) -> str:
         return " / ".join(str(value).splitlines())
     if isinstance(value, bool):
         return _("yes") if value else _("no")
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         return f"{value:g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{_item(name, key)} {_plain('', inner)}" for key, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_item(name, inner) for inner in value)
-    return _(value) if field.startswith("config.") or name == "kind" else str(value)
+    if name == "kind":
+        return _(str(value).replace("_", " ").capitalize())
+    return _(str(value)) if field.startswith("config.") else str(value)
 
 
 def _item(name: str, value: Any) -> str:

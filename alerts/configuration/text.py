@@ -143,6 +143,7 @@ class _Bad(ValueError):
 def read(text: str) -> Text:
     """What ``text`` says, with everything that is wrong about it. Never raises, and takes time as its length."""
     found = Text()
+    text = text.replace("\r\n", "\n")  # as browsers send what stands in a form
     try:
         plain = _without_strings(text)
         _check_size(text, plain)

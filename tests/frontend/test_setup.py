@@ -634,7 +634,8 @@ def taken(ada: Client) -> str:
 
 
 def compared(ada: Client, text_: str, **more: Any) -> str:
-    page = text(ada.post("/setup/configuration/compare/", {"text": text_, **more}))
+    sent = text_.replace("\n", "\r\n")  # as a browser sends it
+    page = text(ada.post("/setup/configuration/compare/", {"text": sent, **more}))
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
 
 
@@ -680,6 +681,7 @@ def test_a_wrong_text_says_every_reason_with_its_line_and_comes_back(ada: Client
     hurt = taken(ada).replace("hz = 5.0", "hz = nan")
     line = hurt[: hurt.index("hz = nan")].count("\n") + 1
     assert f" {line} – Expected an ordinary number, got nan." in compared(ada, hurt)
+    assert f" {line} Deployment General hz: Expected" in compared(ada, hurt.replace("hz = nan", "hz = -1.0"))
     page = text(ada.post("/setup/configuration/compare/", {"text": hurt.replace("hz = nan", "hz = -1.0")}))
     assert "Deployment <b>General</b>" in page and "hz = -1.0" in page
     assert "Choose a file, or paste a text." in compared(ada, " ")
