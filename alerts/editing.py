@@ -67,6 +67,13 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     return config
 
 
+def check_settings(rule: Rule) -> CommonConfig:
+    """Kind, settings and spans of ``rule``, wherever it is to run. Raises ``Refused``."""
+    config = _read_config(rule)
+    _read_spans(rule.schedule, "UTC")
+    return config
+
+
 def check_zone(zone: Zone) -> None:
     """The geometry of ``zone``, and that every enabled rule on it can still fire. Raises ``Refused``."""
     check_geometry(zone)
@@ -269,9 +276,12 @@ def _read_schedule(rule: Rule, zones: Sequence[Zone]) -> Schedule:
             % {"clocks": ", ".join(sorted(clocks))},
             field="zones",
         )
+    return _read_spans(rule.schedule, min(clocks))
+
+
+def _read_spans(spans: Any, time_zone: str) -> Schedule:
     try:
-        spans = msgspec.convert(rule.schedule, list[ScheduleSpan])
-        schedule = Schedule(time_zone=min(clocks), spans=spans)
+        schedule = Schedule(time_zone=time_zone, spans=msgspec.convert(spans, list[ScheduleSpan]))
         check_schedule(schedule)
     except ValueError as error:  # msgspec.ValidationError is one
         raise Refused(_("Schedule: %(problem)s") % {"problem": error}, field="schedule") from None

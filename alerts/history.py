@@ -35,7 +35,7 @@ def history(rule: Rule) -> list[Step]:
     """Every version of ``rule``, the newest first."""
     versions = list(rule.versions.select_related("author").order_by("-number"))
     names = {str(uid): name for uid, name in Deployment.objects.values_list("uid", "name")}
-    said = [_content(version, names) for version in versions]
+    said = [said_by(version, names) for version in versions]
     last = len(versions) - 1
     return [
         Step(version, [] if n == last else changes(said[n + 1], said[n]), n == last, n == 0)
@@ -43,7 +43,8 @@ def history(rule: Rule) -> list[Step]:
     ]
 
 
-def _content(version: RuleVersion, deployments: Mapping[str, str]) -> dict[str, Any]:
+def said_by(version: RuleVersion, deployments: Mapping[str, str]) -> dict[str, Any]:
+    """What ``version`` says, as ``alerts.versions.changes`` takes it. ``deployments``: uid → name."""
     found = content(version.embedded, version.beside)
     uid = str(found.get("deployment", ""))
     return {**found, "deployment": deployments.get(uid, uid)} if uid else found

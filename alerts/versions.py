@@ -67,6 +67,7 @@ TITLES = {
     "enabled": _("Switched on"),
     "kind": _("Kind"),
     "severity": _("Severity"),
+    "zone_name": _("Name of the zone"),
     "deployment": _("Deployment"),
     "schedule": _("When it acts"),
     "time_zone": _("Time zone"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from frontend.views import account, incidents, outbox, pictures, room, wall
-from frontend.views.setup import camera, camera_list, cameras, configuration, rules
+from frontend.views.setup import camera, camera_list, cameras, configuration, rules, templates
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -26,6 +26,18 @@ urlpatterns = [
     path("setup/list/", camera_list.show_list, name="setup-list"),
     path("setup/list/preview/", camera_list.preview, name="setup-list-preview"),
     path("setup/list/apply/", camera_list.apply, name="setup-list-apply"),
+    path("setup/templates/", templates.show_templates, name="setup-templates"),
+    path("setup/templates/add/", templates.add_template, name="setup-template-add"),
+    path("setup/templates/<uuid:uid>/", templates.edit_template, name="setup-template"),
+    path("setup/templates/<uuid:uid>/override/", templates.edit_override, name="setup-template-override"),
+    path(
+        "setup/templates/<uuid:uid>/override/<int:override>/drop/",
+        templates.drop_override,
+        name="setup-template-override-drop",
+    ),
+    path("setup/templates/<uuid:uid>/preview/", templates.preview, name="setup-template-preview"),
+    path("setup/templates/<uuid:uid>/apply/", templates.apply, name="setup-template-apply"),
+    path("setup/templates/<uuid:uid>/delete/", templates.delete_template, name="setup-template-delete"),
     path("setup/configuration/", configuration.show_configuration, name="setup-configuration"),
     path("setup/configuration/download/", configuration.download, name="setup-configuration-download"),
     path("setup/configuration/compare/", configuration.compare, name="setup-configuration-compare"),

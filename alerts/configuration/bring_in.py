@@ -489,6 +489,8 @@ def _save_override(template: RuleTemplate, entry: Any) -> None:
     changes = dict(entry.changes)
     if "recipients" in changes:
         changes["recipients"] = [str(one.uid) for one in _recipients(changes["recipients"])]
+    if "deployment" in changes:
+        changes["deployment"] = str(_named(Deployment, gettext_noop("deployment"), changes["deployment"]).uid)
     TemplateOverride.objects.create(
         template=template,
         site=_named(Site, gettext_noop("site"), entry.site) if entry.site else None,

@@ -50,7 +50,6 @@ TITLES = RULE_TITLES | {
     "template": _("Template"),
     "template_camera": _("Camera of the template"),
     "user": _("User"),
-    "zone_name": _("Name of the zone"),
     "zones": _("Zones"),
 }
 """Field → title (msgid)."""

@@ -189,6 +189,9 @@ def _override(row: Any, names: dict[str, str]) -> OverrideEntry:
     changes = dict(sorted(row.changes.items()))
     if "recipients" in changes:
         changes["recipients"] = sorted(names[uid] for uid in changes["recipients"] if uid in names)
+    if "deployment" in changes:
+        found = Deployment.objects.filter(uid=changes["deployment"]).first()
+        changes["deployment"] = found.name if found else ""
     return OverrideEntry(
         site=row.site.name if row.site else None,
         group=row.group.name if row.group else None,

@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from alerts.configuration.entries import KINDS, Entries, Entry, Key, nothing
+from alerts.configuration.entries import KINDS, Entries, Entry, Key, TemplateEntry, nothing
+from alerts.overrides import FIELDS, resolve
 from alerts.rules.registry import BadConfig, read_config
 from alerts.versions import Words
 from alerts.zones import BadPoints, check_points
@@ -393,6 +394,16 @@ def _places(entry: Any) -> Any:
     for override in entry.overrides:
         if sum(place is not None for place in (override.site, override.group, override.camera)) != 1:
             raise _Wrong("overrides", _("An override names exactly one of site, group and camera."))
+        if unknown := sorted(override.changes.keys() - set(FIELDS)):
+            raise _Wrong(
+                "overrides",
+                _("An override cannot change “%(name)s”; it can change %(known)s."),
+                name=unknown[0][:40],
+                known=", ".join(FIELDS),
+            )
+        # What results at that place must be a template, too.
+        plain = {name: getattr(entry, name) for name in FIELDS}
+        _settings(msgspec.convert(msgspec.to_builtins(entry) | resolve(plain, [override.changes]), TemplateEntry))
     return _settings(entry)
 
 

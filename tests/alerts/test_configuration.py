@@ -231,6 +231,16 @@ WRONG: dict[str, tuple[tuple[str, str], str, str]] = {
         "[[template.overrides]]",
         "exactly one of",
     ),
+    "an override of what is the template's own": (
+        ('severity = "high"\n', 'kind = "line"\n'),
+        "[[template.overrides]]",
+        "cannot change “kind”",
+    ),
+    "an override that makes no rule": (
+        ("hold_s = 5.0", "hold_s = -5.0"),
+        "[[template]]",
+        ">= 0",
+    ),
     "another version": (("version = 1", "version = 2"), "", "Expected “version = 1”"),
     "another table": (("[[site]]", "[[place]]"), "", "got “place”"),
 }
