@@ -124,7 +124,7 @@ def _form_of(kind: str, base: type[TemplateForm]) -> type[TemplateForm]:
     return type(base.__name__, (base,), {"kind": kind, "struct": derived.struct, **fields})
 
 
-class _CameraChoice(forms.ModelChoiceField):
+class _CameraChoice(forms.ModelChoiceField[Camera]):
     """A camera with its site: names repeat."""
 
     def label_from_instance(self, obj: Camera) -> str:

@@ -401,10 +401,20 @@ def _places(entry: Any) -> Any:
                 name=unknown[0][:40],
                 known=", ".join(FIELDS),
             )
-        # What results at that place must be a template, too.
-        plain = {name: getattr(entry, name) for name in FIELDS}
-        _settings(msgspec.convert(msgspec.to_builtins(entry) | resolve(plain, [override.changes]), TemplateEntry))
+        _check_result(entry, override.changes)
     return _settings(entry)
+
+
+def _check_result(entry: Any, changes: Mapping[str, Any]) -> None:
+    """What results at an override's place must be a template, too."""
+    plain = {name: getattr(entry, name) for name in FIELDS}
+    result = msgspec.to_builtins(entry) | resolve(plain, [changes])
+    try:
+        _settings(msgspec.convert(msgspec.to_builtins(result), TemplateEntry))
+    except msgspec.ValidationError as error:
+        raise _Wrong("overrides", "%(text)s", text=error) from None
+    except _Wrong as wrong:
+        raise _Wrong("overrides", wrong.words.msgid, **wrong.words.params) from None
 
 
 _CHECKS = {

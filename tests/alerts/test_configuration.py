@@ -238,7 +238,7 @@ WRONG: dict[str, tuple[tuple[str, str], str, str]] = {
     ),
     "an override that makes no rule": (
         ("hold_s = 5.0", "hold_s = -5.0"),
-        "[[template]]",
+        "[[template.overrides]]",
         ">= 0",
     ),
     "another version": (("version = 1", "version = 2"), "", "Expected “version = 1”"),
