@@ -19,6 +19,7 @@ from alerts import (
 )
 from alerts.contacts import clean_address
 from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
+from alerts.strict_json import StrictJsonField
 from alerts.zones import BadPoints, check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
 from detectors.models import Deployment, Model
@@ -61,6 +62,7 @@ class ViewForm(PlaceForm):
     class Meta:
         model = View
         fields = ("camera", "name", "masks")
+        field_classes: ClassVar[dict[str, Any]] = {"masks": StrictJsonField}
 
     def clean_masks(self) -> list[Any]:
         """Each mask a simple polygon."""
@@ -94,6 +96,7 @@ class ZoneForm(ModelForm[Zone]):
     class Meta:
         model = Zone
         fields = ("view", "name", "shape", "points")
+        field_classes: ClassVar[dict[str, Any]] = {"points": StrictJsonField}
         widgets: ClassVar[dict[str, Any]] = {
             "points": UnfoldAdminTextareaWidget(
                 attrs={"rows": 4, "placeholder": "[[0.10, 0.40], [0.55, 0.40], [0.55, 0.95], [0.10, 0.95]]"}
@@ -280,7 +283,7 @@ class RuleVersionAdmin(ReadOnlyPage):
     list_display = ("rule", "number", "severity", "author", "active_from_at", "active_until_at")
     list_filter = ("rule",)
     list_select_related = ("rule", "author")
-    fields = ("rule", "number", "kind", "severity", "author", "active_from_at", "active_until_at", "embedded")
+    fields = ("rule", "number", "kind", "severity", "author", "active_from_at", "active_until_at", "embedded", "beside")
 
 
 @admin.register(Event)

@@ -19,11 +19,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from alerts.events import SEVERITIES, Severity
-from alerts.models import Rule, RuleVersion, Zone
+from alerts.models import Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
+from alerts.versions import Beside, Told
 from alerts.zones import BadPoints, check_points
 from detectors.labels import expand
 from detectors.models import Deployment
@@ -66,6 +67,13 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
         _check_followed(config, zones)
     if rule.enabled:
         check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
+    return config
+
+
+def check_settings(rule: Rule) -> CommonConfig:
+    """Kind, settings and spans of ``rule``, wherever it is to run. Raises ``Refused``."""
+    config = _read_config(rule)
+    _read_spans(rule.schedule, [])
     return config
 
 
@@ -283,13 +291,24 @@ def _read_schedule(rule: Rule, zones: Sequence[Zone]) -> Schedule:
             % {"clocks": ", ".join(sorted(clocks))},
             field="zones",
         )
+    return _read_spans(rule.schedule, [zone.view.camera.site for zone in zones])
+
+
+def _read_spans(spans: Any, sites: Sequence[Site]) -> Schedule:
     try:
         # A list holds spans and nothing else; an object may have holidays beside them.
-        stored = {"spans": rule.schedule} if isinstance(rule.schedule, list) else rule.schedule
-        schedule = place_schedule(msgspec.convert(stored, Schedule), [zone.view.camera.site for zone in zones])
-        check_schedule(schedule)
+        stored = {"spans": spans} if isinstance(spans, list) else spans
+        schedule = msgspec.convert(stored, Schedule)
+        if not sites:
+            # Of no place yet: when the sun rises there is not known.
+            return schedule if follows_sun(schedule) else _checked(schedule)
+        return _checked(place_schedule(schedule, sites))
     except ValueError as error:  # msgspec.ValidationError is one
         raise Refused(_("Schedule: %(problem)s") % {"problem": error}, field="schedule") from None
+
+
+def _checked(schedule: Schedule) -> Schedule:
+    check_schedule(schedule)
     return schedule
 
 
@@ -313,11 +332,19 @@ def place_schedule(schedule: Schedule, sites: Sequence[Site]) -> Schedule:
 # Edits: each is one transaction.
 
 
-def save_rule(rule: Rule, *, zones: Sequence[Zone], author: AbstractBaseUser | None, now: datetime) -> RuleVersion:
+def save_rule(
+    rule: Rule,
+    *,
+    zones: Sequence[Zone],
+    author: AbstractBaseUser | None,
+    now: datetime,
+    recipients: Iterable[Recipient] | None = None,
+) -> RuleVersion:
     """Write ``rule``, what runs of it, and what that needs, in one transaction. Raises ``Refused``.
 
-    A new version is made when something changed that a version embeds; else the newest is returned and the engine's
-    state lives on. A disabled rule's version acts in no time at all: [now, now).
+    ``recipients``: who is told from now on; None leaves them. Whatever changed makes a new version; where that is
+    nothing that the engine reads (words, who is told), its state lives on. Where nothing did, the newest is returned. A
+    disabled rule's version acts in no time at all: [now, now).
     """
     config = check_rule(rule, zones=zones)
     with transaction.atomic():
@@ -325,6 +352,8 @@ def save_rule(rule: Rule, *, zones: Sequence[Zone], author: AbstractBaseUser | N
         rule.config = msgspec.to_builtins(config)
         rule.save()
         rule.zones.set(zones)
+        if recipients is not None:
+            rule.recipients.set(recipients)
         version = _new_version(rule, zones, author, now)
         write_demand(rule)
         touch()
@@ -341,20 +370,21 @@ def retire_rule(rule: Rule) -> None:
         touch()
 
 
-def save_zone(zone: Zone) -> None:
-    """Write ``zone``; the rules on it get new versions (``alerts.signals``). Raises ``Refused``."""
+def save_zone(zone: Zone, *, author: AbstractBaseUser | None = None) -> None:
+    """Write ``zone``; the rules on it get new versions by ``author`` (``alerts.signals``). Raises ``Refused``."""
     check_zone(zone)
+    zone._author = author  # type: ignore[attr-defined]
     with transaction.atomic():
         zone.save()
 
 
-def republish(rule: Rule, *, now: datetime) -> None:
+def republish(rule: Rule, *, now: datetime, author: AbstractBaseUser | None = None) -> None:
     """Something that a version of ``rule`` embeds changed: bring what runs in step. Raises ``Refused``."""
     zones = list(rule.zones.select_related("view__camera__site"))
     if not zones:
         retire_rule(rule)
     elif rule.enabled:
-        save_rule(rule, zones=zones, author=None, now=now)
+        save_rule(rule, zones=zones, author=author, now=now)
 
 
 def write_demand(rule: Rule) -> None:
@@ -383,18 +413,23 @@ def write_demand(rule: Rule) -> None:
 
 def _new_version(rule: Rule, zones: Sequence[Zone], author: AbstractBaseUser | None, now: datetime) -> RuleVersion:
     newest = rule.versions.order_by("-number").first()
-    embedded = _embed(rule, zones, now)
-    if newest is not None and _same(newest, embedded) and (newest.active_until_at is None) == rule.enabled:
-        return newest
+    embedded, beside = _embed(rule, zones, now), msgspec.to_builtins(_beside(rule))
+    plain = msgspec.to_builtins(embedded)
+    lives_on = newest is not None and _same(newest, embedded) and (newest.active_until_at is None) == rule.enabled
+    if newest is not None and lives_on:
+        if newest.beside == beside:
+            return newest
+        plain = newest.embedded
     _end_version(rule, now)
     return RuleVersion.objects.create(
-        uid=embedded.version,
+        uid=new_uid() if lives_on else embedded.version,
         rule=rule,
         number=newest.number + 1 if newest else 1,
         kind=rule.kind,
         severity=rule.severity,
         deployment=embedded.deployment,
-        embedded=msgspec.to_builtins(embedded),
+        embedded=plain,
+        beside=beside,
         author=cast(Any, author),
         active_from_at=now,
         active_until_at=None if rule.enabled else now,
@@ -423,6 +458,16 @@ def _embed(rule: Rule, zones: Sequence[Zone], now: datetime) -> EmbeddedRule:
         schedule=_read_schedule(rule, zones),
         active_from_at=now,
         config=rule.config,
+    )
+
+
+def _beside(rule: Rule) -> Beside:
+    return Beside(
+        name=rule.name,
+        enabled=rule.enabled,
+        why_it_matters=rule.why_it_matters,
+        procedure=rule.procedure,
+        told=sorted(Told(name, str(uid)) for name, uid in rule.recipients.values_list("name", "uid")),
     )
 
 

@@ -91,7 +91,8 @@ def load_configuration(now: datetime) -> Configuration:
     versions = RuleVersion.objects.filter(
         Q(active_until_at__isnull=True) | Q(active_until_at__gt=now - ENDED_VERSIONS)
     ).order_by("id")
-    rules: dict[int, list[EmbeddedRule]] = defaultdict(list)
+    # By what the engine goes by: versions that differ in nothing that it reads are one, and the newest says until when.
+    rules: dict[int, dict[UUID, EmbeddedRule]] = defaultdict(dict)
     unreadable: list[str] = []
     for version in versions:
         try:
@@ -101,8 +102,9 @@ def load_configuration(now: datetime) -> Configuration:
             continue
         for partition in {cameras[zone.camera] for zone in rule.zones if zone.camera in cameras}:
             here = [zone for zone in rule.zones if cameras.get(zone.camera) == partition]
-            rules[partition].append(msgspec.structs.replace(rule, zones=here, active_until_at=version.active_until_at))
-    return Configuration(dict(rules), cameras, tuple(unreadable))
+            until_at = version.active_until_at
+            rules[partition][rule.version] = msgspec.structs.replace(rule, zones=here, active_until_at=until_at)
+    return Configuration({key: list(found.values()) for key, found in rules.items()}, cameras, tuple(unreadable))
 
 
 def claim(partition: int, owner: str, identity: str, start: int) -> FoldPosition:

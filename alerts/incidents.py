@@ -203,7 +203,7 @@ def _open(event: Event, camera: Camera, version: RuleVersion | None, key: str, n
                 site=camera.site,
                 camera=camera,
                 rule=version.rule if version else None,
-                rule_version=version,
+                rule_version=_saying(version),
                 zone_name=_zone_name(event, version),
                 happened_at=event.happened_at,
                 opened_at=now,
@@ -215,6 +215,14 @@ def _open(event: Event, camera: Camera, version: RuleVersion | None, key: str, n
     except IntegrityError:
         return None
     return incident
+
+
+def _saying(version: RuleVersion | None) -> RuleVersion | None:
+    """The newest version that acts just as ``version`` does: words are told as they stand when an incident opens."""
+    if version is None:
+        return None
+    alike = RuleVersion.objects.filter(rule=version.rule, embedded__version=str(version.uid))
+    return alike.order_by("-number").first() or version
 
 
 def _zone_name(event: Event, version: RuleVersion | None) -> str:

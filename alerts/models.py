@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from detectors.models import Deployment
 from streams.ids import new_uid
-from streams.models import Camera, Site, View, validate_time_zone
+from streams.models import Camera, CameraGroup, Site, View, validate_time_zone
 
 
 class Severity(models.TextChoices):
@@ -117,20 +117,93 @@ class Rule(models.Model):
     recipients = models.ManyToManyField(Recipient, blank=True, related_name="rules", verbose_name=_("who is told"))
     why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
     procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
+    template = models.ForeignKey(
+        "RuleTemplate", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="rules"
+    )
+    """What it was made from; it is written anew whenever that is applied."""
+    template_camera = models.ForeignKey(
+        Camera, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    """The camera that it was made for."""
 
     class Meta:
         ordering = ("name",)
         verbose_name = _("rule")
         verbose_name_plural = _("rules")
+        constraints = [
+            models.UniqueConstraint(fields=("template", "template_camera"), name="one_rule_per_template_and_camera")
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
+class RuleTemplate(models.Model):
+    """One rule for many cameras; what differs somewhere stands in its overrides (``alerts.overrides``)."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    kind = models.CharField(_("kind"), max_length=40, default="presence")
+    enabled = models.BooleanField(_("enabled"), default=True)
+    severity = models.CharField(_("severity"), max_length=8, choices=Severity, default=Severity.MEDIUM)
+    zone_name = models.CharField(_("name of the zone"), max_length=100)
+    """The zone of each camera that its rule watches."""
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.PROTECT, related_name="templates", verbose_name=_("deployment")
+    )
+    config = models.JSONField(_("settings"), default=dict, blank=True)
+    schedule = models.JSONField(_("schedule"), default=list, blank=True)
+    recipients = models.ManyToManyField(Recipient, blank=True, related_name="templates", verbose_name=_("who is told"))
+    why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
+    procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
+    cameras = models.ManyToManyField(Camera, blank=True, related_name="templates", verbose_name=_("cameras"))
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("template")
+        verbose_name_plural = _("templates")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TemplateOverride(models.Model):
+    """What of a template is different at a site, in a camera group or on a camera: exactly one of them is set."""
+
+    template = models.ForeignKey(RuleTemplate, on_delete=models.CASCADE, related_name="overrides")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, null=True, related_name="+")
+    group = models.ForeignKey(CameraGroup, on_delete=models.CASCADE, null=True, related_name="+")
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, null=True, related_name="+")
+    changes = models.JSONField(default=dict)
+    """Only the fields that differ; ``config`` holds only the settings that do. ``recipients`` are their uids."""
+
+    class Meta:
+        ordering = ("template", "id")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(site__isnull=False, group__isnull=True, camera__isnull=True)
+                | Q(site__isnull=True, group__isnull=False, camera__isnull=True)
+                | Q(site__isnull=True, group__isnull=True, camera__isnull=False),
+                name="override_of_one_place",
+            ),
+            models.UniqueConstraint(fields=("template", "site"), name="one_override_a_site"),
+            models.UniqueConstraint(fields=("template", "group"), name="one_override_a_group"),
+            models.UniqueConstraint(fields=("template", "camera"), name="one_override_a_camera"),
+        ]
+
+    @property
+    def place(self) -> Site | CameraGroup | Camera:
+        """Where it holds."""
+        place = self.site or self.group or self.camera
+        assert place is not None, "the database holds exactly one"
+        return place
+
+
 class RuleVersion(models.Model):
     """One immutable edit of a Rule: kind, settings, zones' geometry and schedule, all embedded.
 
-    Acts on ``captured_at`` within [active_from_at, active_until_at).
+    Acts on ``captured_at`` within [active_from_at, active_until_at). A version that differs from the one before only in
+    what stands ``beside`` embeds the very same: the engine goes on with what it knows, and so do its events' names.
     """
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
@@ -141,6 +214,8 @@ class RuleVersion(models.Model):
     deployment = models.UUIDField()
     embedded = models.JSONField()
     """``alerts.rules.config.EmbeddedRule``: what the engine builds from, complete."""
+    beside = models.JSONField(default=dict)
+    """``alerts.versions.Beside``: what people are told, and who. Empty in versions older than this column."""
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     active_from_at = models.DateTimeField()
@@ -213,6 +288,26 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.uid}"
+
+    @property
+    def rule_name(self) -> str:
+        """What its rule was called when it was opened."""
+        return self._said("name") or (self.rule.name if self.rule else "")
+
+    @property
+    def why_it_matters(self) -> str:
+        """As its rule said when it was opened."""
+        return self._said("why_it_matters")
+
+    @property
+    def procedure(self) -> str:
+        """As its rule said when it was opened, a step a line."""
+        return self._said("procedure")
+
+    def _said(self, name: str) -> str:
+        """An edit of the rule does not change what an incident says; a version that kept no words has the rule's."""
+        beside = self.rule_version.beside if self.rule_version else {}
+        return str(beside[name] if name in beside else getattr(self.rule, name, ""))
 
 
 class IncidentTransition(models.Model):

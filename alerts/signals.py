@@ -53,7 +53,7 @@ def _zone_saved(instance: Zone, created: bool, raw: bool = False, **_: Any) -> N
     """Versions embed geometry, so a moved zone means new versions of the rules on it."""
     if not created and not raw:
         for rule in instance.rules.filter(enabled=True):
-            editing.republish(rule, now=timezone.now())
+            editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
 
 
 @receiver(pre_delete, sender=Zone, dispatch_uid="alerts.zone.going")

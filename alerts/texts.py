@@ -315,8 +315,8 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool) ->
             "happened": local_time(incident.happened_at, incident.site.time_zone),
             "known": local_time(incident.opened_at, incident.site.time_zone) if incident.late else "",
             "facts": [(fact_label(fact["name"]), fact_value(fact)) for fact in _facts(event)],
-            "why": incident.rule.why_it_matters if incident.rule else "",
-            "steps": _steps(incident.rule.procedure) if incident.rule else [],
+            "why": incident.why_it_matters,
+            "steps": _steps(incident.procedure),
             "address": incident_address(incident),
             "picture": picture,
         }

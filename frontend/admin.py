@@ -228,8 +228,13 @@ class RuleAdmin(Page):
 
     def save_model(self, request: HttpRequest, obj: Rule, form: Any, change: bool) -> None:
         """Row, version and demand in one transaction."""
+        chosen = form.cleaned_data
         editing.save_rule(
-            obj, zones=list(form.cleaned_data["zones"]), author=cast(User, request.user), now=timezone.now()
+            obj,
+            zones=list(chosen["zones"]),
+            author=cast(User, request.user),
+            now=timezone.now(),
+            recipients=list(chosen["recipients"]),
         )
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:

@@ -5,12 +5,14 @@ So a new kind of rule has its form, its bounds, its help and its error messages 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from django import forms
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from msgspec import inspect
 from unfold.widgets import (
@@ -42,6 +44,46 @@ class WordsField(forms.CharField):
 
     def run_validators(self, value: Any) -> None:
         """The words are checked by the config, not as one text."""
+
+
+class NumbersField(forms.CharField):
+    """A number for each of some words, written as “fire 0.4, smoke 0.5”."""
+
+    widget = UnfoldAdminTextInputWidget
+
+    def prepare_value(self, value: Any) -> Any:
+        """As a person writes it."""
+        return (
+            ", ".join(f"{word} {number:g}" for word, number in value.items()) if isinstance(value, Mapping) else value
+        )
+
+    def to_python(self, value: Any) -> Any:
+        """Word → number. Raises ``ValidationError`` with the part that is none."""
+        if isinstance(value, Mapping):
+            return dict(value)
+        found: dict[str, float] = {}
+        for part in filter(None, (part.strip() for part in (super().to_python(value) or "").split(","))):
+            word, number = _word_and_number(part)
+            if word in found:
+                raise forms.ValidationError(gettext("“%(word)s” stands there twice.") % {"word": word})
+            found[word] = number
+        return found
+
+    def run_validators(self, value: Any) -> None:
+        """The numbers are checked by the config, not as one text."""
+
+
+def _word_and_number(part: str) -> tuple[str, float]:
+    word, _colon, number = part.replace("=", " ").replace(":", " ").strip().rpartition(" ")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not word.strip() or not math.isfinite(value):
+        raise forms.ValidationError(
+            gettext("“%(part)s” is no word with a number. Write for example fire 0.4, smoke 0.5.") % {"part": part[:60]}
+        )
+    return word.strip(), value
 
 
 def fields_for(struct: Struct) -> dict[str, forms.Field]:
@@ -95,9 +137,17 @@ def _field(struct: Struct, field: inspect.Field) -> forms.Field:
             return forms.CharField(**shown, **limits, widget=UnfoldAdminTextInputWidget)
         case inspect.ListType(item_type=item) if isinstance(_unwrapped(item)[0], inspect.StrType):
             return WordsField(**shown | {"required": bool(kind.min_length)})
+        case inspect.DictType(key_type=key, value_type=item) if _is_numbers(key, item):
+            return NumbersField(**shown | {"required": bool(kind.min_length)})
     raise Unsupported(
-        f"{struct.__name__}.{field.name}: expected bool, int, float, str, a Literal or a list of str, "
+        f"{struct.__name__}.{field.name}: expected bool, int, float, str, a Literal, a list of str or numbers by str, "
         f"got {type(kind).__name__}; give frontend.forms a field for it"
+    )
+
+
+def _is_numbers(key: inspect.Type, item: inspect.Type) -> bool:
+    return isinstance(_unwrapped(key)[0], inspect.StrType | inspect.LiteralType) and isinstance(
+        _unwrapped(item)[0], inspect.FloatType | inspect.IntType
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,32 +34,15 @@ class ZoneBox:
     chosen: bool
 
 
-class SetupRuleForm(RuleForm):
-    """``RuleForm`` for one camera. ``camera`` narrows zones and deployments to what can work there."""
+class ShownForm(RuleForm):
+    """A form of one kind as the set-up screens show it: in groups, with plain widgets."""
 
-    def __init__(self, *args: Any, camera: Camera, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.camera = camera
-        self._narrow()
+    def dress(self) -> None:
+        """Django's own widgets, the room's look."""
         for field in self.fields.values():
             field.widget = _plain(field)
 
-    def _narrow(self) -> None:
-        """Zones of this camera and those that the rule has elsewhere; deployments that run here; labels they give."""
-        zones = Zone.objects.filter(view__camera=self.camera)
-        if self.instance.pk:
-            zones = (zones | Zone.objects.filter(rules=self.instance)).distinct()
-        self.fields["zones"].queryset = zones.select_related("view__camera")  # type: ignore[attr-defined]
-        deployments = Deployment.objects.filter(enabled=True).select_related("model")
-        here = [one.pk for one in deployments if covers(one, self.camera)]
-        if self.instance.pk:
-            here.append(self.instance.deployment_id)
-        self.fields["deployment"].queryset = Deployment.objects.filter(pk__in=here)  # type: ignore[attr-defined]
-        if len(here) == 1 and not self.initial.get("deployment"):
-            self.initial["deployment"] = here[0]
-        self._narrow_labels([one for one in deployments if one.pk in here])
-
-    def _narrow_labels(self, deployments: list[Deployment]) -> None:
+    def narrow_labels(self, deployments: Iterable[Deployment]) -> None:
         """Labels that some model here gives, families of them included: another could never fire."""
         field = self.fields.get(SETTING + "labels")
         if field is None:
@@ -68,16 +52,6 @@ class SetupRuleForm(RuleForm):
         usable = {label for label in LABELS if expand(label) & given} | kept
         choices = field.choices  # type: ignore[attr-defined]
         field.choices = [pair for pair in choices if pair[0] in usable] or choices  # type: ignore[attr-defined]
-
-    @property
-    def zone_boxes(self) -> list[ZoneBox]:
-        """The zones to choose from; only one of another camera says which."""
-        chosen = {str(value) for value in (self["zones"].value() or ())}
-        zones = self.fields["zones"].queryset  # type: ignore[attr-defined]
-        return [
-            ZoneBox(zone.pk, zone.name if zone.view.camera_id == self.camera.pk else str(zone), str(zone.pk) in chosen)
-            for zone in zones
-        ]
 
     @property
     def label_groups(self) -> LabelGroups:
@@ -120,6 +94,41 @@ class SetupRuleForm(RuleForm):
     def spans(self) -> list[tuple[forms.BoundField, forms.BoundField, forms.BoundField]]:
         """Days, from and until of each daily span."""
         return [(self[f"days_{n}"], self[f"from_{n}"], self[f"until_{n}"]) for n in range(1, SPANS + 1)]
+
+
+class SetupRuleForm(ShownForm):
+    """``RuleForm`` for one camera. ``camera`` narrows zones and deployments to what can work there."""
+
+    def __init__(self, *args: Any, camera: Camera, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.camera = camera
+        self._narrow()
+        self.dress()
+
+    def _narrow(self) -> None:
+        """Zones of this camera and those that the rule has elsewhere; deployments that run here; labels they give."""
+        zones = Zone.objects.filter(view__camera=self.camera)
+        if self.instance.pk:
+            zones = (zones | Zone.objects.filter(rules=self.instance)).distinct()
+        self.fields["zones"].queryset = zones.select_related("view__camera")  # type: ignore[attr-defined]
+        deployments = Deployment.objects.filter(enabled=True).select_related("model")
+        here = [one.pk for one in deployments if covers(one, self.camera)]
+        if self.instance.pk:
+            here.append(self.instance.deployment_id)
+        self.fields["deployment"].queryset = Deployment.objects.filter(pk__in=here)  # type: ignore[attr-defined]
+        if len(here) == 1 and not self.initial.get("deployment"):
+            self.initial["deployment"] = here[0]
+        self.narrow_labels([one for one in deployments if one.pk in here])
+
+    @property
+    def zone_boxes(self) -> list[ZoneBox]:
+        """The zones to choose from; only one of another camera says which."""
+        chosen = {str(value) for value in (self["zones"].value() or ())}
+        zones = self.fields["zones"].queryset  # type: ignore[attr-defined]
+        return [
+            ZoneBox(zone.pk, zone.name if zone.view.camera_id == self.camera.pk else str(zone), str(zone.pk) in chosen)
+            for zone in zones
+        ]
 
 
 USUAL = ("person", "vehicle", "car", "truck", "bus", "motorcycle", "bicycle", "boat", "animal", "dog", "fire", "smoke")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from frontend.views import account, incidents, outbox, pictures, room, wall
-from frontend.views.setup import camera, camera_list, cameras, rules
+from frontend.views.setup import camera, camera_list, cameras, configuration, rules, templates
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -26,6 +26,22 @@ urlpatterns = [
     path("setup/list/", camera_list.show_list, name="setup-list"),
     path("setup/list/preview/", camera_list.preview, name="setup-list-preview"),
     path("setup/list/apply/", camera_list.apply, name="setup-list-apply"),
+    path("setup/templates/", templates.show_templates, name="setup-templates"),
+    path("setup/templates/add/", templates.add_template, name="setup-template-add"),
+    path("setup/templates/<uuid:uid>/", templates.edit_template, name="setup-template"),
+    path("setup/templates/<uuid:uid>/override/", templates.edit_override, name="setup-template-override"),
+    path(
+        "setup/templates/<uuid:uid>/override/<int:override>/drop/",
+        templates.drop_override,
+        name="setup-template-override-drop",
+    ),
+    path("setup/templates/<uuid:uid>/preview/", templates.preview, name="setup-template-preview"),
+    path("setup/templates/<uuid:uid>/apply/", templates.apply, name="setup-template-apply"),
+    path("setup/templates/<uuid:uid>/delete/", templates.delete_template, name="setup-template-delete"),
+    path("setup/configuration/", configuration.show_configuration, name="setup-configuration"),
+    path("setup/configuration/download/", configuration.download, name="setup-configuration-download"),
+    path("setup/configuration/compare/", configuration.compare, name="setup-configuration-compare"),
+    path("setup/configuration/apply/", configuration.apply, name="setup-configuration-apply"),
     path("setup/cameras/add/", cameras.add_camera, name="setup-add"),
     path("setup/cameras/<uuid:uid>/", camera.show_camera, name="setup-camera"),
     path("setup/cameras/<uuid:uid>/edit/", cameras.edit_camera, name="setup-edit"),
@@ -38,6 +54,7 @@ urlpatterns = [
     path("setup/cameras/<uuid:uid>/rules/add/", rules.add_rule, name="setup-rule-add"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/", rules.edit_rule, name="setup-rule"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/switch/", rules.switch_rule, name="setup-rule-switch"),
+    path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/versions/<uuid:version>/", rules.go_back, name="setup-rule-back"),
     path("setup/contacts/<uuid:uid>/test/", rules.send_test, name="setup-test"),
     path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", account.LogOut.as_view(), name="logout"),

@@ -9,7 +9,10 @@ from django import template
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from alerts.configuration.said import sentence
 from alerts.models import Recipient
+from alerts.versions import Change
+from frontend.change_words import title_word, value_word
 from frontend.setup_forms import ROLE_WORDS
 from frontend.tried import Tried
 from streams.advice import cost_ms, sub_stream_guess
@@ -162,3 +165,44 @@ def setup_sentences() -> dict[str, str]:
         "line": _("directed line"),
         "make_rule": _("Make a rule"),
     }
+
+
+register.filter("title_word", title_word)
+register.filter("said", sentence)
+
+
+@register.filter
+def before_word(change: Change) -> str:
+    """What it was."""
+    return value_word(change.field, change.before)
+
+
+@register.filter
+def after_word(change: Change) -> str:
+    """What it is."""
+    return value_word(change.field, change.after)
+
+
+_ENTRIES = {
+    "site": gettext_lazy("Site"),
+    "camera_group": gettext_lazy("Camera group"),
+    "camera": gettext_lazy("Camera"),
+    "view": gettext_lazy("View"),
+    "zone": gettext_lazy("Zone"),
+    "deployment": gettext_lazy("Deployment"),
+    "recipient": gettext_lazy("Recipient"),
+    "template": gettext_lazy("Template"),
+    "rule": gettext_lazy("Rule"),
+}
+
+
+@register.filter
+def entry_kind(kind: str) -> str:
+    """What an entry of the configuration is."""
+    return str(_ENTRIES.get(kind, kind))
+
+
+@register.filter
+def entry_name(key: Collection[str]) -> str:
+    """What it is called, the widest place first."""
+    return " / ".join(key)

@@ -80,11 +80,17 @@ def test_it_ends_the_version_before(town: Town, rule: Rule) -> None:
     assert [demand.wanted_by for demand in Demand.objects.all()] == [second.uid]
 
 
-def test_it_keeps_the_version_when_nothing_changed_that_it_embeds(town: Town, rule: Rule) -> None:
+def test_it_keeps_the_version_when_nothing_changed(town: Town, rule: Rule) -> None:
+    first = in_force(rule)
+    assert save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1)) == first
+
+
+def test_changed_words_are_a_version_that_embeds_the_same(town: Town, rule: Rule) -> None:
     first = in_force(rule)
     rule.procedure = "Call the gate."
-    assert save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1)) == first
-    assert Rule.objects.get().procedure == "Call the gate."
+    second = save_rule(rule, zones=[town.zone], author=town.ada, now=NOW + timedelta(hours=1))
+    assert (second.number, second.embedded) == (2, first.embedded)
+    assert Demand.objects.get().wanted_by == second.uid
 
 
 def test_a_disabled_rule_acts_in_no_time_at_all(town: Town, rule: Rule) -> None:
@@ -265,6 +271,9 @@ REFUSALS = {
     "a label the model never gives": (config(labels=["dog"]), "labels", "never reports “dog”"),
     "no zone": (lambda town, rule: [], "zones", "at least one zone"),
     "a zone outside the picture": (zone([[0.1, 0.1], [1.4, 0.1], [0.5, 0.5]]), "points", "outside the picture"),
+    "a line outside the picture": (zone([[0.1, 0.5], [1.01, 0.5]], "line"), "points", "outside the picture"),
+    "a negative number": (config(rearm_s=-1), "rearm_s", ">= 0"),
+    "a nested setting": (config(hold_s=[[1e12]]), "hold_s", "ordinary number"),
     "a self-crossing zone": (zone([[0, 0], [1, 1], [1, 0], [0, 1]]), "points", "crosses edge"),
     "a zone of two corners": (zone([[0, 0], [1, 1]]), "points", "3 to 64 corners"),
     "a line for presence": (zone([[0, 0], [1, 1]], "line"), "zones", "cannot use"),

@@ -205,3 +205,26 @@ def test_a_list_is_shown_before_it_is_done(room: Room, enter: Enter) -> None:
     page.click("#do-it")
     page.wait_for_url(f"{room.url}/setup/")
     expect(page.locator(".card:has-text('Pier')")).to_have_count(1)
+
+
+def test_what_a_rule_was_is_shown_and_one_click_goes_back(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/")
+    page.click(".card:has-text('Car park') a")
+    for held in ("3", "8"):
+        page.click(".rule a.line")
+        page.fill("[name=setting_hold_s]", held)
+        page.click(".go .primary")
+        expect(page.locator(".rule")).to_have_count(1)  # back on the camera's page
+    page.click(".rule a.line")
+    page.click("text=Version 9: history")
+    newest = page.locator(".version").first
+    expect(newest).to_contain_text("Ada Lin")
+    expect(newest.locator(".changes")).to_have_text("In the zone for (s)3→8")
+    back = page.locator(".version:has(b:text-is('8')) button")
+    back.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".version").first).to_contain_text("8→3")
+    expect(page.locator("[name=setting_hold_s]")).to_have_value("3.0")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -105,7 +105,8 @@ def make_harbour(now: datetime) -> Harbour:
     """Site, cameras, rules and people; no incident yet."""
     site = Site.objects.create(name="Harbour City", time_zone="Asia/Taipei")
     group = CameraGroup.objects.create(name="Harbour")
-    model = Model.objects.create(name="NanoDet", version="g-416", backend="openvino")
+    labels = sorted({label for _name, _lane, _severity, label in CAMERAS})
+    model = Model.objects.create(name="NanoDet", version="g-416", backend="openvino", labels=labels)
     deployment = Deployment.objects.create(name="General", model=model)
     cameras, rules = [], []
     for name, lane, severity, label in CAMERAS:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
@@ -333,8 +334,8 @@ def test_labels_are_offered_in_the_reader_s_words(town: Town, browser: Client) -
 BAD_ZONES = [
     ("[[0.1, 0.1], [1.4, 0.1], [0.5, 0.5]]", "outside the picture"),
     ("[[0, 0], [1, 1], [1, 0], [0, 1]]", "crosses edge"),
-    ("[[0, 0], [NaN, 1], [1, 0]]", "outside the picture"),
-    ("[[0, 0], [1e999, 1], [1, 0]]", "outside the picture"),
+    ("[[0, 0], [NaN, 1], [1, 0]]", "no ordinary number"),
+    ("[[0, 0], [1e999, 1], [1, 0]]", "no ordinary number"),
     ("[[0, 0], [0.5, 0.5], [1, 1]]", "one line"),
     ('{"x": 1}', "list of [x, y] corners"),
     ("nonsense", "JSON"),
@@ -517,9 +518,27 @@ def test_a_config_of_every_supported_type_becomes_fields() -> None:
     assert values_from(Kind, {"limit": None, "side": "right"}) == {"limit": None, "side": "right"}
 
 
+def test_a_number_for_each_label_is_one_line_of_words() -> None:
+    class Kind(msgspec.Struct, frozen=True, kw_only=True):
+        scores: Annotated[dict[str, Annotated[float, Meta(ge=0, le=1)]], Meta(title="Scores")] = msgspec.field(
+            default_factory=dict
+        )
+        times: list[Annotated[str, Meta(pattern=r"^[0-9:]+$")]] = msgspec.field(default_factory=list)
+
+    fields = fields_for(Kind)
+    scores, times = fields["scores"], fields["times"]
+    assert (scores.label, scores.required) == ("Scores", False)
+    assert scores.clean("fire 0.4, hot-dog: 0.5,, smoke=1") == {"fire": 0.4, "hot-dog": 0.5, "smoke": 1.0}
+    assert scores.clean("") == {} and times.clean("06:00, 18:30") == ["06:00", "18:30"]
+    assert scores.prepare_value({"fire": 0.4, "smoke": 1.0}) == "fire 0.4, smoke 1"
+    for wrong in ("fire", "0.4", "fire nan", "fire 1e999", "fire 0.4, fire 0.5"):
+        with pytest.raises(ValidationError, match=r"Write for example|stands there twice"):
+            scores.clean(wrong)
+
+
 def test_a_type_without_a_field_is_named() -> None:
     class Kind(msgspec.Struct):
-        table: dict[str, int]
+        table: dict[str, list[int]]
 
     with pytest.raises(Unsupported, match=r"Kind\.table: expected bool, .* got DictType"):
         fields_for(Kind)

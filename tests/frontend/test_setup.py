@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from django.conf import LazySettings
 from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -91,6 +92,8 @@ def pages(town: Town) -> list[str]:
         "/setup/",
         "/setup/cameras/add/",
         "/setup/list/",
+        "/setup/configuration/",
+        "/setup/configuration/download/",
         *(f"/setup/cameras/{uid}/{part}" for part in ("", "edit/", "delete/", "rules/add/")),
     ]
 
@@ -98,7 +101,8 @@ def pages(town: Town) -> list[str]:
 def actions(town: Town) -> list[str]:
     uid = town.gate.uid
     parts = ("try/", "switch/", "delete/", "zones/", "zones/delete/", f"rules/{uuid4()}/switch/")
-    return ["/setup/try/", "/setup/list/preview/", "/setup/list/apply/", f"/setup/contacts/{uuid4()}/test/"] + [
+    texts = ("/setup/configuration/compare/", "/setup/configuration/apply/")
+    return [*texts, "/setup/try/", "/setup/list/preview/", "/setup/list/apply/", f"/setup/contacts/{uuid4()}/test/"] + [
         f"/setup/cameras/{uid}/{part}" for part in parts
     ]
 
@@ -560,3 +564,128 @@ def test_a_source_is_on_the_cameras_page_without_its_log_in(ada: Client, town: T
     assert "rtsp://10.1.2.3:554/live" in page
     assert USER not in page and PASSWORD not in page
     assert Source.objects.get(camera=camera).found is None
+
+
+# what a rule was
+
+
+def history_of(ada: Client, town: Town, rule: Rule) -> str:
+    page = text(ada.get(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition('id="history"')[2]))
+
+
+def back_address(town: Town, rule: Rule, number: int) -> str:
+    version = rule.versions.get(number=number)
+    return reverse("setup-rule-back", args=[town.gate.uid, rule.uid, version.uid])
+
+
+def test_the_history_says_who_changed_what(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    ada.post(address, rule_typed(town, setting_hold_s="5", days_1=["0", "1"], from_1="22:00", until_1="06:00"))
+    zone = zone_of(town, zone=str(town.zone.uid), name="Lane", points=json.dumps([*SQUARE, [0.05, 0.5], [0.02, 0.3]]))
+    ada.post(f"/setup/cameras/{town.gate.uid}/zones/", zone)
+    said = history_of(ada, town, rule)
+    for words in (
+        "In the zone for (s) 2 → 5",
+        "When it acts always → Mon, Tue 22:00–06:00",
+        "Zone “Lane” 2 corners more",
+        "The first version.",
+    ):
+        assert words in said, words
+    assert said.count("· ada") == 3
+
+
+def test_one_click_goes_back(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/", rule_typed(town, severity="critical"))
+    said = text(ada.post(back_address(town, rule, 1), follow=True))
+    assert "is as it was in version 1. This is version 3." in said
+    rule.refresh_from_db()
+    assert (rule.severity, rule.versions.count()) == ("high", 3)
+    assert ViewAudit.objects.filter(action="rule-back", user=town.ada, subject=rule.uid).count() == 1
+
+
+def test_going_back_to_what_cannot_run_says_why(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/", rule_typed(town, setting_labels=["car"]))
+    town.deployment.model.labels = ["car"]
+    town.deployment.model.save()
+    assert "never reports “person”" in text(ada.post(back_address(town, rule, 1), follow=True))
+    assert rule.versions.count() == 2
+
+
+def test_going_back_is_for_administrators_and_of_this_rule(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    alice = Client()
+    alice.force_login(town.alice)
+    assert alice.post(back_address(town, rule, 1)).status_code == 404
+    assert ada.get(back_address(town, rule, 1)).status_code == 405
+    assert ada.post(reverse("setup-rule-back", args=[town.gate.uid, rule.uid, uuid4()])).status_code == 404
+
+
+# all of it as one text
+
+
+def taken(ada: Client) -> str:
+    response = ada.get("/setup/configuration/download/")
+    assert re.fullmatch(r'attachment; filename="poliscope-\d{4}-\d\d-\d\d\.toml"', response["Content-Disposition"])
+    return text(response)
+
+
+def compared(ada: Client, text_: str, **more: Any) -> str:
+    sent = text_.replace("\n", "\r\n")  # as a browser sends it
+    page = text(ada.post("/setup/configuration/compare/", {"text": sent, **more}))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+
+
+def state_in(ada: Client, text_: str) -> str:
+    found = re.search(r'name="state" value="(\d+)"', text(ada.post("/setup/configuration/compare/", {"text": text_})))
+    assert found is not None
+    return found[1]
+
+
+def test_the_configuration_is_taken_away_without_a_log_in(ada: Client, town: Town) -> None:
+    ada.post("/setup/cameras/add/", typed(town))
+    assert USER not in taken(ada) and PASSWORD not in taken(ada)
+    assert ViewAudit.objects.filter(action="configuration-taken", user=town.ada).count() == 2
+
+
+def test_the_difference_is_shown_before_it_is_done(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    before = taken(ada)
+    after = before.replace("hold_s = 2.0", "hold_s = 9.0").replace('name = "Elsewhere"', 'name = "Pier"')
+    after = after.replace('group = "Elsewhere"', 'group = "Pier"')
+    said = compared(ada, after)
+    for words in (
+        "1 added · 2 changed · 1 not in the text, stays",
+        "Rule Person in the lane In the zone for (s) 2 → 9",
+        "Camera Harbour / Yard Camera group Elsewhere → Pier",
+    ):
+        assert words in said, words
+    rule.refresh_from_db()
+    assert rule.config["hold_s"] == 2.0
+    state = state_in(ada, after)
+    response = ada.post("/setup/configuration/apply/", {"text": after, "state": state}, follow=True)
+    assert "Done: 3 entries added or changed." in text(response)
+    rule.refresh_from_db()
+    assert rule.config["hold_s"] == 9.0 and rule.versions.order_by("-number")[0].author == town.ada
+    assert "Nothing would change." in compared(ada, after)
+    # The text that was shown is not what would happen any more.
+    assert "since this was shown" in text(ada.post("/setup/configuration/apply/", {"text": before, "state": state}))
+    rule.refresh_from_db()
+    assert rule.config["hold_s"] == 9.0
+
+
+def test_a_wrong_text_says_every_reason_with_its_line_and_comes_back(ada: Client, town: Town) -> None:
+    hurt = taken(ada).replace("hz = 5.0", "hz = nan")
+    line = hurt[: hurt.index("hz = nan")].count("\n") + 1
+    assert f" {line} – Expected an ordinary number, got nan." in compared(ada, hurt)
+    assert f" {line} Deployment General hz: Expected" in compared(ada, hurt.replace("hz = nan", "hz = -1.0"))
+    page = text(ada.post("/setup/configuration/compare/", {"text": hurt.replace("hz = nan", "hz = -1.0")}))
+    assert "Deployment <b>General</b>" in page and "hz = -1.0" in page
+    assert "Choose a file, or paste a text." in compared(ada, " ")
+    file = SimpleUploadedFile("x.toml", b"\xff\xfe\x00")
+    assert "no text in UTF-8" in text(ada.post("/setup/configuration/compare/", {"file": file}))
+    file = SimpleUploadedFile("x.toml", taken(ada).encode())
+    assert "Nothing would change." in text(ada.post("/setup/configuration/compare/", {"file": file}))

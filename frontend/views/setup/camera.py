@@ -68,7 +68,7 @@ def save_zone(request: HttpRequest, uid: UUID) -> HttpResponse:
         return refuse(_("The corners could not be read. Draw the zone again."), "points")
     try:
         with transaction.atomic():
-            editing.save_zone(zone)
+            editing.save_zone(zone, author=person_of(request))
     except editing.Refused as refused:
         return refuse(str(refused), refused.field)
     except IntegrityError:

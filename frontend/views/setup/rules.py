@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from alerts import editing
+from alerts import editing, history
 from alerts.models import Contact, Rule, Zone
 from alerts.rules.registry import RULES
 from alerts.trial_message import send_trial, too_many
@@ -74,6 +74,7 @@ def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: Recipien
         "reachable": setup_queries.reachable(),
         "told": {str(value) for value in (form["recipients"].value() or ())},
         "kinds": sorted(RULES),
+        "steps": history.history(rule) if rule.pk else [],
         "current_setup": "cameras",
     }
 
@@ -82,12 +83,11 @@ def _save(request: HttpRequest, form: SetupRuleForm, newcomer: RecipientForm, ca
     """Rule, version, demand and recipients in one transaction. Raises ``Refused``."""
     with transaction.atomic():
         rule: Rule = form.save(commit=False)
-        zones = list(form.cleaned_data["zones"])
-        editing.save_rule(rule, zones=zones, author=person_of(request), now=timezone.now())
         recipients = list(form.cleaned_data["recipients"])
         if (added := newcomer.add(camera.site.time_zone)) is not None:
             recipients.append(added)
-        rule.recipients.set(recipients)
+        zones, now = list(form.cleaned_data["zones"]), timezone.now()
+        editing.save_rule(rule, zones=zones, author=person_of(request), now=now, recipients=recipients)
         write_down(request, "rule-saved", camera, rule.uid)
     return rule
 
@@ -121,6 +121,28 @@ def switch_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
     said = _("“%(rule)s” is live.") if found.enabled else _("“%(rule)s” is switched off.")
     messages.success(request, said % {"rule": found.name})
     return redirect("setup-camera", camera.uid)
+
+
+@require_POST
+@configures
+def go_back(request: HttpRequest, uid: UUID, rule: UUID, version: UUID) -> HttpResponse:
+    """Make the rule what it was in ``version``. Refused with the reason where that cannot run any more."""
+    camera = camera_or_404(uid)
+    found = _rule_or_404(camera, rule)
+    old = found.versions.filter(uid=version).select_related("rule").first()
+    if old is None:
+        raise Http404
+    try:
+        with transaction.atomic():
+            made = history.go_back(old, author=person_of(request), now=timezone.now())
+            write_down(request, "rule-back", camera, found.uid)
+    except editing.Refused as refused:
+        messages.error(request, str(refused))
+        return redirect("setup-rule", camera.uid, found.uid)
+    numbers = {"rule": made.rule.name, "old": old.number, "new": made.number}
+    messages.success(request, _("“%(rule)s” is as it was in version %(old)d. This is version %(new)d.") % numbers)
+    zone = made.rule.zones.select_related("view__camera").filter(view__camera=camera).first() or made.rule.zones.first()
+    return redirect("setup-rule", zone.view.camera.uid if zone else camera.uid, made.rule.uid)
 
 
 @require_POST

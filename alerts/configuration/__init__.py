@@ -1,0 +1,1 @@
+"""All configuration as one text: written from the rows, compared with them, and brought back into them."""

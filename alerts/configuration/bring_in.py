@@ -1,0 +1,500 @@
+"""A configuration's text brought into the rows: compared first, then written whole or not at all.
+
+What would happen is found by doing it and taking it back, so that what is shown is what is done. Every row is written
+by the service that writes it elsewhere, with its checks; every error is told, not only the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Model as Row
+from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from alerts import editing
+from alerts.configuration.difference import Difference, compare
+from alerts.configuration.entries import Key
+from alerts.configuration.export import TAKEN_OUT, read_rows
+from alerts.configuration.text import Problem, Text, read
+from alerts.contacts import clean_address
+from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.removal import remove_camera
+from alerts.versions import Words
+from detectors.models import Deployment, Model
+from detectors.plan import read_condition
+from streams.addresses import allowed_pairs, check_address, own_pairs
+from streams.cameras import CameraDraft, save_camera
+from streams.credentials import carries_password
+from streams.models import Camera, CameraGroup, SequenceCounter, Site, Source, View
+from streams.problems import AddressRefused
+
+AT_ONCE = 16
+"""Name servers asked at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a text does, or did. Where there are ``problems`` nothing was done."""
+
+    differences: tuple[Difference, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    kept: Mapping[tuple[str, Key], str] = field(default_factory=dict)
+    """Of what is missing in the text and was to go: why it stays, switched off."""
+    state: int = 0
+    """Of the configuration that it was compared with."""
+
+    def having(self, what: str) -> list[Difference]:
+        """The differences of one sort."""
+        return [one for one in self.differences if one.what == what]
+
+
+class _Stop(Exception):
+    """One entry cannot be written; ``words`` say why."""
+
+    def __init__(self, msgid: str, **params: object) -> None:
+        super().__init__(msgid)
+        self.words = Words(msgid, params)
+
+
+def bring_in(
+    text: str,
+    *,
+    author: AbstractBaseUser | None,
+    now: datetime,
+    remove: bool = False,
+    try_only: bool = False,
+    expected: int | None = None,
+) -> Outcome:
+    """Make the configuration what ``text`` says, in one transaction; all of it or, with any problem, nothing.
+
+    ``remove``: what the text lacks goes too; what incidents or messages point at is switched off instead. ``try_only``:
+    everything is taken back again. ``expected``: the state that somebody looked at; another one is refused.
+    """
+    wanted = read(text)
+    # Names of cameras are looked up before the transaction: no writer waits for a name server.
+    problems = [*wanted.problems, *_addresses_refused(wanted)]
+    with transaction.atomic():
+        state = SequenceCounter.current(SequenceCounter.CONFIGURATION)
+        there = read_rows()
+        differences = compare(there, wanted.entries)
+        writer = _Writer(wanted, author, now)
+        if expected is not None and expected != state:
+            problems.append(Problem(Words(_CHANGED)))
+        if not problems:
+            writer.write(differences, remove)
+            problems += writer.problems
+        if problems or try_only:
+            transaction.set_rollback(True)
+    problems.sort(key=lambda one: one.line)
+    return Outcome(tuple(differences), tuple(problems), writer.kept, state)
+
+
+_CHANGED = gettext_noop("Somebody changed the configuration since this was shown. Look at the differences again.")
+
+
+def _addresses_refused(wanted: Text) -> list[Problem]:
+    kept = set(Source.objects.values_list("address", flat=True))
+    asked = {
+        (camera.key, address)
+        for camera in wanted.entries["camera"].values()
+        for address in camera.sources.values()
+        if address not in kept
+    }
+    addresses = sorted({address for _key, address in asked})
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        found = dict(zip(addresses, pool.map(_refusal, addresses), strict=True))
+    return [
+        Problem(words, wanted.line_of("camera", key), "camera", key)
+        for key, address in sorted(asked)
+        if (words := found[address]) is not None
+    ]
+
+
+def _refusal(address: str) -> Words | None:
+    """Why ``address`` cannot be a camera's. Asks the name server."""
+    if carries_password(address):
+        return Words(
+            gettext_noop("An address contains a password. Enter it on the camera's own page, not in the text.")
+        )
+    try:
+        check_address(address, allow=allowed_pairs(), own=own_pairs())
+    except AddressRefused as refused:
+        return Words(refused.msgid, refused.params)
+    return None
+
+
+class _Writer:
+    """Writes entries in the order of the text. What goes wrong is noted with its entry, and the next one is tried."""
+
+    def __init__(self, wanted: Text, author: AbstractBaseUser | None, now: datetime) -> None:
+        self._wanted, self._author, self._now = wanted, author, now
+        self._stirred: set[int] = set()
+        """Keys of rules on what changed; they are checked and written anew when all else stands."""
+        self.problems: list[Problem] = []
+        self.kept: dict[tuple[str, Key], str] = {}
+
+    def write(self, differences: Iterable[Difference], remove: bool) -> None:
+        differences = list(differences)
+        for one in differences:
+            if one.what in ("added", "changed"):
+                self._try(one, self._WRITES[one.kind])
+        if remove:
+            # Whoever names goes before what is named.
+            for one in reversed(differences):
+                if one.what == "missing":
+                    self._try(one, _Writer._remove)
+        self._settle()
+        editing.touch()
+
+    def _try(self, one: Difference, work: Callable[[_Writer, Difference], None]) -> None:
+        try:
+            with transaction.atomic():
+                work(self, one)
+        except _Stop as stop:
+            self._refuse(one.kind, one.key, stop.words)
+        except editing.Refused as refused:
+            self._refuse(one.kind, one.key, Words("%(text)s", {"text": refused}))
+        except ValidationError as error:
+            self._refuse(one.kind, one.key, Words("%(text)s", {"text": " ".join(error.messages)}))
+        except IntegrityError:
+            words = Words(gettext_noop("There is one of this name already, written with other capitals. Use its name."))
+            self._refuse(one.kind, one.key, words)
+
+    def _refuse(self, kind: str, key: Key, words: Words) -> None:
+        self.problems.append(Problem(words, self._wanted.line_of(kind, key), kind, key))
+
+    def _entry(self, one: Difference) -> Any:
+        return self._wanted.entries[one.kind][one.key]
+
+    # What is named
+
+    def _site(self, one: Difference) -> None:
+        entry = self._entry(one)
+        columns = {name: getattr(entry, name) for name in ("time_zone", "latitude", "longitude", "contact")}
+        site = Site.objects.filter(name=entry.name).first()
+        if site is None:
+            Site.objects.create(name=entry.name, **columns)
+            return
+        # Past the signal: rules go by the new clock once, when all else stands.
+        Site.objects.filter(pk=site.pk).update(**columns)
+        self._stir(editing.rules_in(site))
+
+    def _group(self, one: Difference) -> None:
+        CameraGroup.objects.create(name=self._entry(one).name)
+
+    def _camera(self, one: Difference) -> None:
+        entry = self._entry(one)
+        site = _named(Site, gettext_noop("site"), entry.site)
+        group = _named(CameraGroup, gettext_noop("camera group"), entry.group)
+        camera = Camera.objects.filter(site=site, name=entry.name).first()
+        draft = CameraDraft(
+            name=entry.name,
+            site=site,
+            group=group,
+            addresses=entry.sources,
+            carrier=entry.carrier,
+            enabled=entry.enabled,
+        )
+        saved = save_camera(draft, camera)
+        if (saved.evidence_px, saved.gated) != (entry.evidence_px, entry.gated):
+            saved.evidence_px, saved.gated = entry.evidence_px, entry.gated
+            saved.save(update_fields=["evidence_px", "gated"])
+        if camera is None:
+            self._drop_view(saved)
+
+    def _drop_view(self, camera: Camera) -> None:
+        """A camera is made with a view; where the text gives it others, it is not one of them."""
+        named = {key[2] for key in self._wanted.entries["view"] if key[:2] == (camera.site.name, camera.name)}
+        if named:
+            camera.views.exclude(name__in=named).delete()
+
+    def _view(self, one: Difference) -> None:
+        entry = self._entry(one)
+        camera = _camera_of((entry.site, entry.camera))
+        view = View.objects.filter(camera=camera, name=entry.name).first() or View(camera=camera, name=entry.name)
+        view.masks = [[list(point) for point in mask] for mask in entry.masks]
+        view.save()
+
+    def _zone(self, one: Difference) -> None:
+        entry = self._entry(one)
+        points = [list(point) for point in entry.points]
+        view = _view_of((entry.site, entry.camera, entry.view))
+        zone = view.zones.filter(name=entry.name).first()
+        if zone is None:
+            Zone.objects.create(view=view, name=entry.name, shape=entry.shape, points=points)
+            return
+        Zone.objects.filter(pk=zone.pk).update(shape=entry.shape, points=points)
+        self._stir(zone.rules.filter(enabled=True))
+
+    def _deployment(self, one: Difference) -> None:
+        entry = self._entry(one)
+        model = Model.objects.filter(name=entry.model, version=entry.model_version).first()
+        if model is None:
+            raise _Stop(
+                gettext_noop("The model “%(model)s” is not in this installation (there are: %(known)s). Add it first."),
+                model=f"{entry.model} {entry.model_version}",
+                known=", ".join(str(one) for one in Model.objects.all()[:20]) or "–",
+            )
+        try:
+            read_condition(entry.condition)
+        except ValueError as error:
+            raise _Stop("%(text)s", text=error) from None
+        cameras = [_camera_of(ref) for ref in entry.cameras]
+        row = Deployment.objects.filter(name=entry.name).first() or Deployment(name=entry.name)
+        row.model, row.pool, row.enabled, row.all_cameras = model, entry.pool, entry.enabled, entry.all_cameras
+        row.condition, row.hz = entry.condition, entry.hz
+        row.save()
+        row.cameras.set(cameras)
+        self._stir(row.rules.filter(enabled=True))
+
+    def _recipient(self, one: Difference) -> None:
+        entry = self._entry(one)
+        if entry.language not in (known := dict(settings.LANGUAGES)):
+            raise _Stop(
+                gettext_noop("“%(language)s” is no language of these screens. Choose one of %(known)s."),
+                language=entry.language,
+                known=", ".join(known),
+            )
+        row = Recipient.objects.filter(name=entry.name).first() or Recipient(name=entry.name)
+        row.user = _user(entry.user)
+        row.language, row.time_zone, row.active = entry.language, entry.time_zone, entry.active
+        row.save()
+        self._contacts(row, entry.contacts)
+
+    def _contacts(self, recipient: Recipient, entries: list[Any]) -> None:
+        kept = {(row.channel, row.address): row for row in recipient.contacts.all()}
+        for order, entry in enumerate(entries):
+            address = clean_address(entry.channel, entry.address)
+            row = kept.pop((entry.channel, address), None)
+            if row is None:
+                Contact.objects.create(recipient=recipient, channel=entry.channel, address=address, order=order)
+            elif row.order != order or row.disabled_reason == TAKEN_OUT:
+                if row.disabled_reason == TAKEN_OUT:
+                    row.disabled_at, row.disabled_reason = None, ""
+                row.order = order
+                row.save()
+        for row in kept.values():
+            self._drop_contact(row)
+
+    def _drop_contact(self, row: Contact) -> None:
+        """Taken out; one that messages went to stays for their sake, and is not used any more."""
+        if row.deliveries.exists():
+            Contact.objects.filter(pk=row.pk).update(disabled_at=self._now, disabled_reason=TAKEN_OUT)
+        else:
+            row.delete()
+
+    # What names others
+
+    def _template(self, one: Difference) -> None:
+        entry = self._entry(one)
+        row = RuleTemplate.objects.filter(name=entry.name).first() or RuleTemplate(name=entry.name)
+        row.kind, row.enabled, row.severity, row.zone_name = entry.kind, entry.enabled, entry.severity, entry.zone_name
+        row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
+        row.config, row.schedule = entry.config, entry.schedule
+        row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
+        row.save()
+        row.cameras.set([_camera_of(ref) for ref in entry.cameras])
+        row.recipients.set(_recipients(entry.recipients))
+        row.overrides.all().delete()
+        for override in entry.overrides:
+            _save_override(row, override)
+
+    def _rule(self, one: Difference) -> None:
+        entry = self._entry(one)
+        row = Rule.objects.filter(name=entry.name).first() or Rule(name=entry.name)
+        row.kind, row.enabled, row.severity = entry.kind, entry.enabled, entry.severity
+        row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
+        row.config, row.schedule = entry.config, entry.schedule
+        row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
+        row.template = (
+            None if entry.template is None else _named(RuleTemplate, gettext_noop("template"), entry.template)
+        )
+        row.template_camera = None if entry.template_camera is None else _camera_of(entry.template_camera)
+        zones = [_zone_of(ref) for ref in entry.zones]
+        recipients = _recipients(entry.recipients)
+        editing.save_rule(row, zones=zones, author=self._author, now=self._now, recipients=recipients)
+        self._stirred.discard(row.pk)
+
+    # The end
+
+    def _stir(self, rules: Iterable[Rule]) -> None:
+        self._stirred |= {rule.pk for rule in rules}
+
+    def _settle(self) -> None:
+        """Rules that the text leaves as they are, on something that it changes."""
+        for rule in Rule.objects.filter(pk__in=self._stirred, enabled=True):
+            work = Difference("rule", (rule.name,), "changed")
+            self._try(work, lambda writer, _one, rule=rule: writer._republish(rule))  # type: ignore[misc]
+
+    def _republish(self, rule: Rule) -> None:
+        editing.republish(rule, now=self._now, author=self._author)
+
+    def _remove(self, one: Difference) -> None:
+        if one.kind in ("view", "zone") and one.key[:2] not in self._wanted.entries["camera"]:
+            return  # it goes with its camera, or stays with it
+        row = _row(one.kind, one.key)
+        if row is None:
+            return
+        if reason := _bound(row):
+            self.kept[one.kind, one.key] = reason
+            self._switch_off(row)
+            return
+        try:
+            if isinstance(row, Camera):
+                remove_camera(row)
+            else:
+                row.delete()
+        except ProtectedError:
+            self.kept[one.kind, one.key] = _("others still need it")
+
+    def _switch_off(self, row: Row) -> None:
+        match row:
+            case Rule() if row.enabled:
+                editing.retire_rule(row)
+            case Camera() if row.enabled:
+                row.enabled = False
+                row.save(update_fields=["enabled"])
+            case Recipient() if row.active:
+                row.active = False
+                row.save(update_fields=["active"])
+
+    _WRITES: Mapping[str, Callable[[_Writer, Difference], None]] = {
+        "site": _site,
+        "camera_group": _group,
+        "camera": _camera,
+        "view": _view,
+        "zone": _zone,
+        "deployment": _deployment,
+        "recipient": _recipient,
+        "template": _template,
+        "rule": _rule,
+    }
+
+
+def _bound(row: Row) -> str:
+    """Why ``row`` must not be deleted; empty when it may be."""
+    match row:
+        case Rule():
+            incidents = Incident.objects.filter(rule=row).count()
+            return _("%(n)d incidents came of it") % {"n": incidents} if incidents else ""
+        case Camera():
+            incidents = Incident.objects.filter(camera=row).count()
+            held = incidents or Event.objects.filter(camera=row).exists()
+            return _("%(n)d incidents happened there") % {"n": incidents} if held else ""
+        case Recipient():
+            told = row.alerts.count()
+            return _("%(n)d messages went there") % {"n": told} if told else ""
+        case View():
+            return _("a camera keeps its last view") if row.camera.views.count() == 1 else ""
+    return ""
+
+
+def _row(kind: str, key: Key) -> Row | None:
+    """The row of an entry that the text lacks; None when it has gone with another one."""
+    match kind:
+        case "camera":
+            return Camera.objects.filter(site__name=key[0], name=key[1]).first()
+        case "view":
+            return View.objects.filter(camera__site__name=key[0], camera__name=key[1], name=key[2]).first()
+        case "zone":
+            zones = Zone.objects.filter(view__camera__site__name=key[0], view__camera__name=key[1])
+            return zones.filter(view__name=key[2], name=key[3]).first()
+    rows: dict[str, type[Row]] = {
+        "site": Site,
+        "camera_group": CameraGroup,
+        "deployment": Deployment,
+        "recipient": Recipient,
+        "template": RuleTemplate,
+        "rule": Rule,
+    }
+    found: Row | None = rows[kind]._default_manager.filter(name=key[0]).first()
+    return found
+
+
+# Names
+
+
+def _named(rows: type[Any], what: str, name: str) -> Any:
+    found = rows.objects.filter(name=name).first()
+    if found is None:
+        raise _Stop(
+            gettext_noop("There is no %(what)s named “%(name)s”, neither here nor in the text. Add it or correct it."),
+            what=_(what),
+            name=name,
+        )
+    return found
+
+
+def _camera_of(ref: tuple[str, str]) -> Camera:
+    found = Camera.objects.select_related("site").filter(site__name=ref[0], name=ref[1]).first()
+    if found is None:
+        raise _Stop(
+            gettext_noop("The site “%(site)s” has no camera named “%(name)s”. Add it or correct the name."),
+            site=ref[0],
+            name=ref[1],
+        )
+    return found
+
+
+def _view_of(ref: tuple[str, str, str]) -> View:
+    found = View.objects.filter(camera=_camera_of(ref[:2]), name=ref[2]).first()
+    if found is None:
+        raise _Stop(
+            gettext_noop("The camera “%(camera)s” has no view named “%(name)s”. Add it or correct the name."),
+            camera=ref[1],
+            name=ref[2],
+        )
+    return found
+
+
+def _zone_of(ref: tuple[str, str, str, str]) -> Zone:
+    zones = _view_of(ref[:3]).zones.select_related("view__camera__site")
+    found: Zone | None = zones.filter(name=ref[3]).first()
+    if found is None:
+        raise _Stop(
+            gettext_noop("The camera “%(camera)s” has no zone named “%(name)s”. Add it or correct the name."),
+            camera=ref[1],
+            name=ref[3],
+        )
+    return found
+
+
+def _recipients(names: Iterable[str]) -> list[Recipient]:
+    return [_named(Recipient, gettext_noop("recipient"), name) for name in names]
+
+
+def _user(name: str) -> Any:
+    if not name:
+        return None
+    found = get_user_model().objects.filter(username=name).first()
+    if found is None:
+        raise _Stop(
+            gettext_noop("Nobody here logs in as “%(name)s”. Add the person first, or leave out “user”."), name=name
+        )
+    return found
+
+
+def _save_override(template: RuleTemplate, entry: Any) -> None:
+    changes = dict(entry.changes)
+    if "recipients" in changes:
+        changes["recipients"] = [str(one.uid) for one in _recipients(changes["recipients"])]
+    if "deployment" in changes:
+        changes["deployment"] = str(_named(Deployment, gettext_noop("deployment"), changes["deployment"]).uid)
+    TemplateOverride.objects.create(
+        template=template,
+        site=_named(Site, gettext_noop("site"), entry.site) if entry.site else None,
+        group=_named(CameraGroup, gettext_noop("camera group"), entry.group) if entry.group else None,
+        camera=_camera_of(entry.camera) if entry.camera else None,
+        changes=changes,
+    )

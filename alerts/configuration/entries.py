@@ -1,0 +1,192 @@
+"""What stands in a configuration's text: one frozen struct for each kind of table, known by its names. Pure.
+
+Names are what things are known by, here as in the text: another name is another thing. A camera is named by its site
+and its own name, a view and a zone by those and theirs. Nothing in here is a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from alerts.events import Severity
+
+Key = tuple[str, ...]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Line = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
+CameraRef = tuple[Name, Name]
+"""Site and camera."""
+ZoneRef = tuple[Name, Name, Name, Name]
+"""Site, camera, view and zone."""
+Points = list[tuple[float, float]]
+Span = dict[str, Any]
+"""``alerts.rules.config.ScheduleSpan`` as plain values."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the text."""
+
+    named_by: ClassVar[tuple[str, ...]] = ("name",)
+
+    @property
+    def key(self) -> Key:
+        """What it is known by among those of its kind."""
+        return tuple(getattr(self, name) for name in self.named_by)
+
+
+class SiteEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place with its clock."""
+
+    name: Name
+    time_zone: str = "UTC"
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    contact: Annotated[str, Meta(max_length=200)] = ""
+
+
+class GroupEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A camera group. Who belongs to it is no configuration: people are given their groups on each installation."""
+
+    name: Name
+
+
+class CameraEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A camera with its addresses by role; log-ins stay where they are."""
+
+    named_by: ClassVar[tuple[str, ...]] = ("site", "name")
+
+    site: Name
+    name: Name
+    group: Name
+    carrier: Literal["fixed", "drone"] = "fixed"
+    enabled: bool = True
+    evidence_px: Annotated[int, Meta(ge=1, le=100_000)] = 960
+    gated: bool = True
+    sources: dict[Literal["detect", "record", "view"], Annotated[str, Meta(min_length=1, max_length=500)]] = (
+        msgspec.field(default_factory=dict)
+    )
+
+
+class ViewEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a camera looks at, with its privacy masks."""
+
+    named_by: ClassVar[tuple[str, ...]] = ("site", "camera", "name")
+
+    site: Name
+    camera: Name
+    name: Name
+    masks: list[Points] = msgspec.field(default_factory=list)
+
+
+class ZoneEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A polygon or a directed line of a view."""
+
+    named_by: ClassVar[tuple[str, ...]] = ("site", "camera", "view", "name")
+
+    site: Name
+    camera: Name
+    view: Name
+    name: Name
+    shape: Literal["polygon", "line"] = "polygon"
+    points: Points
+
+
+class DeploymentEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a model runs. The model itself is not in the text: it is known by name and version."""
+
+    name: Name
+    model: Name
+    model_version: Name
+    pool: Annotated[str, Meta(max_length=40, pattern=r"^[-\w]+$")] = "general"
+    enabled: bool = True
+    all_cameras: bool = True
+    cameras: list[CameraRef] = msgspec.field(default_factory=list)
+    condition: dict[str, Any] = msgspec.field(default_factory=dict)
+    hz: Annotated[float, Meta(gt=0, le=1000)] = 5.0
+
+
+class ContactEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number or an address; the first of the list is tried first."""
+
+    channel: Literal["sms", "email"]
+    address: Annotated[str, Meta(min_length=1, max_length=254)]
+
+
+class RecipientEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is told. ``user``: the log-in name of the person that it is."""
+
+    name: Name
+    user: Annotated[str, Meta(max_length=150)] = ""
+    language: Annotated[str, Meta(max_length=10)] = "en"
+    time_zone: str = ""
+    active: bool = True
+    contacts: list[ContactEntry] = msgspec.field(default_factory=list)
+
+
+class OverrideEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of a template differs at one place: a site, a camera group or a camera."""
+
+    site: Name | None = None
+    group: Name | None = None
+    camera: CameraRef | None = None
+    changes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class TemplateEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule for many cameras."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    kind: str
+    enabled: bool = True
+    severity: Severity = "medium"
+    zone_name: Name
+    deployment: Name
+    cameras: list[CameraRef] = msgspec.field(default_factory=list)
+    schedule: list[Span] = msgspec.field(default_factory=list)
+    recipients: list[Name] = msgspec.field(default_factory=list)
+    why_it_matters: Line = ""
+    procedure: Annotated[str, Meta(max_length=10_000)] = ""
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    overrides: list[OverrideEntry] = msgspec.field(default_factory=list)
+
+
+class RuleEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule as its newest version has it."""
+
+    name: Name
+    kind: str
+    enabled: bool = True
+    severity: Severity = "medium"
+    deployment: Name
+    zones: list[ZoneRef]
+    schedule: list[Span] = msgspec.field(default_factory=list)
+    recipients: list[Name] = msgspec.field(default_factory=list)
+    why_it_matters: Line = ""
+    procedure: Annotated[str, Meta(max_length=10_000)] = ""
+    template: Name | None = None
+    template_camera: CameraRef | None = None
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+KINDS: dict[str, type[Entry]] = {
+    "site": SiteEntry,
+    "camera_group": GroupEntry,
+    "camera": CameraEntry,
+    "view": ViewEntry,
+    "zone": ZoneEntry,
+    "deployment": DeploymentEntry,
+    "recipient": RecipientEntry,
+    "template": TemplateEntry,
+    "rule": RuleEntry,
+}
+"""Name of the table → what it holds, in the order of the text: what is named stands before whoever names it."""
+
+Entries = dict[str, dict[Key, Any]]
+"""Kind → key → entry."""
+
+
+def nothing() -> Entries:
+    """A configuration with nothing in it."""
+    return {kind: {} for kind in KINDS}

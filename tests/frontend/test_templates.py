@@ -1,0 +1,179 @@
+"""The templates' screens over HTTP: one form for many cameras, overrides, what will change, and then it does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+
+from alerts.models import Rule, RuleTemplate, TemplateOverride, Zone
+from frontend import health_tail, queries
+from frontend.models import ViewAudit
+from tests.frontend.test_setup import rule_typed
+from tests.town import SQUARE, Town, build_town
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
+    monkeypatch.setattr(health_tail, "parts", lambda now: [])
+    monkeypatch.setattr(health_tail, "starting", lambda now: False)
+    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
+    settings.STATIC_ROOT.mkdir()
+    queries.forget()
+
+
+@pytest.fixture
+def town() -> Town:
+    return build_town()
+
+
+@pytest.fixture
+def ada(town: Town) -> Client:
+    client = Client()
+    client.force_login(town.ada)
+    return client
+
+
+def typed(town: Town, **changes: Any) -> dict[str, Any]:
+    form = rule_typed(town, name="Lanes", zone_name="Lane", cameras=[town.gate.pk, town.yard.pk])
+    del form["zones"]
+    return {**form, **changes}
+
+
+def words(response: Any) -> str:
+    assert response.status_code == 200
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode())).replace("&#x27;", "'")
+
+
+def made(ada: Client, town: Town, **changes: Any) -> RuleTemplate:
+    ada.post("/setup/templates/add/", typed(town, **changes))
+    return RuleTemplate.objects.get(name="Lanes")
+
+
+def base(template: RuleTemplate) -> str:
+    return f"/setup/templates/{template.uid}/"
+
+
+def state_in(response: Any) -> str:
+    found = re.search(r'name="state" value="(\d+)"', response.content.decode())
+    assert found is not None
+    return found[1]
+
+
+def applied(ada: Client, template: RuleTemplate) -> Any:
+    state = state_in(ada.get(f"{base(template)}preview/"))
+    return ada.post(f"{base(template)}apply/", {"state": state}, follow=True)
+
+
+def test_a_template_is_made_looked_at_and_applied(ada: Client, town: Town) -> None:
+    response = ada.post("/setup/templates/add/", typed(town), follow=True)
+    said = words(response)
+    assert "Gate Harbour a new rule" in said
+    assert "needs a zone It has no zone named “Lane”. Draw it" in said
+    assert not Rule.objects.exists()
+    template = RuleTemplate.objects.get()
+    assert template.config["hold_s"] == 2.0 and template.cameras.count() == 2
+    assert "Done: 1 rule written." in words(applied(ada, template))
+    rule = Rule.objects.get()
+    assert (rule.name, rule.config["hold_s"], rule.severity) == ("Lanes · Gate", 2.0, "high")
+    assert rule.versions.get().author == town.ada
+    listed = words(ada.get("/setup/templates/"))
+    assert "Lanes Presence · 2 cameras · 1 rule on" in listed
+    assert "made from the template “Lanes”" in words(ada.get(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"))
+    assert ViewAudit.objects.filter(action="template-applied", user=town.ada).count() == 1
+
+
+def test_what_differs_at_a_place_is_kept_as_that_alone(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    applied(ada, template)
+    address = f"{base(template)}override/?camera={town.gate.pk}"
+    assert 'value="2.0"' in ada.get(address).content.decode()
+    typed_there = typed(town, setting_hold_s="7", severity="critical")
+    said = words(ada.post(address, typed_there, follow=True))
+    assert "1 override changes Severity High → Critical In the zone for (s) 2 → 7" in said, said[-400:]
+    override = TemplateOverride.objects.get()
+    assert override.changes == {"severity": "critical", "config": {"hold_s": 7.0}}
+    applied(ada, template)
+    rule = Rule.objects.get()
+    assert (rule.config["hold_s"], rule.severity, rule.versions.count()) == (7.0, "critical", 2)
+    assert "Camera Gate Change Remove Severity High → Critical" in words(ada.get(base(template)))
+    ada.post(address, typed(town))  # as the template says: nothing differs any more
+    assert not TemplateOverride.objects.exists()
+
+
+def test_a_cameras_override_stands_on_its_sites(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    ada.post(f"{base(template)}override/?site={town.site.pk}", typed(town, setting_hold_s="5"))
+    page = ada.get(f"{base(template)}override/?camera={town.gate.pk}").content.decode()
+    assert 'name="setting_hold_s"' in page and 'value="5.0"' in page
+    ada.post(f"{base(template)}override/?camera={town.gate.pk}", typed(town, setting_hold_s="5", severity="low"))
+    assert TemplateOverride.objects.get(camera=town.gate).changes == {"severity": "low"}
+    override = TemplateOverride.objects.get(site=town.site)
+    ada.post(f"{base(template)}override/{override.pk}/drop/")
+    assert TemplateOverride.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"name": ""}, "This field is required."),
+        ({"zone_name": ""}, "This field is required."),
+        ({"setting_labels": []}, "This field is required."),
+        ({"setting_confidence": "nan"}, "Enter a number."),
+        ({"setting_confirm_k": "9"}, "It cannot be seen in 9 of the last 5 pictures."),
+        ({"setting_labels": ["fork"]}, "fork is not one of the available choices"),
+    ],
+)
+def test_a_template_that_could_never_fire_is_refused_with_the_reason(
+    ada: Client, town: Town, changes: dict[str, Any], says: str
+) -> None:
+    assert says in words(ada.post("/setup/templates/add/", typed(town, **changes)))
+    assert not RuleTemplate.objects.exists()
+
+
+def test_a_camera_where_it_cannot_run_stops_all_and_says_why(ada: Client, town: Town) -> None:
+    Zone.objects.create(view=town.yard.views.get(), name="Lane", points=SQUARE)
+    town.deployment.all_cameras = False
+    town.deployment.save()
+    town.deployment.cameras.set([town.gate])
+    template = made(ada, town)
+    said = words(ada.get(f"{base(template)}preview/"))
+    assert "cannot run" in said and "does not run on camera “Yard”" in said and "Nothing can be applied now." in said
+    applied(ada, template)
+    assert not Rule.objects.exists()
+
+
+def test_what_is_applied_is_what_was_shown(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    state = state_in(ada.get(f"{base(template)}preview/"))
+    town.gate.save()
+    said = words(ada.post(f"{base(template)}apply/", {"state": state}, follow=True))
+    assert "since this was shown" in said and not Rule.objects.exists()
+
+
+def test_a_deleted_template_leaves_its_rules(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    applied(ada, template)
+    assert "Its rules go on." in words(ada.post(f"{base(template)}delete/", follow=True))
+    rule = Rule.objects.get()
+    assert rule.enabled and rule.template is None
+
+
+def test_nobody_else_finds_anything_here(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    alice = Client()
+    alice.force_login(town.alice)
+    for path in ("/setup/templates/", "/setup/templates/add/", base(template), f"{base(template)}preview/"):
+        assert ada.get(path).status_code == 200, path
+        assert alice.get(path).status_code == 404, path
+    for path in ("apply/", "delete/", "override/?site=1", "override/1/drop/"):
+        assert alice.post(f"{base(template)}{path}").status_code == 404, path
+    assert ada.get(f"/setup/templates/{uuid4()}/").status_code == 404
+    assert "Choose one place" in words(ada.get(f"{base(template)}override/", follow=True))
