@@ -41,7 +41,8 @@ AT_ONCE = 2
 """A rehearsal keeps one of the worker's threads busy, and messages go out through the same worker."""
 STALE_S = 60.0
 """Without a heartbeat for so long, the worker is gone: one hour of one camera is read in much less."""
-WAIT_S = 120.0
+WAIT_S = 300.0
+"""The check of a model may be before it in the queue."""
 State = Rehearsal.State
 UNDER_WAY = (State.WAITING, State.RUNNING)
 PROBLEMS = {

@@ -180,11 +180,11 @@ def panel(rehearsal: Rehearsal, cameras: Iterable[Camera]) -> Panel:
 
 def _unknown_words(kind: str) -> str:
     words = {
-        "blind": _("blind for %(time)s"),
-        "dropped": _("pictures not analysed in %(time)s"),
-        "silent": _("nothing archived of %(time)s"),
-        "label": _("cannot tell for %(time)s: the model did not know what is looked for"),
-        "unlooked": _("cannot tell for %(time)s: the model did not look"),
+        "blind": _("blind: %(time)s"),
+        "dropped": _("pictures not analysed: %(time)s"),
+        "silent": _("nothing archived: %(time)s"),
+        "label": _("cannot tell, the model does not know what is looked for: %(time)s"),
+        "unlooked": _("cannot tell, the model did not look: %(time)s"),
     }
     return words[kind]
 
@@ -202,9 +202,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return _("%(m)d min") % {"m": minutes}
     if minutes < 24 * 60:
-        return _("%(h)d h %(m)d min") % {"h": minutes // 60, "m": minutes % 60}
+        words = _("%(h)d h %(m)d min") if minutes % 60 else _("%(h)d h")
+        return words % {"h": minutes // 60, "m": minutes % 60}
     hours = round(whole / 3600)
-    return _("%(d)d d %(h)d h") % {"d": hours // 24, "h": hours % 24}
+    words = _("%(d)d d %(h)d h") if hours % 24 else _("%(d)d d")
+    return words % {"d": hours // 24, "h": hours % 24}
 
 
 # The histogram.

@@ -13,7 +13,7 @@ from alerts.archive_writer import ArchiveWriter
 from alerts.engine import Engine
 from alerts.rules.config import EmbeddedRule
 from streams.observations import Observation
-from tests.alerts.histories import START, nobody, rule, seen, source, walker
+from tests.alerts.histories import START, nobody, rule, seen, source, tick, walker
 
 PARTITION = 3
 WALK_S, GAP_S = 8.0, 60.0
@@ -21,7 +21,7 @@ WALK_S, GAP_S = 8.0, 60.0
 
 def walks(*stands_s: float) -> list[Observation]:
     """For each of ``stands_s`` a minute of nobody, then somebody who walks into the lane, stops so long, and leaves."""
-    log: list[Observation] = []
+    log: list[Observation] = [tick(0)]  # the archive's files go by the hour of the log's own ticks
     begin_s = 0.0
     for stand_s in stands_s:
         log += nobody(begin_s, begin_s + GAP_S, 1.0)
@@ -38,14 +38,16 @@ def _walk(start_s: float, stand_s: float) -> list[Observation]:
     return [seen(round(start_s + number / 5, 3), walker(x, 0.8)) for number, x in enumerate(way)]
 
 
-def moved(log: Sequence[Observation], *, camera: UUID, deployment: UUID, to: datetime) -> list[Observation]:
-    """``log`` of another camera, begun at ``to``."""
+def moved(
+    log: Sequence[Observation], *, camera: UUID, deployment: UUID, to: datetime, session: int = 1
+) -> list[Observation]:
+    """``log`` of another camera, begun at ``to``; what comes after another log needs a higher ``session``."""
     by = to - START
     moved = []
     for one in log:
         times = {name: getattr(one, name) + by for name in ("captured_at", "at", "since_at") if hasattr(one, name)}
-        names = {"camera": camera, "deployment": deployment}
-        own = {name: value for name, value in names.items() if hasattr(one, name)}
+        other = {"camera": camera, "deployment": deployment, "session": session}
+        own = {name: value for name, value in other.items() if hasattr(one, name)}
         moved.append(msgspec.structs.replace(one, **times, **own))
     return moved
 

@@ -87,7 +87,7 @@ def test_an_unsaved_draft_is_rehearsed_and_stays_unsaved(ada: Client, town: Town
     rehearsal_run.run(rehearsal.uid)
     page = looked_at(ada, rehearsal)
     assert "3 times" in page and "in the last day" in page and page.count('class="firing"') == 3
-    assert "no version is in force to compare with" in page and "nothing archived of" in page
+    assert "no version is in force to compare with" in page and "nothing archived:" in page
     assert not (Rule.objects.exists() or RuleVersion.objects.exists() or Incident.objects.exists())
 
 
@@ -222,7 +222,7 @@ def test_a_column_is_as_high_as_what_it_counts(town: Town) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0, "0 s"), (4320, "1 h 12 min"), (3599, "1 h 0 min"), (86_399, "1 d 0 h"), (594_000, "6 d 21 h")],
+    [(0, "0 s"), (4320, "1 h 12 min"), (3599, "1 h"), (86_399, "1 d"), (594_000, "6 d 21 h")],
 )
 def test_lengths_of_time_are_read_at_a_glance(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -24,7 +24,8 @@ function open(on) {
   form.classList.toggle("is-rehearsing", on);
   opener.setAttribute("aria-expanded", String(on));
   if (!on) return;
-  panel.scrollIntoView({ block: "nearest" });
+  // Where the panel is not beside the form it stands below it.
+  if (matchMedia("(max-width: 1100px)").matches) panel.scrollIntoView({ block: "start" });
   document.getElementById("rehearse-title").focus({ preventScroll: true });
 }
 
