@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from alerts.rehearsal import Found, Rehearsal, Summary, Unknown, Version
+from detectors.tracking import Track
 
 HOURS = 24
 
@@ -22,10 +23,11 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     camera: UUID
     happened_at: datetime
     label: str
-    track: int
-    """Its number and, in ``first``, the (session, sequence) of its first picture: the archive's picture is kept so."""
-    first: tuple[int, int] | None
-    first_at: datetime | None
+    deployment: UUID | None
+    track: Track | None
+    """Names the archive's picture of it."""
+    pictured: bool = False
+    """Whether the archive has one."""
     box: tuple[float, float, float, float] | None
     path: list[tuple[float, float]]
     zone: list[tuple[float, float]]
@@ -59,7 +61,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
 def firing(found: Found) -> Firing:
     """The row of ``found``."""
-    event, track = found.event, found.track
+    event = found.event
     boxes = [box.xyxy for box in event.boxes if box.fired]
     return Firing(
         uid=event.uid,
@@ -67,9 +69,8 @@ def firing(found: Found) -> Firing:
         camera=event.camera,
         happened_at=event.happened_at,
         label=event.label,
-        track=found.number,
-        first=None if track is None else track.first,
-        first_at=None if track is None else track.first_at,
+        deployment=event.deployment,
+        track=found.track,
         box=boxes[0] if boxes else None,
         path=event.path,
         zone=event.zone_polygon,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from alerts.archive import Archive, Query
+from alerts.archive_files import Folder
 from alerts.archive_rows import Batch
 from alerts.models import Rehearsal, RehearsalRow
 from alerts.rehearsal import Broken, Found, Item, Progress, Summary, Unknown, rehearse, summarise
 from alerts.rehearsal import Rehearsal as What
-from alerts.rehearsal_rows import figures, firing
+from alerts.rehearsal_rows import Firing, figures, firing
 from alerts.rehearsals import archive_root, embedded, finish, notice_lost
+from alerts.track_pictures import picture_of
 from detectors.models import Model
 
 logger = logging.getLogger(__name__)
@@ -93,6 +96,17 @@ def _read(camera: UUID, from_at: datetime, until_at: datetime, labels: frozenset
     return Archive(archive_root()).read(Query(camera, from_at, until_at, labels))
 
 
+def picture_of_firing(row: Firing) -> bytes | None:
+    """The archive's small picture of the object, if it has one. One that cannot be read is left out, and logged."""
+    if row.track is None or row.deployment is None:
+        return None
+    try:
+        return picture_of(Folder(archive_root()), row.camera, row.deployment, row.track)
+    except sqlite3.Error as error:
+        logger.warning("archive: the pictures of camera %s cannot be read: %s", row.camera, error)
+        return None
+
+
 @dataclass
 class _Notes:
     """What was found so far, and how much of it is on the row."""
@@ -114,7 +128,9 @@ class _Notes:
         match item:
             case Found():
                 self.found.append(item)
-                self._keep("firing", firing(item), len(self.found))
+                row = firing(item)
+                row = msgspec.structs.replace(row, pictured=picture_of_firing(row) is not None)
+                self._keep("firing", row, len(self.found))
             case Unknown():
                 self.unknown.append(item)
                 self._keep("unknown", item, len(self.unknown))

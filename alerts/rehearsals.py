@@ -54,13 +54,14 @@ PROBLEMS = {
 }
 
 
-class Busy(ValueError):
-    """So many are under way that another has to wait. The text is a plain sentence."""
+class CannotRehearse(ValueError):
+    """None can be begun now. The text is a plain sentence with the remedy."""
 
 
 def archive_root() -> Path:
     """Where ``evaluate`` keeps what it consumed."""
-    return Path(settings.DATA_DIR) / "archive"
+    folder: Path = settings.ARCHIVE["folder"]
+    return folder
 
 
 # Asking for one.
@@ -78,13 +79,15 @@ class Wanted:
 
 
 def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
-    """Store it and hand it to a worker. What else of ``author``'s is under way is cancelled. Raises ``Busy``."""
+    """Store it, hand it to a worker; what else of ``author``'s is under way is cancelled. Raises ``CannotRehearse``."""
     now = timezone.now()
+    if not settings.ARCHIVE["days"]:
+        raise CannotRehearse(_("Nothing is archived here: POLISCOPE_ARCHIVE_DAYS is 0. Set it, and rehearse later."))
     notice_lost(now)
     with transaction.atomic():
         finish(Rehearsal.objects.filter(author_id=author.pk, state__in=UNDER_WAY), State.CANCELLED)
         if Rehearsal.objects.filter(state__in=UNDER_WAY).count() >= AT_ONCE:
-            raise Busy(_("Others are rehearsing just now. Try again in a minute."))
+            raise CannotRehearse(_("Others are rehearsing just now. Try again in a minute."))
         version = _version_in_force(wanted.draft.rule)
         rehearsal = Rehearsal.objects.create(
             author_id=author.pk,

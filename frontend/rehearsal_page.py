@@ -65,6 +65,8 @@ class Card:
     zone: str
     box: tuple[str, str, str, str] | None
     ends: tuple[str, str] | None
+    pictured: bool
+    """The archive has a picture of the object; else its way is drawn, on the camera's own picture if there is one."""
     has_ground: bool
 
 
@@ -279,6 +281,7 @@ def _card(row: Mapping[str, Any], rehearsal: Rehearsal, cameras: Mapping[str, Ca
         zone=_points(row["zone"]),
         box=_box(row["box"]),
         ends=(f"{row['path'][-1][0]:.4f}", f"{row['path'][-1][1]:.4f}") if row["path"] else None,
+        pictured=row["pictured"],
         has_ground=camera is not None and any(view.reference for view in camera.views.all()[:1]),
     )
 

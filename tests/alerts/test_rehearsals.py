@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def town(settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Town:
-    settings.DATA_DIR = tmp_path
+    settings.ARCHIVE = {**settings.ARCHIVE, "folder": tmp_path / "archive"}
     monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
     return build_town()
 
@@ -134,7 +134,7 @@ def test_a_person_has_one_at_a_time_and_others_wait(town: Town) -> None:
     assert (first.state, second.state) == ("cancelled", "waiting")
     Rehearsal.objects.filter(pk=second.pk).update(author=town.alice)
     Rehearsal.objects.filter(pk=first.pk).update(author=town.bob, state="running", beat_at=timezone.now())
-    with pytest.raises(rehearsals.Busy):
+    with pytest.raises(rehearsals.CannotRehearse):
         started(town)
 
 

@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
 from alerts import editing, rehearsal_run, rehearsals
+from alerts.archive_files import Folder
 from alerts.models import Incident, Rehearsal, Rule, RuleVersion, Zone
+from alerts.track_pictures import Moment, store
+from detectors.tracking import Track
 from frontend import health_tail, queries
 from frontend.models import ViewAudit
 from frontend.rehearsal_page import duration, panel
 from streams.cameras import keep_reference, main_view
+from streams.observations import LogPosition
 from tests.alerts.kept import ago, keep, moved, walks
 from tests.frontend import seeding
 from tests.town import Town, build_town, new_rule
@@ -32,7 +37,8 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Pa
     monkeypatch.setattr(health_tail, "parts", lambda now: [])
     monkeypatch.setattr(health_tail, "starting", lambda now: False)
     monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
-    settings.MEDIA_ROOT, settings.STATIC_ROOT, settings.DATA_DIR = tmp_path / "media", tmp_path / "static", tmp_path
+    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
+    settings.ARCHIVE = {**settings.ARCHIVE, "folder": tmp_path / "archive"}
     settings.STATIC_ROOT.mkdir()
     queries.forget()
 
@@ -145,7 +151,7 @@ def test_only_its_author_finds_it(ada: Client, town: Town) -> None:
     begin(ada, town)
     uid = Rehearsal.objects.get().uid
     other = client_of(seeding.make_person("eve", "administrator", ("Eve", "Wu"), []))
-    paths = [f"/setup/rehearsals/{uid}/", f"/setup/rehearsals/{uid}/{town.gate.uid}.jpg"]
+    paths = [f"/setup/rehearsals/{uid}/", f"/setup/rehearsals/{uid}/cameras/{town.gate.uid}.jpg"]
     for client in (other, client_of(town.alice), client_of(town.bob), client_of(town.olive)):
         assert [client.get(path).status_code for path in paths] == [404, 404]
         assert client.post(f"/setup/rehearsals/{uid}/cancel/").status_code == 404
@@ -189,10 +195,37 @@ def test_the_ground_is_shown_to_its_author_and_written_down(ada: Client, town: T
     keep_reference(main_view(town.gate), seeding.drawn_picture())
     begin(ada, town)
     uid = Rehearsal.objects.get().uid
-    response = ada.get(f"/setup/rehearsals/{uid}/{town.gate.uid}.jpg")
+    response = ada.get(f"/setup/rehearsals/{uid}/cameras/{town.gate.uid}.jpg")
     assert response.status_code == 200 and response["Content-Type"] == "image/jpeg"
     assert ViewAudit.objects.filter(action="rehearsal-picture", camera=town.gate, subject=uid).count() == 1
-    assert ada.get(f"/setup/rehearsals/{uid}/{town.yard.uid}.jpg").status_code == 404
+    assert ada.get(f"/setup/rehearsals/{uid}/cameras/{town.yard.uid}.jpg").status_code == 404
+
+
+def test_the_archives_own_picture_is_shown_where_it_has_one(ada: Client, town: Town) -> None:
+    archived(town, 0, 0, hours=2)
+    begin(ada, town)
+    rehearsal = Rehearsal.objects.get()
+    rehearsal_run.run(rehearsal.uid)
+    first = rehearsal.rows.filter(kind="firing")[0].content
+    track = msgspec.convert(first["track"], Track)
+    moment = Moment(town.gate.uid, town.deployment.uid, track, 1, 1, track.first_at, LogPosition("frames", 0, 1), 1.0)
+    store(Folder(rehearsals.archive_root()), moment, b"a small JPEG")
+    begin(ada, town)
+    again = Rehearsal.objects.get(state="waiting")
+    rehearsal_run.run(again.uid)
+    uids = [row.content["uid"] for row in again.rows.filter(kind="firing")]
+    assert looked_at(ada, again).count("/firings/") == 1 and first["pictured"] is False
+    response = ada.get(f"/setup/rehearsals/{again.uid}/firings/{uids[0]}.jpg")
+    assert response.content == b"a small JPEG"
+    assert ViewAudit.objects.filter(action="rehearsal-picture", subject=uids[0]).count() == 1
+    assert ada.get(f"/setup/rehearsals/{again.uid}/firings/{uids[1]}.jpg").status_code == 404
+    assert client_of(town.alice).get(f"/setup/rehearsals/{again.uid}/firings/{uids[0]}.jpg").status_code == 404
+
+
+def test_without_an_archive_switched_on_it_is_refused(ada: Client, town: Town, settings: LazySettings) -> None:
+    settings.ARCHIVE = {**settings.ARCHIVE, "days": 0}
+    response = begin(ada, town)
+    assert response.status_code == 422 and "POLISCOPE_ARCHIVE_DAYS is 0" in json.loads(response.content)["sentence"]
 
 
 def test_where_people_walked_in_the_last_hour(ada: Client, town: Town) -> None:

@@ -77,6 +77,12 @@ function refuse({ sentence, lines }) {
   refused.hidden = false;
 }
 
+/** A button that was disabled lost the focus; whoever had pressed it by keyboard goes on from it. */
+function allow(button) {
+  button.disabled = false;
+  if (document.activeElement === document.body) button.focus({ preventScroll: true });
+}
+
 // --- asking ---------------------------------------------------------------------------------------------------------
 
 async function begin() {
@@ -91,13 +97,14 @@ async function begin() {
   } catch (error) {
     result.replaceChildren();
     refuse(error);
-  } finally { button.disabled = false; }
+  } finally { allow(button); }
 }
 
 async function cancel(button) {
   button.disabled = true;
   try {
     show(await post(current().dataset.cancel, tokens()));
+    allow(beginButton());
   } catch (error) {
     button.disabled = false;
     refuse(error);

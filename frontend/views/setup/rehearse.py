@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -47,7 +48,7 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
             draft, [one.uid for one in cameras], _days_asked(request), timezone.now(), camera.site.time_zone
         )
         rehearsal = rehearsals.start(wanted, author=person_of(request))
-    except (editing.Refused, rehearsals.Busy) as refused:
+    except (editing.Refused, rehearsals.CannotRehearse) as refused:
         return refuse(str(refused), getattr(refused, "field", ""))
     write_down(request, "rehearsed", camera, edited.uid if rule else camera.uid)
     return _shown(request, rehearsal)
@@ -128,7 +129,33 @@ def ground(request: HttpRequest, uid: UUID, camera: UUID) -> HttpResponse:
     if found is None or jpeg is None:
         raise Http404
     write_down(request, "rehearsal-picture", found, rehearsal.uid)
-    response = HttpResponse(thumbnail(jpeg, CARD_WIDTH_PX), content_type="image/jpeg")
+    return _kept_by_the_browser(thumbnail(jpeg, CARD_WIDTH_PX))
+
+
+@require_GET
+@configures
+def track_picture(request: HttpRequest, uid: UUID, event: UUID) -> HttpResponse:
+    """The archive's small picture of the object that a firing is about."""
+    rehearsal = _own_or_404(request, uid)
+    row = rehearsal.rows.filter(kind="firing", content__uid=str(event)).first()
+    found = visible_cameras(person_of(request)).filter(uid=row.content["camera"]).first() if row else None
+    jpeg = _archived_picture(row.content) if row and found else None
+    if found is None or jpeg is None:
+        raise Http404
+    write_down(request, "rehearsal-picture", found, event)
+    return _kept_by_the_browser(jpeg)
+
+
+def _archived_picture(row: dict[str, Any]) -> bytes | None:
+    # The archive's reader weighs as much as the rest of the web server's own code, and is seldom needed.
+    from alerts.rehearsal_rows import Firing
+    from alerts.rehearsal_run import picture_of_firing
+
+    return picture_of_firing(msgspec.convert(row, Firing))
+
+
+def _kept_by_the_browser(jpeg: bytes) -> HttpResponse:
+    response = HttpResponse(jpeg, content_type="image/jpeg")
     response.headers["Cache-Control"] = f"private, max-age={KEEP_S}"
     return response
 
@@ -137,7 +164,7 @@ def ground(request: HttpRequest, uid: UUID, camera: UUID) -> HttpResponse:
 @configures
 def walked(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Where people walked in the last hour, for the drawing under the zones."""
-    # The archive's reader weighs as much as the rest of the web server's own code, and is seldom needed.
+    # As above.
     from alerts.walked import walked as lines_of
 
     camera = camera_or_404(uid)
