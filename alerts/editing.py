@@ -471,6 +471,12 @@ def _beside(rule: Rule) -> Beside:
     )
 
 
+def draft_version(rule: Rule, *, zones: Sequence[Zone], now: datetime) -> EmbeddedRule:
+    """What saving ``rule`` would let run, as an unsaved version of its own. Raises ``Refused``; writes nothing."""
+    rule.config = msgspec.to_builtins(check_rule(rule, zones=zones))
+    return _embed(rule, zones, now)
+
+
 def _same(newest: RuleVersion, embedded: EmbeddedRule) -> bool:
     """Whether ``newest`` already says what ``embedded`` does, its own name and dates aside."""
     aside = {"version", "active_from_at", "active_until_at"}

@@ -461,3 +461,58 @@ class FoldPosition(models.Model):
     snapshot = models.BinaryField(default=b"")
     engine_version = models.PositiveSmallIntegerField(default=0)
     saved_at = models.DateTimeField(null=True)
+
+
+class Rehearsal(models.Model):
+    """One draft tried over the archive. Its author's alone, kept a day; nothing of it is an incident or is sent."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("waiting for a worker")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        CANCELLED = "cancelled", _("cancelled")
+        FAILED = "failed", _("failed")
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="rehearsals")
+    draft = models.JSONField()
+    """The unsaved rule as an EmbeddedRule, as plain values."""
+    in_force = models.JSONField(null=True)
+    """The version it is compared with; null where none runs."""
+    in_force_number = models.PositiveIntegerField(null=True)
+    cameras = models.JSONField()
+    """Their uids, in the order in which they are gone through."""
+    from_at = models.DateTimeField()
+    until_at = models.DateTimeField()
+    time_zone = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    share = models.FloatField(default=0.0)
+    """How far it is, 0 to 1."""
+    summary = models.JSONField(default=dict)
+    """``alerts.rehearsal_rows.Figures``; while it runs, of what was gone through so far."""
+    problem = models.CharField(max_length=500, blank=True)
+    """Why it failed: a code of ``alerts.rehearsals.PROBLEMS``, or what the engine said of a version."""
+    created_at = models.DateTimeField()
+    beat_at = models.DateTimeField(null=True)
+    """The worker was alive then."""
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at", "-id")
+        verbose_name = _("rehearsal")
+        verbose_name_plural = _("rehearsals")
+        indexes = [models.Index(fields=("state", "beat_at"))]
+
+
+class RehearsalRow(models.Model):
+    """One result of a rehearsal as it streamed in: a firing, or a time of which nothing can be told."""
+
+    rehearsal = models.ForeignKey(Rehearsal, on_delete=models.CASCADE, related_name="rows")
+    kind = models.CharField(max_length=8)
+    """``firing`` or ``unknown``."""
+    content = models.JSONField()
+    """``alerts.rehearsal_rows.Firing`` or ``alerts.rehearsal.Unknown``, as plain values."""
+
+    class Meta:
+        ordering = ("id",)
+        indexes = [models.Index(fields=("rehearsal", "kind"))]

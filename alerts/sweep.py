@@ -19,7 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, connection
 from django.db.models import Q
 
-from alerts import delivery, incidents, pictures
+from alerts import delivery, incidents, pictures, rehearsals
 from alerts.events import Event as Content
 from alerts.events import encode_event
 from alerts.models import Event, ProcessLease
@@ -48,6 +48,7 @@ LATE_S = 10.0
 SENDERS = 4
 """Threads for each channel, so that one that hangs holds only its own."""
 CLOSE_S = 2.0
+TIDY_S = 30.0
 PICTURES_AT_ONCE, EVENTS_AT_ONCE = 20, 200
 
 
@@ -107,7 +108,7 @@ class Sweeper:
         self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
         self._lag = 0
         self._problem = ""
-        self._led_s = float("-inf")
+        self._led_s = self._tidied_s = float("-inf")
         self._unfinished = True
         self._change = -1
         self._looked_s = float("-inf")
@@ -140,7 +141,7 @@ class Sweeper:
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
-            return [lambda: incidents.remind_unacknowledged(self._now()), self._sequence, self._copy]
+            return [lambda: incidents.remind_unacknowledged(self._now()), self._sequence, self._copy, self._tidy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
@@ -153,6 +154,7 @@ class Sweeper:
             self._forward,
             self._count,
             self._copy,
+            self._tidy,
         ]
 
     def _guarded(self, step: Callable[[], object]) -> str:
@@ -205,6 +207,12 @@ class Sweeper:
         if channel not in self._senders:
             self._senders[channel] = Lane(f"sweep-{channel}", SENDERS, delivery.deliver)
         self._senders[channel].give(uid)
+
+    def _tidy(self) -> None:
+        """Rehearsals that their worker left have failed; those of yesterday go."""
+        if self._monotonic() - self._tidied_s >= TIDY_S:
+            self._tidied_s = self._monotonic()
+            rehearsals.tidy(self._now())
 
     def _copy(self) -> None:
         """Pictures out of the log and events into it, on a thread: the log may take its time."""

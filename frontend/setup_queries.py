@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.files.storage import default_storage
-from django.db.models import Exists, OuterRef, Prefetch
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
 from alerts.models import Contact, Event, Recipient, Rule, Zone
 from frontend.queries import CameraState
@@ -79,6 +79,11 @@ def zones_of(camera: Camera) -> list[Zone]:
     return list(
         Zone.objects.filter(view__camera=camera).select_related("view").prefetch_related("rules").order_by("pk")
     )
+
+
+def cameras_of(zones: QuerySet[Zone]) -> list[Camera]:
+    """The cameras on which ``zones`` are, by name."""
+    return list(Camera.objects.filter(views__zones__in=zones).distinct().order_by("name"))
 
 
 def sources_of(camera: Camera) -> list[Source]:

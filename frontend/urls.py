@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from frontend.views import account, incidents, outbox, pictures, room, wall
-from frontend.views.setup import camera, camera_list, cameras, configuration, rules, templates
+from frontend.views.setup import camera, camera_list, cameras, configuration, rehearse, rules, templates
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -55,6 +55,13 @@ urlpatterns = [
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/", rules.edit_rule, name="setup-rule"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/switch/", rules.switch_rule, name="setup-rule-switch"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/versions/<uuid:version>/", rules.go_back, name="setup-rule-back"),
+    path("setup/cameras/<uuid:uid>/rules/rehearse/", rehearse.start, name="setup-rehearse-new"),
+    path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/rehearse/", rehearse.start, name="setup-rehearse"),
+    path("setup/cameras/<uuid:uid>/walked/", rehearse.walked, name="setup-walked"),
+    path("setup/rehearsals/<uuid:uid>/", rehearse.show, name="rehearsal"),
+    path("setup/rehearsals/<uuid:uid>/cancel/", rehearse.cancel, name="rehearsal-cancel"),
+    path("setup/rehearsals/<uuid:uid>/firings/<uuid:event>.jpg", rehearse.track_picture, name="rehearsal-picture"),
+    path("setup/rehearsals/<uuid:uid>/cameras/<uuid:camera>.jpg", rehearse.ground, name="rehearsal-ground"),
     path("setup/contacts/<uuid:uid>/test/", rules.send_test, name="setup-test"),
     path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", account.LogOut.as_view(), name="logout"),

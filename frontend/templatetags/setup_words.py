@@ -164,6 +164,7 @@ def setup_sentences() -> dict[str, str]:
         "polygon": _("polygon"),
         "line": _("directed line"),
         "make_rule": _("Make a rule"),
+        "walked_none": _("In the last hour nobody walked here, or nothing of it is archived."),
     }
 
 

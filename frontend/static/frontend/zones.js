@@ -1,7 +1,7 @@
 // Drawing on a camera's picture: polygons and directed lines, by mouse, finger or keyboard, with undo.
 
 import { post, tokens, tryInto, word } from "./ask.js";
-import { tell } from "./dom.js";
+import { fetchText, tell } from "./dom.js";
 import { arrowOf, History, inside, problemOf } from "./shape.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -415,13 +415,31 @@ async function newPicture(button) {
   note.hidden = !note.textContent || Boolean(picture.getAttribute("src"));
 }
 
+/** Shows or hides, under the zones, the lines along which people walked in the last hour. */
+async function walked(button) {
+  const under = document.getElementById("walked");
+  const on = button.getAttribute("aria-pressed") !== "true";
+  under.replaceChildren();
+  button.setAttribute("aria-pressed", String(on));
+  if (!on) return;
+  button.disabled = true;
+  try {
+    const { lines } = JSON.parse(await fetchText(bench.dataset.walked) ?? '{"lines":[]}');
+    for (const line of lines) make("polyline", { points: line.map((point) => point.join(",")).join(" ") }, under);
+    if (!lines.length) tell(word("walked_none"));
+  } catch {
+    button.setAttribute("aria-pressed", "false");
+    tell(word("failed"));
+  } finally { button.disabled = false; }
+}
+
 picture.addEventListener("load", place);
 if (picture.complete) place();
 new ResizeObserver(fit).observe(canvas);
 
 const DOES = {
   undo: () => step(true), redo: () => step(false), corner: removeCorner, save, cancel: leave, delete: remove,
-  turn: () => change(() => draft.points.reverse()), picture: newPicture, try: newPicture,
+  turn: () => change(() => draft.points.reverse()), picture: newPicture, try: newPicture, walked,
 };
 
 bench.addEventListener("click", (event) => {

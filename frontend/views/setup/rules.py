@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import editing, history
 from alerts.models import Contact, Rule, Zone
+from alerts.rehearsals import DAYS
 from alerts.rules.registry import RULES
 from alerts.trial_message import send_trial, too_many
 from frontend import setup_queries
@@ -44,7 +45,7 @@ def add_rule(request: HttpRequest, uid: UUID) -> HttpResponse:
 def edit_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
     """A rule that is there. Saving makes a new version, live within five seconds."""
     camera = camera_or_404(uid)
-    return _edit(request, camera, _rule_or_404(camera, rule), {})
+    return _edit(request, camera, rule_or_404(camera, rule), {})
 
 
 def _edit(request: HttpRequest, camera: Camera, rule: Rule, initial: dict[str, Any]) -> HttpResponse:
@@ -75,6 +76,8 @@ def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: Recipien
         "told": {str(value) for value in (form["recipients"].value() or ())},
         "kinds": sorted(RULES),
         "steps": history.history(rule) if rule.pk else [],
+        "rehearse_cameras": setup_queries.cameras_of(form.fields["zones"].queryset),  # type: ignore[attr-defined]
+        "rehearse_days": DAYS,
         "current_setup": "cameras",
     }
 
@@ -98,7 +101,8 @@ def _zone_in_address(request: HttpRequest, camera: Camera) -> Zone | None:
     return named or (zones[0] if len(zones) == 1 else None)
 
 
-def _rule_or_404(camera: Camera, uid: UUID) -> Rule:
+def rule_or_404(camera: Camera, uid: UUID) -> Rule:
+    """The rule of that name that has a zone on ``camera``."""
     rule = Rule.objects.filter(uid=uid, zones__view__camera=camera).distinct().first()
     if rule is None:
         raise Http404
@@ -110,7 +114,7 @@ def _rule_or_404(camera: Camera, uid: UUID) -> Rule:
 def switch_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
     """On or off, live within five seconds. One that could never fire is refused with the reason."""
     camera = camera_or_404(uid)
-    found = _rule_or_404(camera, rule)
+    found = rule_or_404(camera, rule)
     found.enabled = request.POST.get("on") == "1"
     try:
         editing.save_rule(found, zones=list(found.zones.all()), author=person_of(request), now=timezone.now())
@@ -128,7 +132,7 @@ def switch_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
 def go_back(request: HttpRequest, uid: UUID, rule: UUID, version: UUID) -> HttpResponse:
     """Make the rule what it was in ``version``. Refused with the reason where that cannot run any more."""
     camera = camera_or_404(uid)
-    found = _rule_or_404(camera, rule)
+    found = rule_or_404(camera, rule)
     old = found.versions.filter(uid=version).select_related("rule").first()
     if old is None:
         raise Http404
