@@ -143,6 +143,12 @@ def state_word(incident: Incident) -> str:
 
 
 @register.filter
+def cause_word(incident: Incident) -> str:
+    """What caused a false alarm, for its history."""
+    return _("False alarm: %(cause)s") % {"cause": incident.get_false_reason_display()}
+
+
+@register.filter
 def owner_word(incident: Incident, user: User) -> str:
     """Who has it, for a row of the queue."""
     if incident.state == Incident.State.RESOLVED:

@@ -34,6 +34,7 @@ def pane_context(user: User, incident: Incident) -> dict[str, Any]:
         "deliveries": deliveries,
         "reminder_at": reminder_due_at(incident),
         "dispositions": Incident.Disposition.choices,
+        "false_reasons": Incident.FalseReason.choices,
         "may_act": may_act(user),
         "person_now": user,
     }
