@@ -31,7 +31,7 @@ class EmbeddedZone(msgspec.Struct, frozen=True, kw_only=True):
     camera: UUID
     view: UUID
     name: str
-    shape: Literal["polygon", "line"] = "polygon"
+    shape: Literal["polygon", "line", "exclusion"] = "polygon"
     points: list[Point]
 
 
