@@ -92,7 +92,7 @@ def propose_for(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Proposed:
     """One change that would have avoided ``incident`` and its like. Blocks for about ``limit_s``; changes nothing."""
-    version = _newest_version(incident.rule)
+    version = newest_version(incident.rule)
     if version is None or incident.camera is None:
         return Proposed("no_rule")
     try:
@@ -105,7 +105,8 @@ def propose_for(
     return work.run()
 
 
-def _newest_version(rule: Rule | None) -> RuleVersion | None:
+def newest_version(rule: Rule | None) -> RuleVersion | None:
+    """What a change of ``rule`` would change."""
     return rule.versions.order_by("-number").first() if rule is not None else None
 
 
@@ -147,7 +148,7 @@ class _Alarm:
         until = first + timedelta(seconds=MOST_SPAN_S)
         stored = EventRow.objects.filter(incident=row, happened_at__lte=until).order_by("happened_at", "id")[:50]
         self.events = [event for one in stored if (event := _event(one)) is not None]
-        last = max([first, *(event.happened_at for event in self.events)])
+        last = min(until, max([first, *(event.happened_at for event in self.events)]))
         self.from_at, self.until_at = first - timedelta(seconds=BEFORE_S), last + timedelta(seconds=AFTER_S)
         self.batches: list[Batch] = []
         self.base: list[Found] = []
@@ -173,7 +174,8 @@ class _Alarm:
         times = [event.happened_at for event in self.events] or [self.row.happened_at]
         found = [item for item in items if isinstance(item, Found)]
         self.base = [one for one in found if one.event.uid in names or _near(one, times)]
-        same_version = self.row.rule_version is not None and self.row.rule_version.uid == rule.version
+        version = self.row.rule_version
+        same_version = version is not None and version.embedded.get("version") == str(rule.version)
         # Fired by this very version and not fired now: something that it saw then is not in the archive.
         self.known = bool(self.base) or not (same_version or self._blind(items))
 

@@ -209,6 +209,12 @@ def overlay(event: Event | None) -> dict[str, Any]:
     }
 
 
+@register.filter
+def svg_points(points: list[tuple[float, float]]) -> str:
+    """Corners as SVG takes them."""
+    return _svg_points([list(point) for point in points])
+
+
 def _svg_points(points: list[list[float]]) -> str:
     return " ".join(f"{x:.4f},{y:.4f}" for x, y in points)
 

@@ -270,7 +270,29 @@ function switchLive() {
   if (!live) refresh(); // while it was live the stage was left alone: its picture may have come meanwhile
 }
 
+/** Looks for a change of the rule and shows what was found in the place of the link. */
+async function propose(link) {
+  const section = link.closest("section");
+  const shown = link.textContent;
+  link.textContent = link.dataset.busy;
+  link.setAttribute("aria-disabled", "true");
+  try {
+    const html = await fetchText(link.dataset.propose);
+    if (html !== null) section.replaceChildren(parse(html));
+    tick();
+  } catch {
+    tell(say("failed"));
+    link.textContent = shown;
+    link.removeAttribute("aria-disabled");
+  }
+}
+
 main.addEventListener("click", (event) => {
+  const asked = event.target.closest("[data-propose]");
+  if (asked && !(event.metaKey || event.ctrlKey || event.shiftKey)) {
+    event.preventDefault();
+    if (!asked.hasAttribute("aria-disabled")) propose(asked);
+  }
   if (event.target.closest("[data-open-resolve]")) askResolve();
   if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
   if (event.target.closest("[data-live]")) switchLive();
