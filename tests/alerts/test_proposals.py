@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alerts import masks
 from alerts.proposals import LEAST_FOR_HOURS, MOST_SHARE, Case, Proposal, Sighting, propose
-from alerts.rules.config import EmbeddedRule, Schedule, ScheduleSpan
+from alerts.rules.config import CommonConfig, EmbeddedRule, Schedule, ScheduleSpan
 from alerts.rules.registry import read_config
 from alerts.schedule import check_schedule, is_active
 from alerts.zones import check_points, contains
@@ -111,6 +111,20 @@ def test_a_longer_hold_for_what_is_soon_gone() -> None:
     assert found is not None and found.kind in ("hold", "confirmation")
     hold = next(one for one in propose(rule(), [*false, *kept], asked=UUID(int=0), camera=GATE) if one.kind == "hold")
     assert 2.8 < hold.rule.config["hold_s"] <= 5
+
+
+@pytest.mark.skipif("min_height" not in CommonConfig.__struct_fields__, reason="no kind bounds the height of a box")
+@pytest.mark.parametrize(("false", "kept", "setting"), [(0.05, 0.2, "min_height"), (0.6, 0.2, "max_height")])
+def test_a_bound_of_the_boxes_size(false: float, kept: float, setting: str) -> None:
+    def sized(number: int, height: float, **more: bool) -> Case:
+        place = spread(number)
+        foot = place["y"] * 0.3 + 0.7
+        return case(number, xyxy=(place["x"], foot - height, place["x"] + 0.02, foot), **more)
+
+    cases = [sized(n, false, false=True) for n in range(3)] + [sized(n, kept, false=False) for n in range(3, 6)]
+    [found] = [one for one in propose(rule(), cases, asked=UUID(int=0), camera=GATE) if one.kind == "size"]
+    assert len(found.removed) == 3
+    assert min(false, kept) < found.rule.config[setting] < max(false, kept)
 
 
 def test_hours_that_hold_only_false_ones() -> None:
