@@ -233,12 +233,14 @@ class Engine:
         snapshot: bytes | None = None,
         *,
         tracking: TrackerConfig | None = None,
+        screens: bool = True,
     ) -> None:
+        """``tracking``: how to track, where not as usual. ``screens``: whether people watch, so that boxes are made."""
         self.counters = Counters()
         self.broken: dict[UUID, str] = {}
         """Versions that cannot run, with the reason; the others do."""
         self._tick_us = 0
-        self._tracking = tracking
+        self._tracking, self._screens = tracking, screens
         self._streams: dict[_Key, _Stream] = {}
         self._cameras: dict[UUID, _CameraState] = {}
         self._rules: list[EmbeddedRule] = []
@@ -339,8 +341,9 @@ class Engine:
         if seen.session > state.session and at_us < state.at_us - CLOCK_STEP_US:
             stream.begin_anew(at_us)
         # What was said about the time before this picture holds, even where the frame it named never came.
-        outcome = self._settle(stream, (seen.session, seen.sequence - 1))
-        outcome += self._events(stream, stream.pass_still_time(at_us))
+        outcome = self._settle(stream, (seen.session, seen.sequence - 1)) if state.waiting else Outcome()
+        if state.source != "active":
+            outcome += self._events(stream, stream.pass_still_time(at_us))
         # Within a session, and by small steps between two, time here never goes back.
         at_us = state.at_us = max(at_us, state.at_us)
         if state.source != "active":
@@ -354,9 +357,12 @@ class Engine:
                 at=_utc(at_us - state.still_us),
             )
         outcome.tracks = tracks
-        outcome += self._events(stream, self._show(stream, seen, tracks, at_us))
-        outcome.boxes.append(self._boxes(stream, seen, tracks))
-        outcome += self._settle(stream)
+        if fired := self._show(stream, seen, tracks, at_us):
+            outcome += self._events(stream, fired)
+        if self._screens:
+            outcome.boxes.append(self._boxes(stream, seen, tracks))
+        if state.waiting:
+            outcome += self._settle(stream)
         return outcome
 
     def _show(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -76,7 +75,7 @@ class Proposed:
 
 def archive_reader() -> Reader:
     """Reads the archive of this installation."""
-    archive = Archive(Path(settings.DATA_DIR) / "archive")
+    archive = Archive(settings.ARCHIVE["folder"])
 
     def read(camera: UUID, from_at: datetime, until_at: datetime, labels: frozenset[str] | None) -> Iterable[Batch]:
         return archive.read(Query(camera, from_at, until_at, labels))

@@ -31,9 +31,9 @@ from streams import observations as wire
 
 WARM_UP_S = 900.0
 """The engine sees so much before the span, so that who stands there already is known."""
-SILENT_S = 30.0
+SILENT = timedelta(seconds=30)
 """Of an enabled camera something is heard each 10 s; a longer silence was not watched (or not kept)."""
-UNSEEN_S = 60.0
+UNSEEN = timedelta(seconds=60)
 """A deployment is given a picture each 10 s even while nothing moves; longer without one, it did not look."""
 SAME_S = 10.0
 """Firings of two versions on one camera are the same when they are of one track, or at most this far apart."""
@@ -161,7 +161,7 @@ class _Camera:
         self._what, self._camera = what, camera
         self._rules = what.rules()
         self._deployments = {rule.deployment for _, rule in self._rules.values()}
-        self._engine = Engine([rule for _, rule in self._rules.values()], tracking=what.tracking)
+        self._engine = Engine([rule for _, rule in self._rules.values()], tracking=what.tracking, screens=False)
         self._ledger = Ledger(camera, what.draft.deployment, what.from_at, what.until_at, _watch(what))
         self._tracks: list[Track] = []
 
@@ -182,26 +182,24 @@ class _Camera:
         return Progress(share=min(1.0, max(0.0, share)), camera=self._camera, at=at)
 
     def _batch(self, batch: Batch) -> Iterator[Item]:
-        ticks = batch.ticks
+        ticks, engine, ledger = batch.ticks, self._engine, self._ledger
         before = np.searchsorted(ticks.offset, [row.offset for row in batch.rows]).tolist()
         done, retrack = 0, self._what.tracking is not None
-        for row, upto in zip(batch.rows, before, strict=True):
+        for (_, observation, tracks), upto in zip(batch.rows, before, strict=True):
             if upto > done:
                 yield from self._pass(ticks, done, upto)
                 done = upto
-            yield from self._step(row.observation, None if retrack else row.tracks)
+            if isinstance(observation, wire.Detections) and observation.deployment not in self._deployments:
+                ledger.take(observation)
+                continue
+            outcome = engine.step(observation, None if retrack else tracks)
+            if outcome.tracks is not None:
+                self._tracks = outcome.tracks
+            if over := ledger.take(observation, outcome.blind):
+                yield from over
+            if outcome.events:
+                yield from self._found(outcome)
         yield from self._pass(ticks, done, len(ticks.offset))
-
-    def _step(self, observation: wire.Observation, tracks: list[Track] | None) -> Iterator[Item]:
-        if isinstance(observation, wire.Detections) and observation.deployment not in self._deployments:
-            yield from self._ledger.take(observation, ())
-            return
-        outcome = self._engine.step(observation, tracks)
-        if outcome.tracks is not None:
-            self._tracks = outcome.tracks
-        yield from self._ledger.take(observation, outcome.blind)
-        if outcome.events:
-            yield from self._found(outcome)
 
     def _pass(self, ticks: Ticks, start: int, end: int) -> Iterator[Item]:
         """Step the ticks that can fire. The others change nothing, and there is one a second."""
@@ -222,8 +220,11 @@ class _Camera:
             yield Found(version=version, event=event, number=number, track=track)
 
 
+_SEEN = (wire.Detections, wire.Dropped)
+
+
 def _time(observation: wire.Observation) -> datetime:
-    return observation.captured_at if isinstance(observation, wire.Detections | wire.Dropped) else observation.at
+    return observation.captured_at if isinstance(observation, _SEEN) else observation.at
 
 
 def _config(rule: EmbeddedRule) -> CommonConfig | None:
@@ -267,23 +268,36 @@ class Ledger:
         self._model = ""
         self._blind: BlindChange | None = None
 
-    def take(self, observation: wire.Observation, blind: Sequence[BlindChange]) -> list[Unknown]:
+    def take(self, observation: wire.Observation, blind: Sequence[BlindChange] = ()) -> list[Unknown]:
         """One more observation was folded; returns what was not known and is over."""
-        over = [found for change in blind for found in self._on_blind(change)]
+        over: list[Unknown] = []
+        if blind:
+            over += [found for change in blind for found in self._on_blind(change)]
         at = _time(observation)
-        over += self._span(self._heard_at, at, "silent", SILENT_S)
-        self._heard_at = max(self._heard_at, at)
-        if isinstance(observation, wire.Detections | wire.Dropped) and observation.deployment == self._deployment:
-            over += self._span(self._looked_at, at, "unlooked", UNSEEN_S)
-            self._looked_at = max(self._looked_at, at)
-        if isinstance(observation, wire.Detections) and observation.model != self._model:
-            over += self._on_model(observation)
+        if at > self._heard_at:
+            if at - self._heard_at > SILENT:
+                over += self._span(self._heard_at, at, "silent")
+            self._heard_at = at
+        if isinstance(observation, _SEEN) and observation.deployment == self._deployment:
+            over += self._look(observation)
+        return over
+
+    def _look(self, seen: wire.Detections | wire.Dropped) -> list[Unknown]:
+        over: list[Unknown] = []
+        if seen.captured_at - self._looked_at > UNSEEN:
+            over += self._span(self._looked_at, seen.captured_at, "unlooked")
+        self._looked_at = max(self._looked_at, seen.captured_at)
+        if isinstance(seen, wire.Detections) and seen.model != self._model:
+            over += self._on_model(seen)
         return over
 
     def close(self) -> list[Unknown]:
         """The span is over: whatever still lasts ends with it."""
-        over = self._span(self._heard_at, self._until_at, "silent", SILENT_S)
-        over += self._span(self._looked_at, self._until_at, "unlooked", UNSEEN_S)
+        over: list[Unknown] = []
+        if self._until_at - self._heard_at > SILENT:
+            over += self._span(self._heard_at, self._until_at, "silent")
+        if self._until_at - self._looked_at > UNSEEN:
+            over += self._span(self._looked_at, self._until_at, "unlooked")
         if self._unfit_at is not None:
             over += self._span(self._unfit_at, self._until_at, "label")
         if self._blind is not None:
@@ -302,15 +316,13 @@ class Ledger:
         return self._span(change.from_at, change.until_at, f"{prefix}{change.reason}")
 
     def _on_model(self, seen: wire.Detections) -> list[Unknown]:
-        if seen.deployment != self._deployment:
-            return []
         self._model = seen.model
         began, self._unfit_at = self._unfit_at, None if self._watches(seen.model) else seen.captured_at
         return [] if began is None else self._span(began, seen.captured_at, "label")
 
-    def _span(self, from_at: datetime, until_at: datetime, reason: str, least_s: float = 0.0) -> list[Unknown]:
+    def _span(self, from_at: datetime, until_at: datetime, reason: str) -> list[Unknown]:
         from_at, until_at = max(from_at, self._from_at), min(until_at, self._until_at)
-        if (until_at - from_at).total_seconds() <= least_s:
+        if until_at <= from_at:
             return []
         return [Unknown(camera=self._camera, from_at=from_at, until_at=until_at, reason=reason)]
 

@@ -139,6 +139,25 @@ def contains(polygon: Sequence[tuple[float, float]], points: Float) -> npt.NDArr
     return inside | on_edge
 
 
+def holds(polygon: Sequence[tuple[float, float]], x: float, y: float) -> bool:
+    """``contains`` for one point, by the same arithmetic: for a handful of points NumPy costs ten times as much.
+
+    >>> holds([(0, 0), (1, 0), (1, 1), (0, 1)], 0.5, 0.5), holds([(0, 0), (1, 0), (1, 1), (0, 1)], 1.5, 0.5)
+    (True, False)
+    """
+    inside = False
+    x1, y1 = polygon[-1]
+    for x2, y2 in polygon:
+        if (y1 > y) != (y2 > y) and x < (x2 - x1) * (y - y1) / (y2 - y1) + x1:
+            inside = not inside
+        if (x1 <= x <= x2 or x2 <= x <= x1) and (y1 <= y <= y2 or y2 <= y <= y1):
+            side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+            if abs(side) < 1e-12:
+                return True
+        x1, y1 = x2, y2
+    return inside
+
+
 def overlap(polygon: Sequence[tuple[float, float]], xyxy: tuple[float, float, float, float]) -> float:
     """The share (0–1) of the box ``xyxy`` that lies in ``polygon`` (Sutherland–Hodgman clipping by the box).
 

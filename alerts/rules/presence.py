@@ -11,13 +11,12 @@ import math
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
-from alerts.zones import bottom_centre, contains, overlap
+from alerts.rules.logic import Firing, Logic, Seen, Shortfall, elapsed_s
+from alerts.zones import bottom_centre, holds, overlap
 from detectors.labels import expand
 from detectors.tracking import Track
 
@@ -70,6 +69,10 @@ class _Stay(msgspec.Struct):
     score: float = 0.0
     label: str = ""
     path: list[Point] = msgspec.field(default_factory=list)
+    best: float = 0.0
+    """The best score so far, enough or not."""
+    most: int = 0
+    """The most good sightings that stood at one time."""
 
 
 class _State(msgspec.Struct):
@@ -87,14 +90,16 @@ class _Presence:
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
 
     def on_detections(self, seen: Seen) -> list[Firing]:
-        self._state.now_s = seen.at_s
+        state = self._state
+        state.now_s = seen.at_s
         wanted = [track for track in seen.tracks if track.label in self._labels]
-        shown = {track.number for track in wanted}
-        for track, inside in zip(wanted, self._inside(wanted), strict=True):
-            self._sight(seen, track, inside)
-        for number in [number for number in self._state.stays if number not in shown]:
-            self._miss(number, seen.at_s)
-        return self._fire(seen.at_s)
+        for track in wanted:
+            self._sight(seen, track)
+        if len(state.stays) > len(wanted):
+            shown = {track.number for track in wanted}
+            for number in [number for number in state.stays if number not in shown]:
+                self._miss(number, seen.at_s)
+        return self._fire(seen.at_s) if state.stays else []
 
     def on_unchanged(self, until_s: float) -> list[Firing]:
         if until_s <= self._state.now_s:
@@ -129,43 +134,98 @@ class _Presence:
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
 
-    def _inside(self, tracks: list[Track]) -> list[bool]:
-        if not tracks:
-            return []
-        if self._config.anchor == "overlap":
-            return [overlap(self._zone.points, track.xyxy) >= 0.5 for track in tracks]
-        feet = np.array([bottom_centre(track.xyxy) for track in tracks], np.float64)
-        return [bool(value) for value in contains(self._zone.points, feet)]
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """What is missing of whom it misses least."""
+        lacks = [self._lacks(stay, at_s) for stay in self._state.stays.values() if not stay.fired]
+        return min(lacks, key=len, default=[])
 
-    def _sight(self, seen: Seen, track: Track, inside: bool) -> None:
-        x, y = bottom_centre(track.xyxy)
+    def _lacks(self, stay: _Stay, at_s: float) -> list[Shortfall]:
+        config, state = self._config, self._state
+        lacks: list[Shortfall] = []
+        if not stay.inside:
+            lacks.append(Shortfall(bound="inside", wanted="in the zone", got="outside"))
+        if stay.confirmed is None:
+            lacks.append(self._unconfirmed(stay))
+        if stay.travel < config.min_travel:
+            low = math.floor(stay.travel * 1000) / 1000
+            lacks.append(
+                Shortfall(bound="travel", wanted=config.min_travel, got=low, setting="min_travel", proposed=low)
+            )
+        if stay.inside and stay.held_s < config.hold_s:
+            held_s = math.floor(stay.held_s * 10) / 10
+            lacks.append(
+                Shortfall(bound="in_zone", wanted=config.hold_s, got=held_s, setting="hold_s", proposed=held_s)
+            )
+        if not state.armed:
+            since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
+            ready_s = math.floor(elapsed_s(since_s or at_s, at_s) * 10) / 10
+            lacks.append(
+                Shortfall(bound="rearm", wanted=config.rearm_s, got=ready_s, setting="rearm_s", proposed=ready_s)
+            )
+        return lacks
+
+    def _unconfirmed(self, stay: _Stay) -> Shortfall:
+        """Too doubtful where the best score was short, else in too few pictures."""
+        config = self._config
+        if stay.best < config.confidence:
+            low = math.floor(stay.best * 100) / 100
+            return Shortfall(
+                bound="confidence",
+                wanted=config.confidence,
+                got=round(stay.best, 3),
+                setting="confidence",
+                proposed=low,
+            )
+        most = max(1, stay.most)
+        return Shortfall(bound="confirmed", wanted=config.confirm_k, got=stay.most, setting="confirm_k", proposed=most)
+
+    def _inside(self, track: Track, feet: Point) -> bool:
+        if self._config.anchor == "overlap":
+            return overlap(self._zone.points, track.xyxy) >= 0.5
+        return holds(self._zone.points, *feet)
+
+    def _sight(self, seen: Seen, track: Track) -> None:
+        at_s, feet = seen.at_s, bottom_centre(track.xyxy)
         stay = self._state.stays.get(track.number)
         if stay is None:
-            stay = self._state.stays[track.number] = _Stay(start=(x, y), seen_at_s=seen.at_s)
+            stay = self._state.stays[track.number] = _Stay(start=feet, seen_at_s=at_s)
         good = track.score >= self._config.confidence
-        self._count(stay, seen.at_s, good)
+        self._count(stay, at_s, good)
         if good:
             stay.score, stay.label = track.score, track.label
+        if track.score > stay.best:
+            stay.best = track.score
         self._confirm(stay, seen)
-        stay.travel = max(stay.travel, math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1]))
-        stay.path = [*stay.path[1 - PATH_POINTS :], (round(x, 4), round(y, 4))]
-        self._move(stay, seen.at_s, inside)
-        stay.seen_at_s, stay.last_seen, stay.present = seen.at_s, (seen.session, seen.sequence), True
+        travel = math.hypot((feet[0] - stay.start[0]) * seen.aspect, feet[1] - stay.start[1])
+        if travel > stay.travel:
+            stay.travel = travel
+        stay.path.append(feet)
+        if len(stay.path) >= 2 * PATH_POINTS:
+            del stay.path[:-PATH_POINTS]
+        self._move(stay, at_s, self._inside(track, feet))
+        stay.seen_at_s, stay.last_seen, stay.present = at_s, (seen.session, seen.sequence), True
 
     def _count(self, stay: _Stay, at_s: float, good: bool) -> None:
-        recent = [*stay.sightings, (at_s, good)][-self._config.confirm_n :]
-        stay.sightings = [(when, was) for when, was in recent if elapsed_s(when, at_s) <= self._config.confirm_within_s]
+        sightings, config = stay.sightings, self._config
+        sightings.append((at_s, good))
+        # In the order of time, so that only the first ones can be too many or too old.
+        while len(sightings) > config.confirm_n or _is_over(sightings[0][0], at_s, config.confirm_within_s):
+            del sightings[0]
 
     def _confirm(self, stay: _Stay, seen: Seen) -> None:
-        count = sum(good for _, good in stay.sightings)
+        if stay.confirmed is not None and stay.confirmed_count >= self._config.confirm_n:
+            return  # it was seen in every picture once: there is nothing more to count
+        count = [good for _, good in stay.sightings].count(True)
+        if count > stay.most:
+            stay.most = count
         if stay.confirmed is None and count >= self._config.confirm_k:
             stay.confirmed = (seen.session, seen.sequence)
         stay.confirmed_count = max(count, stay.confirmed_count if stay.confirmed else 0)
 
     def _move(self, stay: _Stay, at_s: float, inside: bool) -> None:
         if inside:
-            if stay.inside and elapsed_s(stay.inside_at_s, at_s) <= max(self._config.leave_s, 1.0):
-                stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, at_s), 3)
+            if stay.inside and (passed_s := elapsed_s(stay.inside_at_s, at_s)) <= max(self._config.leave_s, 1.0):
+                stay.held_s = round(stay.held_s + passed_s, 3)
             stay.inside, stay.inside_at_s = True, at_s
         elif stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
@@ -183,7 +243,7 @@ class _Presence:
         self._count(stay, at_s, False)
         if stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
-        if elapsed_s(stay.seen_at_s, at_s) > FORGET_S:
+        if _is_over(stay.seen_at_s, at_s, FORGET_S):
             del self._state.stays[number]
 
     def _leave(self, stay: _Stay) -> None:
@@ -233,5 +293,11 @@ class _Presence:
                 Fact("confidence", round(stay.score, 3), ">=", config.confidence),
                 Fact("travel", round(stay.travel, 3), ">=", config.min_travel, "heights"),
             ],
-            path=list(stay.path),
+            path=[(round(x, 4), round(y, 4)) for x, y in stay.path[-PATH_POINTS:]],
         )
+
+
+def _is_over(from_s: float, until_s: float, bound_s: float) -> bool:
+    """``elapsed_s`` is more than ``bound_s``; the rounding is done only where it could matter."""
+    passed_s = until_s - from_s
+    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) > bound_s

@@ -35,7 +35,8 @@ def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Pa
     """No log runs here, and the archive lies in a folder of the test's own."""
     monkeypatch.setattr(health_tail, "parts", lambda now: [])
     monkeypatch.setattr(health_tail, "starting", lambda now: False)
-    settings.DATA_DIR, settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path, tmp_path / "media", tmp_path / "static"
+    settings.ARCHIVE = {**settings.ARCHIVE, "folder": tmp_path / "archive"}
+    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
     settings.STATIC_ROOT.mkdir()
     queries.forget()
 
