@@ -131,7 +131,7 @@ def _put(zone: Zone, place: Place) -> None:
 def check_geometry(zone: Zone) -> None:
     """The corners of ``zone`` fit its shape and lie within the picture. Raises ``Refused``."""
     if zone.shape not in Zone.Shape.values:
-        raise Refused(_("The shape must be a polygon or a directed line."), field="shape")
+        raise Refused(_("The shape must be a polygon, a directed line or a mask."), field="shape")
     try:
         check_points(zone.points, zone.shape)
     except BadPoints as error:
@@ -241,10 +241,12 @@ def _field_of(message: str) -> str:
 def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
     if not zones:
         raise Refused(_("The rule needs at least one zone. Draw one on a camera's view first."), field="zones")
+    if all(zone.shape == Zone.Shape.EXCLUSION for zone in zones):
+        raise Refused(_("The rule has nothing but masks, so it could never fire. Choose a zone too."), field="zones")
     shapes = getattr(config, "shapes", ("polygon",))
     for zone in zones:
         check_geometry(zone)
-        if zone.shape not in shapes:
+        if zone.shape not in (*shapes, Zone.Shape.EXCLUSION):
             raise Refused(
                 _("Zone “%(zone)s” is a %(shape)s, which this kind of rule cannot use. Choose another zone.")
                 % {"zone": zone.name, "shape": zone.get_shape_display()},

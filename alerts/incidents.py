@@ -353,16 +353,38 @@ def acknowledge(uid: UUID, *, by: AbstractBaseUser | None, through: str, now: da
 
 
 def resolve(
-    uid: UUID, *, by: AbstractBaseUser | None, disposition: str, note: str, through: str, now: datetime
+    uid: UUID,
+    *,
+    by: AbstractBaseUser | None,
+    disposition: str,
+    note: str,
+    through: str,
+    now: datetime,
+    false_reason: str = "",
 ) -> Incident:
-    """It is over, and what it was. Raises ``IllegalTransition``, ``Incident.DoesNotExist``, ``ValueError``."""
+    """It is over, and what it was; of a false alarm, what caused it (empty: nobody said).
+
+    Raises ``IllegalTransition``, ``Incident.DoesNotExist``, ``ValueError``.
+    """
     if disposition not in Incident.Disposition.values:
         raise ValueError(
             f"disposition: expected one of {', '.join(Incident.Disposition.values)}, got {disposition!r}; choose one"
         )
-    given = {"resolved_at": now, "resolved_by": by, "disposition": disposition}
+    _check_false_reason(disposition, false_reason)
+    given = {"resolved_at": now, "resolved_by": by, "disposition": disposition, "false_reason": false_reason}
     # PostgreSQL's text cannot hold NUL.
     return _move(uid, State.RESOLVED, by, through, now, note=note.replace("\0", ""), **given)
+
+
+def _check_false_reason(disposition: str, reason: str) -> None:
+    if reason and disposition != Incident.Disposition.FALSE:
+        raise ValueError(
+            f"false_reason: expected none with the disposition {disposition}, got {reason!r}; only false takes one"
+        )
+    if reason and reason not in Incident.FalseReason.values:
+        raise ValueError(
+            f"false_reason: expected one of {', '.join(Incident.FalseReason.values)}, got {reason!r}; choose one"
+        )
 
 
 def _move(

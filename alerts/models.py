@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from detectors.models import Deployment
 from streams.ids import new_uid
@@ -22,16 +23,17 @@ class Severity(models.TextChoices):
 
 
 class Zone(models.Model):
-    """A polygon or directed line of a View, in fractions of the picture (0–1)."""
+    """A polygon, directed line or mask (nothing in it counts) of a View, in fractions of the picture (0–1)."""
 
     class Shape(models.TextChoices):
         POLYGON = "polygon", _("polygon")
         LINE = "line", _("directed line")
+        EXCLUSION = "exclusion", _("mask")
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     view = models.ForeignKey(View, on_delete=models.CASCADE, related_name="zones", verbose_name=_("view"))
     name = models.CharField(_("name"), max_length=100)
-    shape = models.CharField(_("shape"), max_length=8, choices=Shape, default=Shape.POLYGON)
+    shape = models.CharField(_("shape"), max_length=9, choices=Shape, default=Shape.POLYGON)
     points = models.JSONField(_("points"), help_text=_("Corners as [[x, y], …] in fractions of the picture, 0 to 1."))
 
     class Meta:
@@ -249,6 +251,19 @@ class Incident(models.Model):
         INSPECTED = "inspected", _("inspected, nothing to do")
         HANDED_OVER = "handed_over", _("handed over")
 
+    class FalseReason(models.TextChoices):
+        """What a rule took for what it looks for."""
+
+        HEADLIGHTS = "headlights", pgettext_lazy("false alarm", "headlights")
+        RAIN = "rain", pgettext_lazy("false alarm", "rain")
+        SHADOW = "shadow", pgettext_lazy("false alarm", "shadow")
+        ANIMAL = "animal", pgettext_lazy("false alarm", "animal")
+        REFLECTION = "reflection", pgettext_lazy("false alarm", "reflection")
+        STEAM = "steam", pgettext_lazy("false alarm", "steam")
+        INSECT = "insect", pgettext_lazy("false alarm", "insect")
+        STAFF = "staff", pgettext_lazy("false alarm", "staff")
+        OTHER = "other", pgettext_lazy("false alarm", "something else")
+
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     group_key = models.CharField(max_length=120)
     state = models.CharField(max_length=16, choices=State, default=State.OPEN)
@@ -274,6 +289,8 @@ class Incident(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="resolved_incidents"
     )
     disposition = models.CharField(max_length=16, choices=Disposition, blank=True)
+    false_reason = models.CharField(max_length=16, choices=FalseReason, blank=True)
+    """Only with the disposition *false*; empty: nobody said."""
     change = models.BigIntegerField(default=0, db_index=True)
     """Value of the ``changes`` sequence at the last change; screens resync by it."""
 

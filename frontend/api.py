@@ -17,7 +17,7 @@ from django.utils import timezone
 from ninja import NinjaAPI, Query, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
-from pydantic import Field, PlainSerializer
+from pydantic import Field, PlainSerializer, model_validator
 
 from alerts import incidents
 from alerts.models import Event, Incident, IncidentTransition
@@ -78,6 +78,7 @@ class IncidentOut(Schema):
     resolved_at: Moment | None
     resolved_by: str | None
     disposition: str | None
+    false_reason: str | None
 
 
 class EventOut(Schema):
@@ -126,11 +127,21 @@ class IncidentQuery(Schema):
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
 
 
+FalseReason = Literal["headlights", "rain", "shadow", "animal", "reflection", "steam", "insect", "staff", "other"]
+
+
 class Resolution(Schema):
     """What came of it."""
 
     disposition: Literal["confirmed", "false", "test", "inspected", "handed_over"]
     note: Annotated[str, Field(max_length=500)] = ""
+    false_reason: FalseReason | None = None
+
+    @model_validator(mode="after")
+    def _only_of_a_false_alarm(self) -> Resolution:
+        if self.false_reason is not None and self.disposition != "false":
+            raise ValueError("false_reason: only the disposition false takes one; leave it out")
+        return self
 
 
 class PartOut(Schema):
@@ -259,6 +270,7 @@ def resolve(request: HttpRequest, uid: UUID, body: Resolution) -> dict[str, Any]
         by=_person(request),
         disposition=body.disposition,
         note=body.note,
+        false_reason=body.false_reason or "",
         through="api",
         now=timezone.now(),
     )
@@ -341,6 +353,7 @@ def _incident(row: Incident) -> dict[str, Any]:
         "resolved_at": row.resolved_at,
         "resolved_by": _name_of(row.resolved_by),
         "disposition": row.disposition or None,
+        "false_reason": row.false_reason or None,
     }
 
 

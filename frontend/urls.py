@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from frontend.views import account, incidents, outbox, pictures, room, wall
+from frontend.views import account, incidents, outbox, pictures, proposals, room, wall
 from frontend.views.setup import camera, camera_list, cameras, configuration, rehearse, rules, templates
 
 urlpatterns = [
@@ -15,6 +15,8 @@ urlpatterns = [
     path("incidents/<uuid:uid>/pane/", incidents.show_pane, name="incident-pane"),
     path("incidents/<uuid:uid>/acknowledge/", incidents.acknowledge_incident, name="acknowledge"),
     path("incidents/<uuid:uid>/resolve/", incidents.resolve_incident, name="resolve"),
+    path("incidents/<uuid:uid>/proposal/", proposals.show_proposal, name="proposal"),
+    path("incidents/<uuid:uid>/proposal/part/", proposals.show_proposal_part, name="proposal-part"),
     path("incidents/<uuid:uid>/picture.jpg", pictures.event_picture, name="picture"),
     path("incidents/<uuid:uid>/thumbnail.jpg", pictures.event_thumbnail, name="thumbnail"),
     path("wall/", wall.show_wall, name="wall"),

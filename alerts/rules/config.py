@@ -138,7 +138,10 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
 
 
-OF_OBJECTS = frozenset({"labels", "confidence", "confirm_k", "confirm_n", "confirm_within_s", "min_travel"})
+OF_OBJECTS = frozenset({"labels", "confidence", "confirm_k", "confirm_n", "confirm_within_s", "min_travel"}) | {
+    "min_height",
+    "max_height",
+}
 """The common settings about detected objects, for the ``unused`` of kinds that look at none."""
 NoLabels = Annotated[list[str], Meta(max_length=0, title=_("Labels"), description=_("This kind looks at no objects."))]
 

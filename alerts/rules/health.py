@@ -59,6 +59,7 @@ class HealthConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_field
     ] = 60.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.wanted:
             raise ValueError("offline: expected at least one trouble that is wanted, got none; switch one on")
 

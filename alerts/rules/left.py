@@ -77,6 +77,7 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "seen"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check([*self.owners, *self.ignore])
 
     def needs(self) -> Needs:

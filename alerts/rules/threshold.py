@@ -49,6 +49,7 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 120.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.clear is not None and self._sign * (self.bound - self.clear) < 0:
             side = "at most" if self.side == "above" else "at least"
             raise ValueError(f"clear: expected {side} the bound {self.bound:g}, got {self.clear:g}; exchange them")

@@ -144,6 +144,12 @@ def state_word(incident: Incident) -> str:
 
 
 @register.filter
+def cause_word(incident: Incident) -> str:
+    """What caused a false alarm, for its history."""
+    return _("False alarm: %(cause)s") % {"cause": incident.get_false_reason_display()}
+
+
+@register.filter
 def owner_word(incident: Incident, user: User) -> str:
     """Who has it, for a row of the queue."""
     if incident.state == Incident.State.RESOLVED:
@@ -202,6 +208,12 @@ def overlay(event: Event | None) -> dict[str, Any]:
         "zone": _svg_points(content.get("zone_polygon", [])),
         "path": _svg_points(content.get("path", [])),
     }
+
+
+@register.filter
+def svg_points(points: list[tuple[float, float]]) -> str:
+    """Corners as SVG takes them."""
+    return _svg_points([list(point) for point in points])
 
 
 def _svg_points(points: list[list[float]]) -> str:

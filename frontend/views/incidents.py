@@ -56,12 +56,28 @@ def resolve_incident(request: HttpRequest, uid: UUID) -> HttpResponse:
     if disposition not in Incident.Disposition.values:
         return _refused(request, uid, _("Say what it was, then resolve it."), 422)
     note = request.POST.get("note", "").strip()[:NOTE_LENGTH]
+    reason = _false_reason(request, disposition)
     return _act(
         request,
         uid,
         "resolve",
-        lambda: resolve(uid, by=user, disposition=disposition, note=note, through="screen", now=timezone.now()),
+        lambda: resolve(
+            uid,
+            by=user,
+            disposition=disposition,
+            note=note,
+            false_reason=reason,
+            through="screen",
+            now=timezone.now(),
+        ),
     )
+
+
+def _false_reason(request: HttpRequest, disposition: str) -> str:
+    """What was chosen as the cause of a false alarm; one that was chosen before another answer was given is dropped."""
+    reason = request.POST.get("false_reason", "")
+    taken = disposition == Incident.Disposition.FALSE and reason in Incident.FalseReason.values
+    return reason if taken else ""
 
 
 def _act(request: HttpRequest, uid: UUID, action: str, do: Callable[[], object]) -> HttpResponse:

@@ -12,7 +12,7 @@ from alerts.incidents import reminder_due_at
 from alerts.models import Incident
 from frontend import queries
 from frontend.models import User
-from frontend.permissions import may_act
+from frontend.permissions import may_act, may_configure
 
 
 def incident_or_404(user: User, uid: UUID) -> Incident:
@@ -34,6 +34,8 @@ def pane_context(user: User, incident: Incident) -> dict[str, Any]:
         "deliveries": deliveries,
         "reminder_at": reminder_due_at(incident),
         "dispositions": Incident.Disposition.choices,
+        "false_reasons": Incident.FalseReason.choices,
         "may_act": may_act(user),
+        "may_configure": may_configure(user),
         "person_now": user,
     }

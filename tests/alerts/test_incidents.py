@@ -228,6 +228,16 @@ def test_it_allows_the_steps_of_the_table_and_no_other(town: Town, before: str, 
         assert Incident.objects.get().state == before
 
 
+@pytest.mark.parametrize(("disposition", "reason"), [("confirmed", "rain"), ("false", "boredom")])
+def test_it_refuses_a_cause_that_does_not_belong(town: Town, disposition: str, reason: str) -> None:
+    record([town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+    given = {"disposition": disposition, "false_reason": reason, "note": "", "through": "api"}
+    with pytest.raises(ValueError, match=f"false_reason: expected .*{reason}"):
+        resolve(uid, by=None, now=at(2), **given)  # type: ignore[arg-type]
+    assert Incident.objects.get().state == "open"
+
+
 def test_it_refuses_a_disposition_that_there_is_not(town: Town) -> None:
     record([town.event()], now=at(1))
 

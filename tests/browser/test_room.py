@@ -52,6 +52,19 @@ def test_it_resolves_by_keys_and_asks_once(enter: Enter) -> None:
     expect(page.locator(".closed")).to_contain_text("Resolved: false alarm")
 
 
+def test_a_false_alarm_takes_its_cause_by_one_more_key(enter: Enter) -> None:
+    page = enter("alice")
+    page.keyboard.press("r")
+    expect(page.locator(".reasons")).not_to_be_visible()
+    page.keyboard.press("2")
+    expect(page.locator(".reasons")).to_be_visible()
+    page.keyboard.press("3")
+    expect(page.get_by_role("radio", name="shadow")).to_be_checked()
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog.resolve")).not_to_be_visible()
+    expect(page.locator(".log")).to_contain_text("False alarm: shadow", timeout=SOON_MS)
+
+
 def test_new_rows_wait_while_the_list_is_in_use(enter: Enter, room: Room, console: Console) -> None:
     page = enter("alice")
     first = page.locator(".row").first

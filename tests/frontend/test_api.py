@@ -124,6 +124,7 @@ def test_it_says_what_when_and_where_and_never_an_integer_key(town: Town, ask: A
             "resolved_at": None,
             "resolved_by": None,
             "disposition": None,
+            "false_reason": None,
         }
     ]
 
@@ -209,6 +210,13 @@ def test_resolving_says_what_came_of_it(town: Town, ask: Ask) -> None:
     assert answer["transitions"][-1]["note"] == "a cat"
 
 
+def test_a_false_alarm_may_say_what_caused_it(town: Town, ask: Ask) -> None:
+    incident = new_incident(town.gate, town.site)
+    body = {"disposition": "false", "false_reason": "headlights"}
+    status, answer = ask(town.bob, f"incidents/{incident.uid}/resolve", body, "POST")
+    assert (status, answer["disposition"], answer["false_reason"]) == (200, "false", "headlights")
+
+
 def test_what_is_over_cannot_be_acknowledged(town: Town, ask: Ask) -> None:
     incident = new_incident(town.gate, town.site, state="resolved")
     status, answer = ask(town.alice, f"incidents/{incident.uid}/acknowledge", None, "POST")
@@ -235,6 +243,15 @@ WRONG = [
     ("incidents/{uid}/resolve", {}, "POST", 422, "malformed", "disposition"),
     ("incidents/{uid}/resolve", {"disposition": "boring"}, "POST", 422, "malformed", "disposition"),
     ("incidents/{uid}/resolve", {"disposition": "false", "note": "x" * 501}, "POST", 422, "malformed", "note"),
+    (
+        "incidents/{uid}/resolve",
+        {"disposition": "false", "false_reason": "x"},
+        "POST",
+        422,
+        "malformed",
+        "false_reason",
+    ),
+    ("incidents/{uid}/resolve", {"disposition": "test", "false_reason": "rain"}, "POST", 422, "malformed", "only"),
 ]
 
 

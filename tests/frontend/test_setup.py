@@ -377,7 +377,7 @@ def test_a_zone_is_made_and_changed(ada: Client, town: Town) -> None:
         ({"points": "[[0.1, 0.1], [0.9, 0.9]]"}, "expected 3 to 64 corners for a polygon, got 2"),
         ({"points": "[[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]]"}, "expected an area"),
         ({"shape": "line"}, "expected exactly 2 corners for a line, got 4"),
-        ({"shape": "circle"}, "The shape must be a polygon or a directed line."),
+        ({"shape": "circle"}, "The shape must be a polygon, a directed line or a mask."),
         ({"points": "[[NaN, 0.1], [0.5, 0.5], [0.9, 0.1]]"}, "The corners could not be read."),
         ({"points": "[[1e999, 0.1], [0.5, 0.5], [0.9, 0.1]]"}, "The corners could not be read."),
         ({"points": "[" * 5000}, "The corners could not be read."),

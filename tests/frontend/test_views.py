@@ -302,6 +302,25 @@ def test_resolving_without_saying_what_it_was_is_refused(harbour: Harbour, incid
     assert response.json()["sentence"] == "Say what it was, then resolve it."
 
 
+def test_a_false_alarm_says_what_caused_it_in_its_history(harbour: Harbour, incident: Incident) -> None:
+    alice = client_of(harbour.alice)
+    resolution = {"disposition": "false", "false_reason": "headlights"}
+    assert alice.post(f"/incidents/{incident.uid}/resolve/", resolution, **JSON).status_code == 204
+    incident.refresh_from_db()
+    assert incident.false_reason == "headlights"
+    assert "<small>False alarm: headlights</small>" in text_of(alice, f"/incidents/{incident.uid}/pane/")
+
+
+@pytest.mark.parametrize(("disposition", "reason"), [("confirmed", "rain"), ("false", "boredom"), ("false", "")])
+def test_a_cause_that_fits_nothing_is_left_out(
+    harbour: Harbour, incident: Incident, disposition: str, reason: str
+) -> None:
+    resolution = {"disposition": disposition, "false_reason": reason}
+    client_of(harbour.alice).post(f"/incidents/{incident.uid}/resolve/", resolution, **JSON)
+    incident.refresh_from_db()
+    assert (incident.state, incident.disposition, incident.false_reason) == ("resolved", disposition, "")
+
+
 def test_without_scripts_it_goes_back_to_the_incident(harbour: Harbour, incident: Incident) -> None:
     response = client_of(harbour.alice).post(f"/incidents/{incident.uid}/acknowledge/")
     assert response.status_code == 302

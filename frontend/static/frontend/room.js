@@ -249,6 +249,17 @@ function askResolve() {
   dialog.querySelector("input[type=radio]").focus();
 }
 
+/** A digit chooses what it was; said false, the next digit chooses what caused it, or Enter leaves that open. */
+function chooseByDigit(dialog, { key, target }) {
+  const reasons = dialog.querySelector(".reasons");
+  const group = target.closest("fieldset") ?? dialog.querySelector("fieldset");
+  const choice = group.querySelectorAll("input[type=radio]")[Number(key) - 1];
+  if (!choice) return false;
+  choice.checked = true;
+  (choice.name === "disposition" && choice.value === "false" ? reasons.querySelector("input") : choice).focus();
+  return true;
+}
+
 function switchLive() {
   const stage = main.querySelector(".stage[data-camera]");
   const button = stage?.querySelector("[data-live]");
@@ -259,7 +270,29 @@ function switchLive() {
   if (!live) refresh(); // while it was live the stage was left alone: its picture may have come meanwhile
 }
 
+/** Looks for a change of the rule and shows what was found in the place of the link. */
+async function propose(link) {
+  const section = link.closest("section");
+  const shown = link.textContent;
+  link.textContent = link.dataset.busy;
+  link.setAttribute("aria-disabled", "true");
+  try {
+    const html = await fetchText(link.dataset.propose);
+    if (html !== null) section.replaceChildren(parse(html));
+    tick();
+  } catch {
+    tell(say("failed"));
+    link.textContent = shown;
+    link.removeAttribute("aria-disabled");
+  }
+}
+
 main.addEventListener("click", (event) => {
+  const asked = event.target.closest("[data-propose]");
+  if (asked && !(event.metaKey || event.ctrlKey || event.shiftKey)) {
+    event.preventDefault();
+    if (!asked.hasAttribute("aria-disabled")) propose(asked);
+  }
   if (event.target.closest("[data-open-resolve]")) askResolve();
   if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
   if (event.target.closest("[data-live]")) switchLive();
@@ -278,9 +311,7 @@ document.addEventListener("keydown", (event) => {
   if (event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
   const dialog = main.querySelector("dialog[open]");
   if (dialog) {
-    const digit = Number(event.key);
-    const choice = event.target.matches("textarea") ? null : dialog.querySelectorAll("input[type=radio]")[digit - 1];
-    if (choice) { choice.checked = true; choice.focus(); event.preventDefault(); }
+    if (!event.target.matches("textarea") && chooseByDigit(dialog, event)) event.preventDefault();
     return;
   }
   if (event.target.matches("input, textarea, select")) return;

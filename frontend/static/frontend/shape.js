@@ -31,13 +31,13 @@ export function problemOf(shape, points) {
 }
 
 /** The arrow that stands on a directed line: from its middle to the side that counts. Lengths in pixels of the page.
- *  Someone who crosses from the right of (begin → end) to its left counts, as seen on the screen. */
+ *  Someone who crosses from the left of (begin → end) to its right goes forward, as seen on the screen. */
 export function arrowOf([[ax, ay], [bx, by]], width, height) {
   const dx = (bx - ax) * width, dy = (by - ay) * height;
   const length = Math.hypot(dx, dy) || 1;
   const reach = Math.min(48, Math.max(24, length / 4));
   const middle = [(ax + bx) / 2 * width, (ay + by) / 2 * height];
-  return [middle, [middle[0] + dy / length * reach, middle[1] - dx / length * reach]];
+  return [middle, [middle[0] - dy / length * reach, middle[1] + dx / length * reach]];
 }
 
 /** Undo and redo of whole states. */

@@ -49,7 +49,7 @@ function showShape(zone, kind) {
   const { shape, points } = zone;
   if (!points.length) return;
   const attributes = { class: `shape ${shape} ${kind}`, points: joined(points), ...(zone.uid && kind === "other" ? { "data-zone": zone.uid } : {}) };
-  make(shape === "polygon" && !zone.open ? "polygon" : "polyline", attributes);
+  make(shape !== "line" && !zone.open ? "polygon" : "polyline", attributes);
   if (shape === "line" && points.length === 2) showArrow(points, kind);
   if (kind === "other") showName(zone);
 }
@@ -69,7 +69,7 @@ function showName({ name, points }) {
 
 function showHandles() {
   const { points, shape, open } = draft;
-  if (!open && shape === "polygon") {
+  if (!open && shape !== "line") {
     points.forEach((point, index) => {
       const next = points[(index + 1) % points.length];
       const [x, y] = at([(point[0] + next[0]) / 2, (point[1] + next[1]) / 2]);
@@ -110,7 +110,7 @@ function showTools() {
   const doing = (name) => bench.querySelector(`[data-do=${name}]`);
   doing("undo").disabled = !history.past.length;
   doing("redo").disabled = !history.future.length;
-  doing("corner").disabled = !(draft && draft.shape === "polygon" && chosen !== null && draft.points.length > (draft.open ? 0 : 3));
+  doing("corner").disabled = !(draft && draft.shape !== "line" && chosen !== null && draft.points.length > (draft.open ? 0 : 3));
   doing("turn").hidden = !(draft?.shape === "line" && draft.points.length === 2);
   for (const button of bench.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(Boolean(draft?.open && draft.shape === button.dataset.tool)));
   for (const line of list.querySelectorAll("[data-zone]")) line.setAttribute("aria-current", String(line.dataset.zone === draft?.uid));
@@ -131,7 +131,7 @@ function showPanel() {
   complain("");
   if (!draft) return;
   const known = zones.get(draft.uid);
-  document.getElementById("draft-title").textContent = known ? word("edit_zone", { name: known.name }) : word(draft.shape === "line" ? "new_line" : "new_zone");
+  document.getElementById("draft-title").textContent = known ? word("edit_zone", { name: known.name }) : word({ line: "new_line", exclusion: "new_mask" }[draft.shape] ?? "new_zone");
   panel.querySelector("[data-do=delete]").hidden = !known;
   nameField.value = known?.name ?? freeName(draft.shape);
   // On a telephone the panel stands below the picture.
@@ -141,7 +141,7 @@ function showPanel() {
 function freeName(shape) {
   const taken = new Set([...zones.values()].map((zone) => zone.name));
   for (let n = 1; ; n += 1) {
-    const name = word(shape === "line" ? "numbered_line" : "numbered_zone", { n });
+    const name = word({ line: "numbered_line", exclusion: "numbered_mask" }[shape] ?? "numbered_zone", { n });
     if (!taken.has(name)) return name;
   }
 }
@@ -240,7 +240,7 @@ function pointOf(event) {
 }
 
 function nearFirst(event) {
-  if (draft.shape !== "polygon" || draft.points.length < 3) return false;
+  if (draft.shape === "line" || draft.points.length < 3) return false;
   const box = canvas.getBoundingClientRect();
   const [x, y] = at(draft.points[0]);
   return Math.hypot(event.clientX - box.left - x, event.clientY - box.top - y) <= TAP_PX;
@@ -310,7 +310,7 @@ function arrow(event) {
 }
 
 const KEYS = {
-  z: () => begin("polygon"), g: () => begin("line"),
+  z: () => begin("polygon"), g: () => begin("line"), x: () => begin("exclusion"),
   Escape: () => { if (draft) leave(); },
   Enter: () => { if (draft?.open) close(); else if (draft) save(); },
   " ": () => { if (draft?.open) addCorner(cross ?? [0.5, 0.5]); },

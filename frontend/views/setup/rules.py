@@ -18,7 +18,8 @@ from alerts.models import Contact, Rule, Zone
 from alerts.rehearsals import DAYS
 from alerts.rules.registry import RULES
 from alerts.trial_message import send_trial, too_many
-from frontend import setup_queries
+from frontend import drafts, setup_queries
+from frontend.drafts import Draft
 from frontend.models import ViewAudit
 from frontend.rule_forms import RecipientForm, SetupRuleForm, setup_form, usual_rule
 from frontend.views.page import fragment, page, person_of
@@ -43,12 +44,32 @@ def add_rule(request: HttpRequest, uid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @configures
 def edit_rule(request: HttpRequest, uid: UUID, rule: UUID) -> HttpResponse:
-    """A rule that is there. Saving makes a new version, live within five seconds."""
+    """A rule that is there, or with ``draft`` in the address as it was proposed to be.
+
+    Saving makes a new version, live within five seconds.
+    """
     camera = camera_or_404(uid)
-    return _edit(request, camera, rule_or_404(camera, rule), {})
+    found = rule_or_404(camera, rule)
+    return _edit(request, camera, found, {}, _draft_in_address(request, found))
 
 
-def _edit(request: HttpRequest, camera: Camera, rule: Rule, initial: dict[str, Any]) -> HttpResponse:
+def _draft_in_address(request: HttpRequest, rule: Rule) -> Draft | None:
+    """The proposed change, put into ``rule`` in memory. Of one that cannot be taken the reason is shown instead."""
+    if not (text := request.GET.get("draft", "")):
+        return None
+    try:
+        # What somebody has in the form already is not taken from them for its age.
+        draft = drafts.read(text, rule, fresh=request.method == "GET")
+    except drafts.BadDraft as error:
+        messages.error(request, str(error))
+        return None
+    draft.fill(rule)
+    return draft
+
+
+def _edit(
+    request: HttpRequest, camera: Camera, rule: Rule, initial: dict[str, Any], draft: Draft | None = None
+) -> HttpResponse:
     kind = setup_form(rule.kind)
     given = request.POST if request.method == "POST" else None
     form = kind(given, instance=rule, initial=initial, camera=camera)
@@ -56,18 +77,21 @@ def _edit(request: HttpRequest, camera: Camera, rule: Rule, initial: dict[str, A
     # Both are asked, so that everything wrong is said at once.
     if given is not None and all([form.is_valid(), newcomer.is_valid()]):
         try:
-            saved = _save(request, form, newcomer, camera)
+            saved = _save(request, form, newcomer, camera, draft)
         except editing.Refused as refused:
             form.add_error(None, str(refused))
         else:
             said = _("“%(rule)s” is live.") if saved.enabled else _("“%(rule)s” is saved and switched off.")
             messages.success(request, said % {"rule": saved.name})
             return redirect("setup-camera", camera.uid)
-    return page(request, "frontend/setup/rule_form.html", "setup", _context(camera, rule, form, newcomer))
+    return page(request, "frontend/setup/rule_form.html", "setup", _context(camera, rule, form, newcomer, draft))
 
 
-def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: RecipientForm) -> dict[str, Any]:
+def _context(
+    camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: RecipientForm, draft: Draft | None
+) -> dict[str, Any]:
     return {
+        "draft": draft,
         "camera": camera,
         "rule": rule,
         "form": form,
@@ -82,15 +106,19 @@ def _context(camera: Camera, rule: Rule, form: SetupRuleForm, newcomer: Recipien
     }
 
 
-def _save(request: HttpRequest, form: SetupRuleForm, newcomer: RecipientForm, camera: Camera) -> Rule:
-    """Rule, version, demand and recipients in one transaction. Raises ``Refused``."""
+def _save(
+    request: HttpRequest, form: SetupRuleForm, newcomer: RecipientForm, camera: Camera, draft: Draft | None
+) -> Rule:
+    """Rule, version, demand, recipients and a draft's mask in one transaction. Raises ``Refused``."""
     with transaction.atomic():
         rule: Rule = form.save(commit=False)
+        zones = list(form.cleaned_data["zones"])
+        if draft is not None and "draft_mask" in request.POST and (mask := draft.make_mask(camera)) is not None:
+            zones.append(mask)
         recipients = list(form.cleaned_data["recipients"])
         if (added := newcomer.add(camera.site.time_zone)) is not None:
             recipients.append(added)
-        zones, now = list(form.cleaned_data["zones"]), timezone.now()
-        editing.save_rule(rule, zones=zones, author=person_of(request), now=now, recipients=recipients)
+        editing.save_rule(rule, zones=zones, author=person_of(request), now=timezone.now(), recipients=recipients)
         write_down(request, "rule-saved", camera, rule.uid)
     return rule
 

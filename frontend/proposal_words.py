@@ -1,0 +1,96 @@
+"""A proposal as people read it: what would change, what it would have done, what cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from alerts.proposing import Proposed
+from alerts.rules.config import EmbeddedRule, Schedule
+from alerts.rules.registry import rule_kind
+from frontend.forms import fields_for
+
+_WHY_NONE = {
+    "no_rule": gettext_lazy("No rule fired this, so there is none to change."),
+    "unreadable": gettext_lazy("The rule's newest version cannot be read. Open the rule and save it again."),
+    "not_archived": gettext_lazy("The archive no longer holds what the cameras saw then, so nobody can tell."),
+    "avoided": gettext_lazy("The rule as it is now does not fire this any more."),
+    "alike": gettext_lazy("Nothing helps: the false ones look like the confirmed ones."),
+    "no_time": gettext_lazy("There was too much to look at just now. Try again later."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting: “Confidence 0.45 → 0.58”."""
+
+    name: str
+    before: str
+    after: str
+
+
+def why_none(found: Proposed) -> str:
+    """Why nothing is proposed."""
+    return str(_WHY_NONE[found.reason])
+
+
+def outcome(found: Proposed) -> str:
+    """What the change would have done, by its rehearsal."""
+    words = {"removed": found.false.removed, "false": found.false.of, "confirmed": found.confirmed.of}
+    if not found.confirmed.of:
+        return (
+            _(
+                "It would have removed %(removed)d of %(false)d false alarms. "
+                "No confirmed one can be told of, so nobody knows what it would miss."
+            )
+            % words
+        )
+    return (
+        _("It would have removed %(removed)d of %(false)d false alarms and none of the %(confirmed)d confirmed.")
+        % words
+    )
+
+
+def remarks(found: Proposed) -> list[str]:
+    """What the counts leave out."""
+    said = [_("This one would still come.")] if found.asked is False else []
+    if found.already and found.proposal is not None:
+        said.append(_("Avoided already by the rule as it is now: %(n)d.") % {"n": found.already})
+    if found.not_looked:
+        said.append(_("Not looked at, for want of time: %(n)d.") % {"n": found.not_looked})
+    return said
+
+
+def changes(found: Proposed) -> list[Line]:
+    """The settings that would differ. A mask is drawn instead."""
+    before, proposal = found.before, found.proposal
+    if before is None or proposal is None:
+        return []
+    return [*_settings(before, proposal.rule), *_hours(before.schedule, proposal.rule.schedule)]
+
+
+def _settings(before: EmbeddedRule, after: EmbeddedRule) -> Iterator[Line]:
+    struct: Any = rule_kind(after.kind)
+    fields, usual = fields_for(struct), {name: getattr(struct(), name) for name in after.config}
+    for name, value in after.config.items():
+        old = before.config.get(name, usual[name])
+        if old != value:
+            yield Line(str(fields[name].label), _number(old), _number(value))
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _hours(before: Schedule, after: Schedule) -> Iterator[Line]:
+    if before != after:
+        yield Line(_("Acts"), _spans(before), _spans(after))
+
+
+def _spans(schedule: Schedule) -> str:
+    spans: Sequence[str] = [f"{span.from_}–{span.until}" for span in schedule.spans]
+    return ", ".join(spans) or _("always")
