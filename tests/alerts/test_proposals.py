@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alerts import masks
 from alerts.proposals import LEAST_FOR_HOURS, MOST_SHARE, Case, Proposal, Sighting, propose
-from alerts.rules.config import CommonConfig, EmbeddedRule, Schedule, ScheduleSpan
+from alerts.rules.config import EmbeddedRule, Schedule, ScheduleSpan
 from alerts.rules.registry import read_config
 from alerts.schedule import check_schedule, is_active
 from alerts.zones import check_points, contains

@@ -18,8 +18,7 @@ from alerts.proposing import Proposed, propose_for
 from alerts.rules.config import EmbeddedRule
 from streams.models import Camera
 from streams.observations import Detections
-from tests.alerts.histories import GATE, VERSION, at, rule, run, seen, walker
-from tests.alerts.test_engine import CROSSING
+from tests.alerts.histories import GATE, VERSION, at, rule, seen, walker
 from tests.alerts.test_rehearsal import fold_and_keep, reader
 from tests.alerts.town import Town
 
