@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -216,7 +217,7 @@ class Part:
 
     def table(self) -> pa.Table:
         """Everything, with plain strings."""
-        return self._file.read().cast(SCHEMA)
+        return self._file.read(use_threads=False).cast(SCHEMA)
 
     def tables(self, from_at_us: int, until_at_us: int, boxes: bool) -> Iterator[pa.Table]:
         """Row groups that touch [from, until), in order; without ``boxes`` only the plain columns are read."""
@@ -226,7 +227,7 @@ class Part:
             known = metadata.row_group(number).column(column).statistics
             if known is not None and known.has_min_max and (known.max < from_at_us or known.min >= until_at_us):
                 continue
-            yield self._file.read_row_group(number, columns=None if boxes else PLAIN)
+            yield self._file.read_row_group(number, columns=None if boxes else PLAIN, use_threads=False)
 
 
 class Ticks(NamedTuple):
@@ -267,7 +268,7 @@ def rows_in(table: pa.Table, wanted: Wanted) -> list[Kept]:
     chosen = _chosen(table, wanted)
     if not chosen.any():
         return []
-    return list(_decode(table if chosen.all() else table.filter(pa.array(chosen)), wanted.labels))
+    return _decode(table if chosen.all() else table.filter(pa.array(chosen)), wanted.labels)
 
 
 def _chosen(table: pa.Table, wanted: Wanted) -> npt.NDArray[np.bool_]:
@@ -349,56 +350,49 @@ def _tracks(table: pa.Table, labels: frozenset[str] | None) -> tuple[list[int], 
         bounds = _kept_bounds(bounds, keep)
     xyxy = corners.numbers().reshape(-1, 4)[box].tolist()
     found = map(
-        _track,
+        Track,
         columns["t_number"].tolist(),
-        xyxy,
+        map(tuple, xyxy),
         scores.numbers()[box].tolist(),
         label.tolist(),
-        columns["t_session"].tolist(),
-        columns["t_sequence"].tolist(),
-        columns["t_first_us"].tolist(),
+        zip(columns["t_session"].tolist(), columns["t_sequence"].tolist(), strict=True),
+        map(_cached_from_us, columns["t_first_us"].tolist()),
         columns["t_hits"].tolist(),
     )
     return bounds.tolist(), list(found)
 
 
-def _track(
-    number: int, xyxy: list[float], score: float, label: str, session: int, sequence: int, first_us: int, hits: int
-) -> Track:
-    x1, y1, x2, y2 = xyxy
-    return Track(number, (x1, y1, x2, y2), score, label, (session, sequence), from_us(first_us), hits)
+_cached_from_us = lru_cache(maxsize=1024)(from_us)
 
 
-def _decode(table: pa.Table, labels: frozenset[str] | None) -> Iterator[Kept]:
+def _decode(table: pa.Table, labels: frozenset[str] | None) -> list[Kept]:
     plain = _Plain(table)
+    empty = [0] * (len(table) + 1)
     pictures = "xyxy" in table.column_names
-    boxes = _boxes(table, labels) if pictures else _Boxes([0] * (len(table) + 1), b"", b"", [])
-    where, tracks = _tracks(table, labels) if pictures else ([0] * (len(table) + 1), [])
-    for row, kind in enumerate(plain.kind):
-        if kind == DETECTIONS:
-            seen = plain.detections(row, boxes)
-            yield Kept(plain.offset[row], seen, tracks[where[row] : where[row + 1]])
-        else:
-            yield Kept(plain.offset[row], plain.other(row, kind))
+    boxes = _boxes(table, labels) if pictures else _Boxes(empty, b"", b"", [])
+    where, tracks = _tracks(table, labels) if pictures else (empty, [])
+    return [
+        Kept(offset, plain.detections(row, boxes), tracks[where[row] : where[row + 1]])
+        if kind == DETECTIONS
+        else Kept(offset, plain.other(row, kind))
+        for row, (offset, kind) in enumerate(zip(plain.offset, plain.kind, strict=True))
+    ]
 
 
 class _Plain:
     """The columns without lists, as Python lists."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.offset, self.kind = table.column("offset").to_pylist(), table.column("kind").to_pylist()
-        self._at_us = table.column("at_us").to_pylist()
-        self._session, self._sequence = table.column("session").to_pylist(), table.column("sequence").to_pylist()
-        self._wh = list(zip(table.column("width").to_pylist(), table.column("height").to_pylist(), strict=True))
-        self._frames = list(
-            zip(
-                _strings(table.column("frame_topic")),
-                table.column("frame_partition").to_pylist(),
-                table.column("frame_offset").to_pylist(),
-                strict=True,
-            )
-        )
-        self._since_us, self._count = table.column("since_us").to_pylist(), table.column("count").to_pylist()
+        self.offset, self.kind = _ints(table, "offset"), _ints(table, "kind")
+        self._at = list(map(from_us, _ints(table, "at_us")))
+        self._session, self._sequence = _ints(table, "session"), _ints(table, "sequence")
+        self._wh = list(zip(_ints(table, "width"), _ints(table, "height"), strict=True))
+        topics = _strings(table.column("frame_topic"))
+        places = _ints(table, "frame_partition"), _ints(table, "frame_offset")
+        self._frames = [
+            wire.LogPosition(topic, *place) if topic else None for topic, *place in zip(topics, *places, strict=True)
+        ]
+        self._since_us, self._count = _ints(table, "since_us"), _ints(table, "count")
         self._model, self._word = _strings(table.column("model")), _strings(table.column("word"))
         self._camera, self._view = _uuids(table.column("camera")), _uuids(table.column("view"))
         self._deployment = _uuids(table.column("deployment"))
@@ -406,32 +400,28 @@ class _Plain:
 
     def detections(self, row: int, boxes: _Boxes) -> wire.Detections:
         start, end = boxes.bounds[row], boxes.bounds[row + 1]
-        topic, partition, offset = self._frames[row]
-        camera, view, deployment = self._camera[row], self._view[row], self._deployment[row]
-        assert camera is not None and view is not None and deployment is not None
         return wire.Detections(
-            camera=camera,
-            deployment=deployment,
+            camera=self._camera[row],
+            deployment=self._deployment[row],
             session=self._session[row],
             sequence=self._sequence[row],
-            captured_at=from_us(self._at_us[row]),
-            view=view,
+            captured_at=self._at[row],
+            view=self._view[row],
             model=self._model[row],
             source_wh=self._wh[row],
             xyxy=boxes.xyxy[16 * start : 16 * end],
             score=boxes.score[4 * start : 4 * end],
             label=boxes.label[start:end],
-            frame=wire.LogPosition(topic, partition, offset) if topic else None,
+            frame=self._frames[row],
         )
 
     def other(self, row: int, kind: int) -> wire.Observation:
         if kind == MEASUREMENT:
             return wire.decode_observation(self._other[row].as_py())
-        at = from_us(self._at_us[row])
+        at = self._at[row]
         if kind == TICK:
             return wire.Tick(at=at)
         camera, session, sequence = self._camera[row], self._session[row], self._sequence[row]
-        assert camera is not None
         if kind == DROPPED:
             return wire.Dropped(
                 camera=camera,
@@ -454,7 +444,16 @@ class _Plain:
         )
 
 
-def _uuids(column: Any) -> list[UUID | None]:
+def _ints(table: pa.Table, name: str) -> list[int]:
+    return cast("list[int]", table.column(name).to_numpy().tolist())
+
+
+def _uuids(column: Any) -> list[Any]:
+    """The UUID of each row, None for an empty text; one object for each name, so that comparing them costs nothing."""
     codes, names = _codes(column)
-    known = np.array([*(UUID(name) if name else None for name in names), None], object)
-    return cast("list[UUID | None]", known[codes].tolist())
+    return cast("list[Any]", np.array([*map(_uuid, names), None], object)[codes].tolist())
+
+
+@lru_cache(maxsize=4096)
+def _uuid(name: str) -> UUID | None:
+    return UUID(name) if name else None

@@ -220,8 +220,11 @@ class _Camera:
             yield Found(version=version, event=event, number=number, track=track)
 
 
+_SEEN = (wire.Detections, wire.Dropped)
+
+
 def _time(observation: wire.Observation) -> datetime:
-    return observation.captured_at if isinstance(observation, wire.Detections | wire.Dropped) else observation.at
+    return observation.captured_at if isinstance(observation, _SEEN) else observation.at
 
 
 def _config(rule: EmbeddedRule) -> CommonConfig | None:
@@ -275,7 +278,7 @@ class Ledger:
             if at - self._heard_at > SILENT:
                 over += self._span(self._heard_at, at, "silent")
             self._heard_at = at
-        if isinstance(observation, wire.Detections | wire.Dropped) and observation.deployment == self._deployment:
+        if isinstance(observation, _SEEN) and observation.deployment == self._deployment:
             over += self._look(observation)
         return over
 

@@ -71,7 +71,7 @@ class TrackerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Time over which the size is smoothed."""
 
 
-class Track(msgspec.Struct, frozen=True):
+class Track(msgspec.Struct, frozen=True, gc=False):
     """One object as it is in the frame just analysed. ``xyxy`` and ``score`` are those of its box in this frame."""
 
     number: int

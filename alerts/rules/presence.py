@@ -86,14 +86,16 @@ class _Presence:
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
 
     def on_detections(self, seen: Seen) -> list[Firing]:
-        self._state.now_s = seen.at_s
+        state = self._state
+        state.now_s = seen.at_s
         wanted = [track for track in seen.tracks if track.label in self._labels]
-        shown = {track.number for track in wanted}
-        for track, inside in zip(wanted, self._inside(wanted), strict=True):
-            self._sight(seen, track, inside)
-        for number in [number for number in self._state.stays if number not in shown]:
-            self._miss(number, seen.at_s)
-        return self._fire(seen.at_s)
+        for track in wanted:
+            self._sight(seen, track)
+        if len(state.stays) > len(wanted):
+            shown = {track.number for track in wanted}
+            for number in [number for number in state.stays if number not in shown]:
+                self._miss(number, seen.at_s)
+        return self._fire(seen.at_s) if state.stays else []
 
     def on_unchanged(self, until_s: float) -> list[Firing]:
         if until_s <= self._state.now_s:
@@ -128,29 +130,29 @@ class _Presence:
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
 
-    def _inside(self, tracks: list[Track]) -> list[bool]:
-        if not tracks:
-            return []
+    def _inside(self, track: Track, feet: Point) -> bool:
         if self._config.anchor == "overlap":
-            return [overlap(self._zone.points, track.xyxy) >= 0.5 for track in tracks]
-        return [holds(self._zone.points, *bottom_centre(track.xyxy)) for track in tracks]
+            return overlap(self._zone.points, track.xyxy) >= 0.5
+        return holds(self._zone.points, *feet)
 
-    def _sight(self, seen: Seen, track: Track, inside: bool) -> None:
-        x, y = bottom_centre(track.xyxy)
+    def _sight(self, seen: Seen, track: Track) -> None:
+        at_s, feet = seen.at_s, bottom_centre(track.xyxy)
         stay = self._state.stays.get(track.number)
         if stay is None:
-            stay = self._state.stays[track.number] = _Stay(start=(x, y), seen_at_s=seen.at_s)
+            stay = self._state.stays[track.number] = _Stay(start=feet, seen_at_s=at_s)
         good = track.score >= self._config.confidence
-        self._count(stay, seen.at_s, good)
+        self._count(stay, at_s, good)
         if good:
             stay.score, stay.label = track.score, track.label
         self._confirm(stay, seen)
-        stay.travel = max(stay.travel, math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1]))
-        stay.path.append((x, y))
+        travel = math.hypot((feet[0] - stay.start[0]) * seen.aspect, feet[1] - stay.start[1])
+        if travel > stay.travel:
+            stay.travel = travel
+        stay.path.append(feet)
         if len(stay.path) >= 2 * PATH_POINTS:
             del stay.path[:-PATH_POINTS]
-        self._move(stay, seen.at_s, inside)
-        stay.seen_at_s, stay.last_seen, stay.present = seen.at_s, (seen.session, seen.sequence), True
+        self._move(stay, at_s, self._inside(track, feet))
+        stay.seen_at_s, stay.last_seen, stay.present = at_s, (seen.session, seen.sequence), True
 
     def _count(self, stay: _Stay, at_s: float, good: bool) -> None:
         sightings, config = stay.sightings, self._config
