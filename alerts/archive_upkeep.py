@@ -109,6 +109,18 @@ def size(folder: Folder) -> Size:
     return Size(len(sizes), sum(sizes.values()), hours[0] if hours else "", hours[-1] if hours else "")
 
 
+def by_camera(folder: Folder) -> dict[str, tuple[int, int]]:
+    """Bytes and hours of each camera, by its name in the archive; ``ticks`` and ``parts`` belong to all of them."""
+    held: dict[str, int] = defaultdict(int)
+    hours: dict[str, set[str]] = defaultdict(set)
+    for hour, path, length in _sized(folder):
+        kind, name = path.relative_to(folder.root).parts[:2]
+        whose = kind if kind == "parts" else name
+        held[whose] += length
+        hours[whose].add(hour)
+    return {name: (held[name], len(hours[name])) for name in sorted(held)}
+
+
 def prune(folder: Folder, now: datetime, *, days: float, most_bytes: int) -> tuple[int, int]:
     """Delete the oldest hours until none is older than ``days`` and all together are at most ``most_bytes``.
 

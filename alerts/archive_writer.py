@@ -10,11 +10,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from alerts.archive_files import Folder, Run, hour_of, log_name, write_whole
 from alerts.archive_rows import Kept, time_of, to_parquet, to_table
-from alerts.archive_upkeep import compact, merge
+from alerts.archive_upkeep import compact, merge, prune
 from detectors.tracking import Track
 from streams import observations as wire
 
@@ -24,6 +26,22 @@ MAX_WAITING = 50_000
 """Rows of one partition that wait for a disk that does not take them; with more, they are let go."""
 PARTS_AN_HOUR = 24
 """With more, what one hour has so far is put together, so that a reader opens few files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is kept: so many days, and at most so many bytes."""
+
+    days: float
+    bytes: int
+
+
+class Watcher(Protocol):
+    """Sees each picture that is kept (``alerts.track_pictures``)."""
+
+    def see(self, seen: wire.Detections, tracks: list[Track]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -57,12 +75,13 @@ class ArchiveWriter:
     ``leave_bytes`` of the disk are left to the others. ``stopped`` says why nothing is kept now; empty: all is well.
     """
 
-    def __init__(self, root: Path, *, leave_bytes: int = 0) -> None:
+    def __init__(self, root: Path, *, leave_bytes: int = 0, retention: Retention | None = None) -> None:
         self.folder = Folder(root)
         self.stopped = ""
         self.let_go = 0
         """Rows that no disk took; a rehearsal shows their time as unknown."""
-        self._leave_bytes = leave_bytes
+        self.pictures: Watcher | None = None
+        self._leave_bytes, self._retention = leave_bytes, retention
         self._spools: dict[int, _Spool] = {}
         self._upkeep = ThreadPoolExecutor(max_workers=1, thread_name_prefix="archive")
 
@@ -75,6 +94,7 @@ class ArchiveWriter:
         self._spools[partition] = _Spool(log, max(end, position))
         for newest in self.folder.part_hours(partition)[-1:]:
             self._later(self._merge_all_but, partition, newest)
+        self._later(self._prune)
 
     def keep(
         self, partition: int, offset: int, observation: wire.Observation, tracks: list[Track] | None = None
@@ -86,6 +106,8 @@ class ArchiveWriter:
         if isinstance(observation, wire.Detections) and tracks is None:
             return
         self._stretch(spool, offset, observation).rows.append(Kept(offset, observation, tracks))
+        if self.pictures is not None and isinstance(observation, wire.Detections) and tracks is not None:
+            self.pictures.see(observation, tracks)
 
     def store(self, partition: int, position: int) -> None:
         """Put what was kept up to ``position`` on the disk. Never raises for the disk: it says so and tries again."""
@@ -112,6 +134,8 @@ class ArchiveWriter:
 
     def close(self) -> None:
         """Wait for the merge that runs, if one does."""
+        if self.pictures is not None:
+            self.pictures.close()
         self._upkeep.shutdown(wait=True, cancel_futures=True)
 
     def _end(self, partition: int, log: str) -> int:
@@ -148,6 +172,7 @@ class ArchiveWriter:
             spool.end = stretch.until
             if spool.stretches:
                 self._later(self._merge_all_but, partition, spool.stretches[0].hour)
+                self._later(self._prune)
 
     def _on_failure(self, partition: int, spool: _Spool, position: int, error: OSError) -> None:
         if not self.stopped:
@@ -162,6 +187,13 @@ class ArchiveWriter:
         for other in self.folder.part_hours(partition):
             if other != hour:
                 merge(self.folder, partition, other, self._leave_bytes)
+
+    def _prune(self) -> None:
+        if self._retention is not None:
+            kept = self._retention
+            files, length = prune(self.folder, datetime.now(UTC), days=kept.days, most_bytes=kept.bytes)
+            if files:
+                logger.info("archive: %s files of %.1f MB went, the oldest", files, length / 1e6)
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
         self._upkeep.submit(_quietly, work, *arguments)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -29,11 +30,12 @@ from alerts.models import FoldPosition, RuleVersion
 from alerts.rules.config import EmbeddedRule
 from alerts.screens import LiveScreens
 from detectors.dead_letters import DeadLetter, encode_dead_letter
+from detectors.tracking import Track
 from streams.beat import Pulse
 from streams.frame import UnknownVersion
 from streams.log import Consumer, Log, LogError, Producer, Record
 from streams.models import BlindSpan, Camera, SequenceCounter
-from streams.observations import LogPosition, Tick, decode_observation, encode_observation
+from streams.observations import LogPosition, Observation, Tick, decode_observation, encode_observation
 from streams.topics import DEAD_LETTERS, OBSERVATIONS, partition_of
 
 logger = logging.getLogger(__name__)
@@ -156,6 +158,22 @@ def _dead_letter(record: Record, error: Exception, now: datetime) -> DeadLetter:
     return DeadLetter(source=source, at=now, reason=f"{type(error).__name__}: {error}"[:500], payload=record.payload)
 
 
+class Keeper(Protocol):
+    """Keeps what is folded (``alerts.archive_writer``). It never raises for its disk; ``stopped`` says what ails it."""
+
+    stopped: str
+
+    def begin(self, partition: int, position: int, identity: str) -> None: ...
+
+    def keep(self, partition: int, offset: int, observation: Observation, tracks: list[Track] | None) -> None: ...
+
+    def store(self, partition: int, position: int) -> None: ...
+
+    def drop(self, partition: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class Evaluator:
     """One member of the group that folds ``observations``. Call ``turn`` in a loop; it never blocks for long."""
 
@@ -165,12 +183,13 @@ class Evaluator:
         member: str,
         *,
         screens: LiveScreens | None = None,
+        archive: Keeper | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
         session_timeout_s: float = 10.0,
     ) -> None:
         self._log, self._member, self._now, self._monotonic = log, member, now, monotonic
-        self._screens = screens
+        self._screens, self._archive = screens, archive
         self._held: dict[int, Partition] = {}
         self._lost: dict[int, float] = {}
         self._saved: dict[int, int] = {}
@@ -200,6 +219,7 @@ class Evaluator:
         broken = bool(self._configuration.unreadable) or any(held.engine.broken for held in list(self._held.values()))
         problem = problem or ("broken_rule" if broken else "")
         problem = problem or ("log" if self._log_away or not self._consumer.healthy else "")
+        problem = problem or ("archive" if self._archive is not None and self._archive.stopped else "")
         figures = {"partitions": float(len(self._held)), "set_aside": float(self._set_aside)}
         return Pulse(lag=self._lag, problem=problem, figures=figures)
 
@@ -231,6 +251,8 @@ class Evaluator:
         self._consumer.close()
         self._producer.close()
         self._pictures.shutdown(wait=True, cancel_futures=True)
+        if self._archive is not None:
+            self._archive.close()
 
     def _on_database_error(self, error: DatabaseError) -> None:
         # Nothing is read on meanwhile, and what was decided stays pending: nothing is lost, nothing happens twice.
@@ -288,6 +310,8 @@ class Evaluator:
             engine = self._engine(row)
             self._held[number] = Partition(number, row.generation, engine, row.position, self._monotonic())
             self._consumer.seek(number, row.position)
+            if self._archive is not None:
+                self._archive.begin(number, row.position, self._identity)
         if fresh:
             logger.info("folding partitions %s", sorted(self._held))
 
@@ -305,7 +329,12 @@ class Evaluator:
                 self._commit(self._held[number])
             except DatabaseError as error:
                 logger.error("partition %s: not committed on leaving (%s); its next owner replays", number, error)
-            self._held.pop(number, None)
+            self._let_go(number)
+
+    def _let_go(self, number: int) -> None:
+        self._held.pop(number, None)
+        if self._archive is not None:
+            self._archive.drop(number)
 
     def _fold(self, number: int, records: list[Record]) -> None:
         held = self._held.get(number)
@@ -324,7 +353,8 @@ class Evaluator:
 
     def _step(self, held: Partition, record: Record) -> Outcome:
         try:
-            outcome = held.engine.step(decode_observation(record.payload))
+            observation = decode_observation(record.payload)
+            outcome = held.engine.step(observation)
         except UnknownVersion:
             raise
         except Exception as error:
@@ -333,6 +363,8 @@ class Evaluator:
             self._set_aside += 1
             self._producer.append(DEAD_LETTERS.name, 0, encode_dead_letter(_dead_letter(record, error, self._now())))
             return Outcome()
+        if self._archive is not None:
+            self._archive.keep(held.number, record.offset, observation, outcome.tracks)
         if self._screens is not None:
             self._screens.show(outcome.boxes, record.appended_at)
         outcome.boxes = []
@@ -346,11 +378,14 @@ class Evaluator:
 
     def _commit(self, held: Partition) -> None:
         events = held.pending.events
+        if self._archive is not None:
+            # First: an archive that is ahead of the fold drops what it has already, one behind would have a hole.
+            self._archive.store(held.number, held.position)
         try:
             commit(held, self._now())
         except NotOwner as error:
             logger.warning("%s; discarding what was folded since", error)
-            self._held.pop(held.number, None)
+            self._let_go(held.number)
             self._lost[held.number] = self._monotonic()
             return
         held.pending = Outcome()

@@ -55,6 +55,12 @@ def _load() -> dict[str, Any]:
         "hosts": env.words("POLISCOPE_HOSTS", "127.0.0.1,localhost"),
         "redis": env.text("REDIS_URL", "redis://127.0.0.1:6379/0"),
         "model_bytes": env.integer("POLISCOPE_MODEL_MAX_MB", 1000, low=1, high=100_000) * 1_000_000,
+        "archive": {
+            "folder": Path(env.text("POLISCOPE_ARCHIVE", str(data / "archive"))),
+            "days": env.integer("POLISCOPE_ARCHIVE_DAYS", 28, low=0, high=3650),
+            "bytes": env.integer("POLISCOPE_ARCHIVE_GB", 50, low=1, high=100_000) * 1_000_000_000,
+            "leave_bytes": env.integer("POLISCOPE_ARCHIVE_LEAVE_MB", 1000, low=0, high=10_000_000) * 1_000_000,
+        },
         "trial_s": env.integer("POLISCOPE_MODEL_TRIAL_S", 120, low=2, high=3600),
     }
 
@@ -207,6 +213,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_MAX_BYTES
 
 MODEL_MAX_BYTES: int = _given["model_bytes"]
 """Of one model, however it comes."""
+ARCHIVE: dict[str, Any] = _given["archive"]
+"""Where ``evaluate`` keeps what it consumed, for how long, how much, what it leaves free; 0 days: nothing is kept."""
 MODEL_TRIAL_S: int = _given["trial_s"]
 """Of wall clock, and of CPU, for the trial of one model."""
 _uploads = DATA_DIR / "uploads"

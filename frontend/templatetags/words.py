@@ -51,6 +51,7 @@ _PROBLEMS = {
     "log": gettext_lazy("The log does not answer; it is tried again"),
     "unknown_version": gettext_lazy("Rules stand still: a newer program wrote the log, update this one"),
     "broken_rule": gettext_lazy("A rule cannot run and is left out; the log of “evaluate” says why"),
+    "archive": gettext_lazy("The archive has stopped; the log of “evaluate” says why. Rules and alerts go on"),
     "capture-restarts": gettext_lazy("A camera reader ends again and again; look into its log"),
     "capacity": gettext_lazy("More cameras than readers: start another capture process"),
     "model_missing": gettext_lazy("A model's file is missing; its page in Set-up says which"),

@@ -8,12 +8,13 @@ import socket
 import threading
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from alerts.evaluate import Evaluator
+from alerts.evaluate import Evaluator, Keeper
 from alerts.screens import LiveScreens
 from streams.beat import Beater
-from streams.log import LogAddresses, LogError, open_log
+from streams.log import Log, LogAddresses, LogError, open_log
 from streams.topics import standing_topics
 
 POLL_S = 0.5
@@ -44,6 +45,7 @@ class Command(BaseCommand):
                 log,
                 options["member"] or f"evaluate-{instance}",
                 screens=LiveScreens(addresses.frames_url),
+                archive=_archive(log),
                 session_timeout_s=options["session_timeout"],
             )
         except LogError as error:
@@ -58,3 +60,17 @@ class Command(BaseCommand):
         beater.stop()
         producer.close()
         log.close()
+
+
+def _archive(log: Log) -> Keeper | None:
+    kept = settings.ARCHIVE
+    if not kept["days"]:
+        return None
+    # Only now: it brings 40 MB with it.
+    from alerts.archive_writer import ArchiveWriter, Retention
+    from alerts.track_pictures import TrackPictures
+
+    retention = Retention(kept["days"], kept["bytes"])
+    writer = ArchiveWriter(kept["folder"], leave_bytes=kept["leave_bytes"], retention=retention)
+    writer.pictures = TrackPictures(writer.folder, log, leave_bytes=kept["leave_bytes"])
+    return writer
