@@ -47,6 +47,21 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     path: list[Point]
 
 
+class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
+    """What a logic lacks to fire: of ``bound`` (a key, as a Fact's name) it wants ``wanted`` and has got ``got``.
+
+    ``setting`` is the one field of the config that would have to be ``proposed`` for this to be enough; empty: none.
+    A kind that can say so has ``explain(at_s: float) -> list[Shortfall]``: of what came nearest, empty when nothing is
+    there at all. It changes nothing.
+    """
+
+    bound: str
+    wanted: float | str
+    got: float | str
+    setting: str = ""
+    proposed: Any = None
+
+
 class Logic(Protocol):
     """One rule version on one zone. All calls come in the order of time; none blocks or looks at a clock."""
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
+from alerts.rules.logic import Firing, Logic, Seen, Shortfall, elapsed_s
 from alerts.zones import bottom_centre, holds, overlap
 from detectors.labels import expand
 from detectors.tracking import Track
@@ -69,6 +69,10 @@ class _Stay(msgspec.Struct):
     score: float = 0.0
     label: str = ""
     path: list[Point] = msgspec.field(default_factory=list)
+    best: float = 0.0
+    """The best score so far, enough or not."""
+    most: int = 0
+    """The most good sightings that stood at one time."""
 
 
 class _State(msgspec.Struct):
@@ -130,6 +134,51 @@ class _Presence:
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
 
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """What is missing of whom it misses least."""
+        lacks = [self._lacks(stay, at_s) for stay in self._state.stays.values() if not stay.fired]
+        return min(lacks, key=len, default=[])
+
+    def _lacks(self, stay: _Stay, at_s: float) -> list[Shortfall]:
+        config, state = self._config, self._state
+        lacks: list[Shortfall] = []
+        if not stay.inside:
+            lacks.append(Shortfall(bound="inside", wanted="in the zone", got="outside"))
+        if stay.confirmed is None:
+            lacks.append(self._unconfirmed(stay))
+        if stay.travel < config.min_travel:
+            low = math.floor(stay.travel * 1000) / 1000
+            lacks.append(
+                Shortfall(bound="travel", wanted=config.min_travel, got=low, setting="min_travel", proposed=low)
+            )
+        if stay.inside and stay.held_s < config.hold_s:
+            held_s = math.floor(stay.held_s * 10) / 10
+            lacks.append(
+                Shortfall(bound="in_zone", wanted=config.hold_s, got=held_s, setting="hold_s", proposed=held_s)
+            )
+        if not state.armed:
+            since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
+            ready_s = math.floor(elapsed_s(since_s or at_s, at_s) * 10) / 10
+            lacks.append(
+                Shortfall(bound="rearm", wanted=config.rearm_s, got=ready_s, setting="rearm_s", proposed=ready_s)
+            )
+        return lacks
+
+    def _unconfirmed(self, stay: _Stay) -> Shortfall:
+        """Too doubtful where the best score was short, else in too few pictures."""
+        config = self._config
+        if stay.best < config.confidence:
+            low = math.floor(stay.best * 100) / 100
+            return Shortfall(
+                bound="confidence",
+                wanted=config.confidence,
+                got=round(stay.best, 3),
+                setting="confidence",
+                proposed=low,
+            )
+        most = max(1, stay.most)
+        return Shortfall(bound="confirmed", wanted=config.confirm_k, got=stay.most, setting="confirm_k", proposed=most)
+
     def _inside(self, track: Track, feet: Point) -> bool:
         if self._config.anchor == "overlap":
             return overlap(self._zone.points, track.xyxy) >= 0.5
@@ -144,6 +193,8 @@ class _Presence:
         self._count(stay, at_s, good)
         if good:
             stay.score, stay.label = track.score, track.label
+        if track.score > stay.best:
+            stay.best = track.score
         self._confirm(stay, seen)
         travel = math.hypot((feet[0] - stay.start[0]) * seen.aspect, feet[1] - stay.start[1])
         if travel > stay.travel:
@@ -163,6 +214,8 @@ class _Presence:
 
     def _confirm(self, stay: _Stay, seen: Seen) -> None:
         count = [good for _, good in stay.sightings].count(True)
+        if count > stay.most:
+            stay.most = count
         if stay.confirmed is None and count >= self._config.confirm_k:
             stay.confirmed = (seen.session, seen.sequence)
         stay.confirmed_count = max(count, stay.confirmed_count if stay.confirmed else 0)

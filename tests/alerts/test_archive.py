@@ -130,7 +130,7 @@ def to_file(content: bytes) -> Any:
     return pa.BufferReader(content)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_replays_from_anywhere_leave_each_row_once(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
