@@ -81,7 +81,10 @@ class Crowd:
 
 
 def measure(cameras: int, pictures: int) -> tuple[list[float], float]:
-    """Seconds of each evaluation, and CPU seconds of all of them."""
+    """CPU seconds of each evaluation, sorted, and of all of them.
+
+    CPU, not the clock on the wall: what else runs on this machine is not the rules' doing.
+    """
     engine = Engine([rule for number in range(cameras) for rule in rules(UUID(int=number + 10))])
     crowds = [Crowd(number) for number in range(cameras)]
     logics: list[list[Logic]] = [
@@ -96,9 +99,9 @@ def measure(cameras: int, pictures: int) -> tuple[list[float], float]:
             seen = Seen(at_s=at_s, session=1, sequence=step, tracks=crowd.tracks(step), aspect=16 / 9)
             cpu = time.process_time()
             for logic in some:
-                began = time.perf_counter()
+                began = time.thread_time()
                 logic.on_detections(seen)
-                times_s.append(time.perf_counter() - began)
+                times_s.append(time.thread_time() - began)
             cpu_s += time.process_time() - cpu
     return sorted(times_s), cpu_s
 
@@ -115,8 +118,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     rows: list[Sequence[object]] = [
         (f"{RULES} rules × {TRACKS} tracks, {options.cameras} cameras", "value"),
         ("evaluations a second, one core", per_s),
-        ("one evaluation, median ms", p50_ms),
-        ("one evaluation, p99 ms", p99_ms),
+        ("one evaluation, median CPU ms", p50_ms),
+        ("one evaluation, p99 CPU ms", p99_ms),
         ("cameras at 5 pictures a second, one core", per_s / RULES / HZ),
     ]
     figures = {"evaluations_per_s": round(per_s), "p99_ms": round(p99_ms, 3), "p50_ms": round(p50_ms, 3)}

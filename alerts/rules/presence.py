@@ -209,10 +209,12 @@ class _Presence:
         sightings, config = stay.sightings, self._config
         sightings.append((at_s, good))
         # In the order of time, so that only the first ones can be too many or too old.
-        while len(sightings) > config.confirm_n or elapsed_s(sightings[0][0], at_s) > config.confirm_within_s:
+        while len(sightings) > config.confirm_n or _is_over(sightings[0][0], at_s, config.confirm_within_s):
             del sightings[0]
 
     def _confirm(self, stay: _Stay, seen: Seen) -> None:
+        if stay.confirmed is not None and stay.confirmed_count >= self._config.confirm_n:
+            return  # it was seen in every picture once: there is nothing more to count
         count = [good for _, good in stay.sightings].count(True)
         if count > stay.most:
             stay.most = count
@@ -222,8 +224,8 @@ class _Presence:
 
     def _move(self, stay: _Stay, at_s: float, inside: bool) -> None:
         if inside:
-            if stay.inside and elapsed_s(stay.inside_at_s, at_s) <= max(self._config.leave_s, 1.0):
-                stay.held_s = round(stay.held_s + elapsed_s(stay.inside_at_s, at_s), 3)
+            if stay.inside and (passed_s := elapsed_s(stay.inside_at_s, at_s)) <= max(self._config.leave_s, 1.0):
+                stay.held_s = round(stay.held_s + passed_s, 3)
             stay.inside, stay.inside_at_s = True, at_s
         elif stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
@@ -241,7 +243,7 @@ class _Presence:
         self._count(stay, at_s, False)
         if stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
             self._leave(stay)
-        if elapsed_s(stay.seen_at_s, at_s) > FORGET_S:
+        if _is_over(stay.seen_at_s, at_s, FORGET_S):
             del self._state.stays[number]
 
     def _leave(self, stay: _Stay) -> None:
@@ -293,3 +295,9 @@ class _Presence:
             ],
             path=[(round(x, 4), round(y, 4)) for x, y in stay.path[-PATH_POINTS:]],
         )
+
+
+def _is_over(from_s: float, until_s: float, bound_s: float) -> bool:
+    """``elapsed_s`` is more than ``bound_s``; the rounding is done only where it could matter."""
+    passed_s = until_s - from_s
+    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) > bound_s
