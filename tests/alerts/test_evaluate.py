@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from django.db import OperationalError
 
+from alerts.archive import Archive, Query
+from alerts.archive_writer import ArchiveWriter
 from alerts.engine import BlindChange
 from alerts.evaluate import GROUP, Evaluator, claim, commit, load_configuration, store_blind
 from alerts.models import Event, FoldPosition, Incident, Rule, RuleVersion, Zone
+from alerts.rehearsal import Found, Rehearsal, rehearse
 from alerts.rules.config import EmbeddedRule
 from detectors.dead_letters import decode_dead_letter
 from detectors.models import Deployment, Model
@@ -267,3 +271,38 @@ def test_a_version_that_cannot_be_read_leaves_the_others_running(
     turn(evaluator, len(CROSSING))
     assert Event.objects.count() == 1
     assert evaluator.pulse().problem == "broken_rule"
+
+
+def test_the_archive_has_what_was_folded_once_whoever_crashed(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], tmp_path: Path
+) -> None:
+    append(log, list(CROSSING[:30]))
+    writers = [ArchiveWriter(tmp_path), ArchiveWriter(tmp_path)]
+    crashed = evaluators("one", archive=writers[0])
+    turn(crashed, 30)
+    append(log, list(CROSSING[30:]))
+    # Nobody told the first one that it ended, and what it stored may be ahead of the position that its heir takes.
+    heir = evaluators("one", archive=writers[1])
+    for _ in range(20):
+        heir.turn(0.05)
+    heir.close()
+    found = [
+        row for batch in Archive(tmp_path).read(Query(GATE, histories.at(-60), histories.at(60))) for row in batch.rows
+    ]
+    assert [row.observation for row in found] == CROSSING
+    assert Event.objects.count() == 1
+    what = Rehearsal(draft=histories.rule(), cameras=[GATE], from_at=histories.at(-60), until_at=histories.at(60))
+    again = [
+        one.event for one in rehearse(what, lambda *a: Archive(tmp_path).read(Query(*a))) if isinstance(one, Found)
+    ]
+    assert [event.uid for event in again] == list(Event.objects.values_list("uid", flat=True))
+
+
+def test_an_archive_without_a_disk_is_told_and_holds_nothing_up(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], tmp_path: Path
+) -> None:
+    append(log, list(CROSSING))
+    evaluator = evaluators(archive=ArchiveWriter(tmp_path, leave_bytes=10**18))
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1
+    assert evaluator.pulse().problem == "archive"
