@@ -18,7 +18,8 @@ PURE = {
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
     "backends/heads/detr backends/heads/dfine",
-    "alerts": "events zones schedule engine archive_rows rehearsal why rules/config rules/logic rules/registry rules/presence",
+    "alerts": "events zones schedule engine archive_rows rehearsal why "
+    "rules/config rules/logic rules/registry rules/presence",
     "frontend": "messages outgoing",
 }
 IMPURE_MODULES = {
