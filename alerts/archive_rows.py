@@ -372,10 +372,10 @@ def _decode(table: pa.Table, labels: frozenset[str] | None) -> list[Kept]:
     boxes = _boxes(table, labels) if pictures else _Boxes(empty, b"", b"", [])
     where, tracks = _tracks(table, labels) if pictures else (empty, [])
     return [
-        Kept(offset, plain.detections(row, boxes), tracks[where[row] : where[row + 1]])
+        Kept(offset, picture, tracks[where[row] : where[row + 1]])
         if kind == DETECTIONS
         else Kept(offset, plain.other(row, kind))
-        for row, (offset, kind) in enumerate(zip(plain.offset, plain.kind, strict=True))
+        for row, (offset, kind, picture) in enumerate(zip(plain.offset, plain.kind, plain.pictures(boxes), strict=True))
     ]
 
 
@@ -398,22 +398,39 @@ class _Plain:
         self._deployment = _uuids(table.column("deployment"))
         self._other = table.column("other")
 
-    def detections(self, row: int, boxes: _Boxes) -> wire.Detections:
-        start, end = boxes.bounds[row], boxes.bounds[row + 1]
-        return wire.Detections(
-            camera=self._camera[row],
-            deployment=self._deployment[row],
-            session=self._session[row],
-            sequence=self._sequence[row],
-            captured_at=self._at[row],
-            view=self._view[row],
-            model=self._model[row],
-            source_wh=self._wh[row],
-            xyxy=boxes.xyxy[16 * start : 16 * end],
-            score=boxes.score[4 * start : 4 * end],
-            label=boxes.label[start:end],
-            frame=self._frames[row],
-        )
+    def pictures(self, boxes: _Boxes) -> list[wire.Detections]:
+        """A picture for every row; those of rows that are none mean nothing and are not looked at."""
+        bounds, xyxy, score, label = boxes
+        return [
+            wire.Detections(
+                camera=camera,
+                deployment=deployment,
+                session=session,
+                sequence=sequence,
+                captured_at=at,
+                view=view,
+                model=model,
+                source_wh=wh,
+                xyxy=xyxy[16 * start : 16 * end],
+                score=score[4 * start : 4 * end],
+                label=label[start:end],
+                frame=frame,
+            )
+            for camera, deployment, session, sequence, at, view, model, wh, frame, start, end in zip(
+                self._camera,
+                self._deployment,
+                self._session,
+                self._sequence,
+                self._at,
+                self._view,
+                self._model,
+                self._wh,
+                self._frames,
+                bounds[:-1],
+                bounds[1:],
+                strict=True,
+            )
+        ]
 
     def other(self, row: int, kind: int) -> wire.Observation:
         if kind == MEASUREMENT:

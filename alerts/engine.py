@@ -299,6 +299,7 @@ class Engine:
         self._tick_us = 0
         self._tracking, self._screens = tracking, screens
         self._streams: dict[_Key, _Stream] = {}
+        self._latest: tuple[UUID | None, UUID | None, _Stream | None] = (None, None, None)
         self._cameras: dict[UUID, _CameraState] = {}
         self._rules: list[EmbeddedRule] = []
         if snapshot:
@@ -361,6 +362,14 @@ class Engine:
         self._tick_us, self._cameras = snapshot.tick_us, snapshot.cameras
         self._streams = {key: _Stream(key, state, self._tracking) for key, state in snapshot.streams}
 
+    def _stream_of(self, seen: wire.Detections) -> _Stream:
+        """The stream of ``seen``; of the same two objects as last time without asking their 128 bits again."""
+        camera, deployment, stream = self._latest
+        if stream is None or camera is not seen.camera or deployment is not seen.deployment:
+            stream = self._stream(_Key(seen.camera, seen.deployment))
+            self._latest = seen.camera, seen.deployment, stream
+        return stream
+
     def _stream(self, key: _Key) -> _Stream:
         stream = self._streams.get(key)
         if stream is None:
@@ -388,7 +397,7 @@ class Engine:
         ]
 
     def _on_detections(self, seen: wire.Detections, tracks: list[Track] | None = None) -> Outcome:
-        stream = self._stream(_Key(seen.camera, seen.deployment))
+        stream = self._stream_of(seen)
         state = stream.state
         if (seen.session, seen.sequence) <= (state.session, state.sequence):
             self.counters.repeated += 1

@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         "compared_week_s": round(beside[2] * to_week, 2),
         "tracked_anew_week_s": round(anew[2] * to_week, 2),
         "observations": count,
-        "writer_cpu_s_per_camera_day": round(writer_s / options.days, 2),
+        "writer_cpu_s_per_partition_day": round(writer_s / options.days, 2),
     }
     report(rows, figures, f"./poliscope bench rehearse --days {options.days:g}", footage="generated, 10 % active")
     return 0
