@@ -28,6 +28,8 @@ APPEARED: Final = "appeared-object"
 VANISHED: Final = "vanished-object"
 
 
+SETTLED_S = 4.0
+"""While the place is learned: what has kept still for so long is part of it."""
 GONE_FASTER = 4.0
 """What a region gains in so many seconds it loses in one."""
 
@@ -77,6 +79,7 @@ class _State(msgspec.Struct):
     slow: bytes
     fast: bytes
     still_s: bytes
+    steady_s: bytes
     v: int = 1
 
 
@@ -89,6 +92,8 @@ class StaticRegions:
         self._slow: Real | None = None
         self._fast: Real = np.zeros(shape, np.float32)
         self._still_s: Real = np.zeros(shape, np.float32)
+        self._steady_s: Real = np.zeros(shape, np.float32)
+        """Of each pixel: for how long it has agreed with the fast background."""
         self._at_s = self._learned_s = 0.0
         if state is not None:
             self._restore(msgspec.convert(state, _State))
@@ -118,25 +123,31 @@ class StaticRegions:
         """The whole state as plain types and bytes; None before the first picture."""
         if self._slow is None:
             return None
-        arrays = (self._slow, self._fast, self._still_s)
-        slow, fast, still = (array.astype("<f4").tobytes() for array in arrays)
-        return msgspec.to_builtins(
-            _State(self.config.plane_wh, self._at_s, self._learned_s, slow, fast, still), builtin_types=(bytes,)
+        state = _State(
+            wh=self.config.plane_wh,
+            at_s=self._at_s,
+            learned_s=self._learned_s,
+            slow=_packed(self._slow),
+            fast=_packed(self._fast),
+            still_s=_packed(self._still_s),
+            steady_s=_packed(self._steady_s),
         )
+        return msgspec.to_builtins(state, builtin_types=(bytes,))
 
     def _restore(self, state: _State) -> None:
         if tuple(state.wh) != self.config.plane_wh:
             raise ValueError(f"static regions: expected a state of {self.config.plane_wh}, got {state.wh}; begin anew")
         shape = self.config.plane_wh[::-1]
-        self._slow, self._fast, self._still_s = (
+        self._slow, self._fast, self._still_s, self._steady_s = (
             np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
-            for data in (state.slow, state.fast, state.still_s)
+            for data in (state.slow, state.fast, state.still_s, state.steady_s)
         )
         self._at_s, self._learned_s = state.at_s, state.learned_s
 
     def _rebase(self, now: Real, at_s: float) -> None:
         self._slow, self._fast = now.copy(), now.copy()
         self._still_s.fill(0)
+        self._steady_s.fill(0)
         self._at_s, self._learned_s = at_s, 0.0
 
     def _advance(self, now: Real, slow: Real, elapsed_s: float) -> bool:
@@ -152,14 +163,25 @@ class StaticRegions:
             return False
         agrees = np.abs(now - self._fast) <= limit
         self._fast += (now - self._fast) * np.float32(1 - math.exp(-elapsed_s / config.fast_s))
-        stands = (np.abs(self._fast - slow) > limit) & agrees
-        # Who passes before it hides it for a moment: its time is kept, and does not grow.
-        self._still_s[stands & differs] += elapsed_s
-        # What can be seen of the place again is not hidden; a flicker of one picture costs a moment, not all of it.
-        gone = np.minimum(self._still_s, config.still_s) - np.float32(GONE_FASTER * elapsed_s)
-        np.copyto(self._still_s, np.maximum(gone, 0), where=~differs)
-        self._learn(now, slow, stands & differs, elapsed_s)
+        np.copyto(self._steady_s, np.where(agrees, self._steady_s + np.float32(elapsed_s), 0))
+        if self._learned_s < config.warm_up_s:
+            # Only what keeps still is the place: somebody who walks by at the start leaves no ghost in it.
+            np.copyto(slow, self._fast, where=self._steady_s >= SETTLED_S)
+            return True
+        self._count(differs, agrees & (np.abs(self._fast - slow) > limit), elapsed_s)
+        part = np.float32(1 - math.exp(-elapsed_s / config.slow_s))
+        np.copyto(slow, slow + (now - slow) * part, where=~differs)
         return True
+
+    def _count(self, differs: Mask, stands: Mask, elapsed_s: float) -> None:
+        """Time that what differs has stood. It melts while something else is seen there, so that passers never add up
+        to a thing that stands, and faster once the place itself can be seen; a flicker costs a moment, not all of it.
+        """
+        still, step = self._still_s, np.float32(elapsed_s)
+        most = np.float32(self.config.still_s)
+        np.copyto(still, np.maximum(np.minimum(still, most) - np.float32(GONE_FASTER) * step, 0), where=~differs)
+        np.copyto(still, still + step, where=differs & stands)
+        np.copyto(still, np.maximum(still - step, 0), where=differs & ~stands)
 
     def _limit(self, difference: Real) -> tuple[float, np.float32]:
         sparse = difference[::3, ::3]
@@ -167,28 +189,21 @@ class StaticRegions:
         noise = float(np.median(np.abs(sparse - shift)))
         return max(self.config.levels, self.config.noises * noise), shift
 
-    def _learn(self, now: Real, slow: Real, stands: Mask, elapsed_s: float) -> None:
-        part = np.float32(1 - math.exp(-elapsed_s / self.config.slow_s))
-        if self._learned_s < self.config.warm_up_s:
-            part = np.float32(1 - math.exp(-elapsed_s / 5.0))
-            stands = np.zeros_like(stands)
-            self._still_s.fill(0)
-        kept = stands | (self._still_s > 0)
-        np.copyto(slow, slow + (now - slow) * part, where=~kept)
-
     def _regions(self) -> list[StaticRegion]:
         standing = (self._still_s >= self.config.still_s).astype(np.uint8)
         if not standing.any():
             return []
         closed = cv2.morphologyEx(standing, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         count, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+        assert self._slow is not None
+        edges = _steps(self._fast), _steps(self._slow)
         found: list[tuple[int, StaticRegion]] = []
         for number in range(1, count):
             x, y, w, h, area = (int(value) for value in stats[number])
             if self._absorbed(numbers == number):
                 continue
             if self.config.least_area <= area / standing.size <= self.config.most_area:
-                found.append((area, self._region(numbers == number, (x, y, w, h))))
+                found.append((area, self._region(numbers == number, (x, y, w, h), *edges)))
         return [region for _, region in sorted(found, key=lambda one: (-one[0], one[1].xyxy))]
 
     def _absorbed(self, mask: Mask) -> bool:
@@ -201,12 +216,11 @@ class StaticRegions:
         self._still_s[whole] = 0
         return True
 
-    def _region(self, mask: Mask, box: tuple[int, int, int, int]) -> StaticRegion:
-        assert self._slow is not None
+    def _region(self, mask: Mask, box: tuple[int, int, int, int], now: Real, usual: Real) -> StaticRegion:
         width, height = self.config.plane_wh
         x, y, w, h = box
         rim = _rim(mask)
-        with_it, without = _steps(self._fast)[rim].mean(), _steps(self._slow)[rim].mean()
+        with_it, without = now[rim].mean(), usual[rim].mean()
         clear = float(abs(with_it - without) / max(1e-6, with_it + without))
         return StaticRegion(
             xyxy=(x / width, y / height, (x + w) / width, (y + h) / height),
@@ -214,6 +228,10 @@ class StaticRegions:
             score=round(0.5 + 0.5 * min(1.0, 2 * clear), 3),
             still_s=round(float(np.median(self._still_s[mask & (self._still_s > 0)])), 1),
         )
+
+
+def _packed(plane: Real) -> bytes:
+    return plane.astype("<f4").tobytes()
 
 
 def _rim(mask: Mask) -> Mask:
