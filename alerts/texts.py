@@ -117,6 +117,17 @@ _FACTS = {
     "held": gettext_lazy("Lasted"),
     "after_first": gettext_lazy("After the first"),
     "owner_away": gettext_lazy("Owner away for"),
+    "direction": gettext_lazy("Direction"),
+    "before_line": gettext_lazy("Way before the line"),
+    "behind_line": gettext_lazy("Way behind the line"),
+    "objects": gettext_lazy("At once"),
+    "lasted": gettext_lazy("Lasted"),
+    "still": gettext_lazy("Stood still for"),
+    "drift": gettext_lazy("Moved meanwhile"),
+    "lying": gettext_lazy("Lay for"),
+    "width_by_height": gettext_lazy("Width by height"),
+    "against": gettext_lazy("Against the arrow"),
+    "empty": gettext_lazy("Nobody for"),
 }
 
 _FIGURES = {
@@ -128,6 +139,17 @@ _FIGURES = {
     "held": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
     "after_first": gettext_noop("%(value).1f s, at most %(bound).1f s"),
     "owner_away": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "direction": gettext_noop("with the arrow"),
+    "before_line": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+    "behind_line": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+    "objects": gettext_noop("%(value)g, at least %(bound)g needed"),
+    "lasted": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "still": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "drift": gettext_noop("%(value).2f picture heights, at most %(bound).2f"),
+    "lying": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "width_by_height": gettext_noop("%(value).2f, at least %(bound).2f needed"),
+    "against": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
+    "empty": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
 }
 
 _SEVERITIES = {
@@ -176,12 +198,26 @@ def fact_value(fact: Mapping[str, Any]) -> str:
     """A number of an event beside its bound, in words."""
     figures = {"value": float(fact["value"]), "bound": float(fact["bound"]), "unit": str(fact.get("unit", ""))}
     sentence = _FIGURES.get(str(fact["name"]))
+    if fact["name"] == "direction" and float(fact["value"]) < 0:
+        sentence = gettext_noop("against the arrow")
     return _(sentence) % figures if sentence else f"{figures['value']:g} {figures['unit']}".strip()
 
 
 def severity_name(severity: str) -> str:
     """How bad, as the first word of a sentence."""
     return str(_SEVERITIES.get(severity, severity))
+
+
+_BY_KIND = {
+    "crossing": gettext_noop("%(label)s crossed “%(zone)s”"),
+    "dwell": gettext_noop("%(label)s stays in “%(zone)s”"),
+    "crowd": gettext_noop("Crowd in “%(zone)s”"),
+    "stopped": gettext_noop("%(label)s stopped in “%(zone)s”"),
+    "wrong_way": gettext_noop("%(label)s moves the wrong way in “%(zone)s”"),
+    "absence": gettext_noop("No %(name)s in “%(zone)s”"),
+    "person_down": gettext_noop("Person down in “%(zone)s”"),
+}
+"""What the kinds say that mean more than "is there"."""
 
 
 def headline(incident: Incident) -> str:
@@ -192,6 +228,8 @@ def headline(incident: Incident) -> str:
         return _(known) % {"zone": zone}
     if incident.label:
         name = label_name(incident.label)
+        if sentence := _BY_KIND.get(incident.rule.kind if incident.rule else ""):
+            return _(sentence) % {"label": name[:1].upper() + name[1:], "name": name, "zone": zone}
         return _("%(label)s in “%(zone)s”") % {"label": name[:1].upper() + name[1:], "zone": zone}
     return _("Something in “%(zone)s”") % {"zone": zone}
 

@@ -50,7 +50,22 @@ DAYS = (
     (5, gettext_lazy("Saturday")),
     (6, gettext_lazy("Sunday")),
 )
-_KINDS = (gettext_noop("Presence"),)
+_KINDS = (
+    gettext_noop("Absence"),
+    gettext_noop("Appearance"),
+    gettext_noop("Counting"),
+    gettext_noop("Crossing"),
+    gettext_noop("Crowd"),
+    gettext_noop("Dwell"),
+    gettext_noop("Health"),
+    gettext_noop("Left"),
+    gettext_noop("Person down"),
+    gettext_noop("Presence"),
+    gettext_noop("Sequence"),
+    gettext_noop("Stopped"),
+    gettext_noop("Threshold"),
+    gettext_noop("Wrong way"),
+)
 """Marked for translation here; a kind without a translation shows its key as a word."""
 SPANS = 2
 """Daily spans that the plain form offers; further ones of a rule are kept as they are."""
@@ -161,6 +176,11 @@ class RuleForm(ModelForm[Rule]):
         return "days_1" if refused.field == "schedule" else None
 
 
+def kind_word(kind: str) -> str:
+    """A kind of rule, in the reader's language."""
+    return _(kind.replace("_", " ").capitalize())
+
+
 def rule_form(kind: str) -> type[RuleForm]:
     """The form of rules of ``kind``. Raises ``BadConfig`` for a kind that is not there."""
     struct = rule_kind(kind)
@@ -191,9 +211,9 @@ class RuleAdmin(Page):
         """The kind, and for a new rule the ways to the other kinds' forms."""
         others = [kind for kind in sorted(RULES) if kind != rule.kind]
         if rule.pk or not others:
-            return _(rule.kind.replace("_", " ").capitalize())
-        links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, _(kind)) for kind in others))
-        return format_html("{} ({} {})", _(rule.kind), _("or:"), links)
+            return kind_word(rule.kind)
+        links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, kind_word(kind)) for kind in others))
+        return format_html("{} ({} {})", kind_word(rule.kind), _("or:"), links)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With the zones that the list shows."""

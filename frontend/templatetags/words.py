@@ -182,6 +182,8 @@ def figure(fact: dict[str, Any]) -> Figure:
     title = texts.fact_label(name)
     if name == "in_zone":
         return Figure(title, _("%(value)s s") % words, _("of %(bound)s s") % words)
+    if name == "direction":
+        return Figure(title, texts.fact_value(fact), "")
     if fact["relation"] == "of":
         return Figure(title, _("%(value)s of %(bound)s") % words, words["unit"])
     sign = {">=": "≥", "<=": "≤"}.get(str(fact["relation"]), "=")

@@ -62,7 +62,9 @@ def test_placeholders_are_the_same(catalogue: polib.POFile) -> None:
     for entry in catalogue:
         for said in (entry.msgstr, *entry.msgstr_plural.values()):
             if said:
-                assert sorted(PLACEHOLDER.findall(said)) == sorted(PLACEHOLDER.findall(entry.msgid)), entry.msgid
+                assert sorted(PLACEHOLDER.findall(said)) == sorted(
+                    PLACEHOLDER.findall(entry.msgid_plural or entry.msgid)
+                ), entry.msgid
 
 
 def test_the_compiled_catalogue_is_that_of_the_text(catalogue: polib.POFile) -> None:
