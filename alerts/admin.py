@@ -18,7 +18,7 @@ from alerts import (
     texts,
 )
 from alerts.contacts import clean_address
-from alerts.models import Contact, Delivery, Event, Recipient, RuleVersion, Zone
+from alerts.models import Contact, Count, Delivery, Event, Recipient, RuleVersion, Zone
 from alerts.strict_json import StrictJsonField
 from alerts.zones import BadPoints, check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
@@ -295,6 +295,17 @@ class EventAdmin(ReadOnlyPage):
     list_select_related = ("camera",)
     fields = ("uid", "source", "kind", "severity", "camera", "happened_at", "known_at", "picture", "content")
     date_hierarchy = "happened_at"
+
+
+@admin.register(Count)
+class CountAdmin(ReadOnlyPage):
+    """What counting rules have counted, interval by interval."""
+
+    list_display = ("from_at", "until_at", "camera", "direction", "label", "count", "seen_s")
+    list_filter = ("camera", "direction", "label")
+    list_select_related = ("camera",)
+    fields = ("camera", "direction", "label", "from_at", "until_at", "count", "seen_s")
+    date_hierarchy = "from_at"
 
 
 @admin.register(Delivery)

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,10 +23,10 @@ from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
 from alerts import incidents, pictures
-from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome
+from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome, ZoneCount
 from alerts.events import Event
+from alerts.models import Count, FoldPosition, RuleVersion
 from alerts.models import Event as EventRow
-from alerts.models import FoldPosition, RuleVersion
 from alerts.rules.config import EmbeddedRule
 from alerts.screens import LiveScreens
 from detectors.dead_letters import DeadLetter, encode_dead_letter
@@ -135,6 +135,31 @@ def commit(held: Partition, now: datetime) -> None:
             incidents.record(held.pending.events, now=now)
         # After the incidents: whoever holds an incident goes on to the counter, and never the other way round.
         store_blind(held.pending.blind)
+        store_counts(held.pending.counts)
+
+
+def store_counts(counts: Sequence[ZoneCount]) -> None:
+    """Write the numbers of counting rules; what is there already stays as it is."""
+    if not counts:
+        return
+    known = dict(Camera.objects.filter(uid__in={one.camera for one in counts}).values_list("uid", "id"))
+    rows = [_count(known[one.camera], one) for one in counts if one.camera in known]
+    Count.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _count(camera: int, one: ZoneCount) -> Count:
+    counted = one.counted
+    return Count(
+        camera_id=camera,
+        rule_version=one.rule_version,
+        zone=one.zone,
+        direction=counted.direction,
+        label=counted.label,
+        from_at=datetime.fromtimestamp(counted.from_s, UTC),
+        until_at=datetime.fromtimestamp(counted.until_s, UTC),
+        seen_s=counted.seen_s,
+        count=counted.count,
+    )
 
 
 def store_blind(changes: Iterable[BlindChange]) -> None:
@@ -376,7 +401,7 @@ class Evaluator:
         for held in list(self._held.values()):
             moved = held.position != self._saved.get(held.number)
             due = moved and self._monotonic() - held.saved_at_s >= SNAPSHOT_S
-            if held.pending.events or held.pending.blind or due:
+            if held.pending.events or held.pending.blind or held.pending.counts or due:
                 self._commit(held)
 
     def _commit(self, held: Partition) -> None:

@@ -480,6 +480,38 @@ class FoldPosition(models.Model):
     saved_at = models.DateTimeField(null=True)
 
 
+class Count(models.Model):
+    """One number of a counting rule's series: ``count`` objects of ``label`` over a line within [from_at, until_at).
+
+    Made by the fold; the same log gives the same rows again. ``seen_s``: how much of that time was watched.
+    """
+
+    camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="counts", verbose_name=_("camera"))
+    rule_version = models.UUIDField()
+    zone = models.UUIDField()
+    direction = models.CharField(_("direction"), max_length=8)
+    """``forward``: with the line's arrow; ``backward``: against it."""
+    label = models.CharField(_("label"), max_length=60)
+    from_at = models.DateTimeField(_("from"))
+    until_at = models.DateTimeField(_("until"))
+    seen_s = models.FloatField(_("watched (s)"))
+    count = models.PositiveIntegerField(_("count"))
+
+    class Meta:
+        ordering = ("-from_at", "direction", "label")
+        verbose_name = _("count")
+        verbose_name_plural = _("counts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=("rule_version", "zone", "direction", "label", "from_at"), name="count_unique_in_its_series"
+            ),
+        ]
+        indexes = [models.Index(fields=("camera", "from_at"))]
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.label}"
+
+
 class Rehearsal(models.Model):
     """One draft tried over the archive. Its author's alone, kept a day; nothing of it is an incident or is sent."""
 

@@ -43,7 +43,8 @@ class HealthConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_field
     ] = True
     blurred: Annotated[bool, Meta(title=_("Blurred"), description=_("Out of focus, a dirty lens, fog."))] = True
     moved: Annotated[
-        bool, Meta(title=_("Moved off its view"), description=_("It looks elsewhere. Off for cameras that turn or fly."))
+        bool,
+        Meta(title=_("Moved off its view"), description=_("It looks elsewhere. Off for cameras that turn or fly.")),
     ] = True
     for_s: Annotated[
         float, Meta(ge=0, le=86_400, title=_("For (s)"), description=_("How long it must last; a blip is no alarm."))

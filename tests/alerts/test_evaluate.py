@@ -16,7 +16,7 @@ from alerts.archive import Archive, Query
 from alerts.archive_writer import ArchiveWriter
 from alerts.engine import BlindChange
 from alerts.evaluate import GROUP, Evaluator, claim, commit, load_configuration, store_blind
-from alerts.models import Event, FoldPosition, Incident, Rule, RuleVersion, Zone
+from alerts.models import Count, Event, FoldPosition, Incident, Rule, RuleVersion, Zone
 from alerts.rehearsal import Found, Rehearsal, rehearse
 from alerts.rules.config import EmbeddedRule
 from detectors.dead_letters import decode_dead_letter
@@ -306,3 +306,22 @@ def test_an_archive_without_a_disk_is_told_and_holds_nothing_up(
     turn(evaluator, len(CROSSING))
     assert Event.objects.count() == 1
     assert evaluator.pulse().problem == "archive"
+
+
+def test_the_numbers_of_a_counting_rule_are_kept_once(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    lane.kind = lane.embedded["kind"] = "counting"
+    lane.embedded["config"] = {"labels": ["person"], "interval_s": 10}
+    lane.embedded["zones"][0].update(shape="line", points=[[0.5, 0.0], [0.5, 1.0]])
+    lane.save()
+    seen = [*histories.walk(0, 8, 0.1, 0.95), *histories.nobody(8, 24)]
+    append(log, seen)
+    first = evaluators("one")
+    turn(first, len(seen))
+    counted = list(Count.objects.values_list("direction", "count", "seen_s").order_by("from_at", "direction"))
+    assert counted[:2] == [("backward", 1, 10.0), ("forward", 0, 10.0)]
+    # Folded once more from the beginning: the same rows.
+    FoldPosition.objects.update(position=log.start(OBSERVATIONS.name, 0), snapshot=b"")
+    turn(evaluators("one"), len(seen), turns=200)
+    assert list(Count.objects.values_list("direction", "count", "seen_s").order_by("from_at", "direction")) == counted
