@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from alerts.editing import Refused, republish, save_rule
 from alerts.models import Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule, EmbeddedZone
+from alerts.schedule import stored
 from alerts.versions import Change, changes, content
 from detectors.models import Deployment
 from streams.models import View
@@ -84,7 +85,9 @@ def _fill(rule: Rule, version: RuleVersion, old: EmbeddedRule) -> None:
         raise Refused(_("The deployment that this version listens to is gone. Choose another one in the form."))
     rule.name, rule.kind, rule.severity = old.name, old.kind, old.severity
     rule.deployment, rule.config = deployment, old.config
-    rule.schedule = msgspec.to_builtins(old.schedule.spans)
+    rule.schedule = stored(
+        msgspec.to_builtins(old.schedule.spans), msgspec.to_builtins(old.schedule.holidays), old.schedule.on_holidays
+    )
     beside = version.beside
     rule.enabled = beside.get("enabled", version.active_until_at != version.active_from_at)
     rule.why_it_matters = beside.get("why_it_matters", rule.why_it_matters)

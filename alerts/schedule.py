@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zoneinfo
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import astral
 import astral.sun
@@ -192,3 +193,21 @@ def _check_open(schedule: Schedule, span: ScheduleSpan) -> None:
             f"schedule: expected a span that is open on some day, got {span.from_} until {span.until}, which ends "
             f"before it begins the whole year; turn it round, or make two spans that meet at midnight"
         )
+
+
+def parts(stored: Any) -> tuple[list[Any], list[str], str]:
+    """Spans, holidays and what they mean, of a schedule as a rule keeps it: a list of spans, or an object.
+
+    >>> parts([{"days": [0]}])
+    ([{'days': [0]}], [], 'never')
+    """
+    if not isinstance(stored, Mapping):
+        return list(stored or ()), [], "never"
+    return list(stored.get("spans", ())), list(stored.get("holidays", ())), stored.get("on_holidays", "never")
+
+
+def stored(spans: Sequence[Any], holidays: Sequence[str] = (), on_holidays: str = "never") -> Any:
+    """The other way round; without holidays a plain list."""
+    if not holidays:
+        return list(spans)
+    return {"spans": list(spans), "holidays": list(holidays), "on_holidays": on_holidays}

@@ -70,6 +70,8 @@ TITLES = {
     "zone_name": _("Name of the zone"),
     "deployment": _("Deployment"),
     "schedule": _("When it acts"),
+    "holidays": _("Holidays"),
+    "on_holidays": _("On holidays"),
     "time_zone": _("Time zone"),
     "why_it_matters": _("Why it matters"),
     "procedure": _("Procedure"),
@@ -101,6 +103,9 @@ def content(embedded: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str,
         **({"name": beside["name"]} if beside.get("name") else {}),
         **({"told": told} if "told" in beside else {}),
         "schedule": schedule.get("spans", []),
+        "holidays": schedule.get("holidays", []),
+        # Without holidays it says nothing.
+        "on_holidays": schedule.get("on_holidays") if schedule.get("holidays") else None,
         # The clock is only the site's; without spans it says nothing.
         "time_zone": schedule.get("time_zone") if schedule.get("spans") else None,
         "zones": embedded.get("zones", []),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db.models import Model as Row
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -22,14 +24,16 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelect2MultipleWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
 from alerts import editing, texts
 from alerts.models import Rule
-from alerts.rules.config import CommonConfig
+from alerts.rules.config import TIME, CommonConfig
 from alerts.rules.registry import RULES, rule_kind
+from alerts.schedule import parts, stored
 from detectors.labels import LABELS, family
 from detectors.models import Deployment
 from frontend import tokens
@@ -69,6 +73,12 @@ _KINDS = (
 """Marked for translation here; a kind without a translation shows its key as a word."""
 SPANS = 2
 """Daily spans that the plain form offers; further ones of a rule are kept as they are."""
+WHEN = (
+    *(f"{name}_{number}" for number in range(1, SPANS + 1) for name in ("days", "from", "until")),
+    "holidays",
+    "on_holidays",
+)
+"""The fields that say when a rule acts."""
 
 
 _label_name = lazy(texts.label_name, str)
@@ -76,7 +86,14 @@ _label_name = lazy(texts.label_name, str)
 
 
 def _span_fields(number: int) -> dict[str, forms.Field]:
-    clock = {"required": False, "initial": "00:00", "widget": UnfoldAdminTextInputWidget(attrs={"type": "time"})}
+    clock = {
+        "required": False,
+        "initial": "00:00",
+        "widget": UnfoldAdminTextInputWidget(attrs={"placeholder": "22:00", "autocomplete": "off"}),
+        "error_messages": {
+            "invalid": gettext_lazy("Write a time as 22:00, or sunrise or sunset, also with an offset: sunset-00:30.")
+        },
+    }
     return {
         f"days_{number}": forms.TypedMultipleChoiceField(
             label=gettext_lazy("Days"),
@@ -89,11 +106,41 @@ def _span_fields(number: int) -> dict[str, forms.Field]:
                 "midnight; both equal means the whole day."
             ),
         ),
-        f"from_{number}": forms.RegexField(r"^([01]\d|2[0-3]):[0-5]\d$", label=gettext_lazy("From"), **clock),
-        f"until_{number}": forms.RegexField(
-            r"^([01]\d|2[0-3]):[0-5]\d$",
-            label=gettext_lazy("Until"),
-            **clock,
+        f"from_{number}": forms.RegexField(TIME, label=gettext_lazy("From"), **clock),
+        f"until_{number}": forms.RegexField(TIME, label=gettext_lazy("Until"), **clock),
+    }
+
+
+class DatesField(forms.CharField):
+    """Days of the calendar, one beside the other."""
+
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 2, "placeholder": "2027-01-01 2027-02-17"})
+
+    def clean(self, value: Any) -> list[str]:
+        """``YYYY-MM-DD`` each, in order, none twice."""
+        days = set()
+        for word in str(super().clean(value)).replace(",", " ").replace(";", " ").split():
+            try:
+                days.add(date.fromisoformat(word).isoformat())
+            except ValueError:
+                raise ValidationError(
+                    _("Write each day as 2027-01-01; “%(word)s” is none.") % {"word": word[:40]}
+                ) from None
+        return sorted(days)
+
+
+def _holiday_fields() -> dict[str, forms.Field]:
+    return {
+        "holidays": DatesField(label=gettext_lazy("Holidays"), required=False),
+        "on_holidays": forms.ChoiceField(
+            label=gettext_lazy("On holidays"),
+            choices=(
+                ("never", gettext_lazy("it does not act")),
+                ("always", gettext_lazy("it acts all day")),
+                ("as_sunday", gettext_lazy("it acts as on Sundays")),
+            ),
+            required=False,
+            widget=UnfoldAdminSelectWidget,
         ),
     }
 
@@ -134,7 +181,9 @@ class RuleForm(ModelForm[Rule]):
         self.instance.kind = self.kind
         for name, value in initial_for(self.struct, self.instance.config).items():
             self.initial.setdefault(SETTING + name, value)
-        for number, span in enumerate(self.instance.schedule[:SPANS], start=1):
+        spans, holidays, self.initial["on_holidays"] = parts(self.instance.schedule)
+        self.initial["holidays"] = " ".join(holidays)
+        for number, span in enumerate(spans[:SPANS], start=1):
             self.initial[f"days_{number}"] = span.get("days", list(range(7)))
             self.initial[f"from_{number}"] = span.get("from", "00:00")
             self.initial[f"until_{number}"] = span.get("until", "00:00")
@@ -145,7 +194,7 @@ class RuleForm(ModelForm[Rule]):
         if self.errors:
             return
         self.instance.config = self._settings()
-        self.instance.schedule = self._spans()
+        self.instance.schedule = self._schedule()
         try:
             editing.check_rule(self.instance, zones=list(self.cleaned_data["zones"]))
         except editing.Refused as refused:
@@ -157,7 +206,8 @@ class RuleForm(ModelForm[Rule]):
         }
         return values_from(self.struct, typed)
 
-    def _spans(self) -> list[dict[str, Any]]:
+    def _schedule(self) -> Any:
+        """As a rule keeps it."""
         shown = [
             {
                 "days": self.cleaned_data[f"days_{number}"],
@@ -167,13 +217,14 @@ class RuleForm(ModelForm[Rule]):
             for number in range(1, SPANS + 1)
             if self.cleaned_data[f"days_{number}"]
         ]
-        return shown + list(self.instance.schedule[SPANS:])
+        spans = shown + parts(self.instance.schedule)[0][SPANS:]
+        return stored(spans, self.cleaned_data["holidays"], self.cleaned_data["on_holidays"] or "never")
 
     def _field_of(self, refused: editing.Refused) -> str | None:
         for name in (refused.field, SETTING + refused.field):
             if name in self.fields:
                 return name
-        return "days_1" if refused.field == "schedule" else None
+        return WHEN[0] if refused.field == "schedule" else None
 
 
 def kind_word(kind: str) -> str:
@@ -188,7 +239,7 @@ def rule_form(kind: str) -> type[RuleForm]:
     if SETTING + "labels" in settings:
         settings[SETTING + "labels"] = _label_field(settings[SETTING + "labels"])
     spans = {name: field for number in range(1, SPANS + 1) for name, field in _span_fields(number).items()}
-    return type("RuleForm", (RuleForm,), {"kind": kind, "struct": struct, **settings, **spans})
+    return type("RuleForm", (RuleForm,), {"kind": kind, "struct": struct, **settings, **spans, **_holiday_fields()})
 
 
 @admin.register(Rule)
@@ -231,7 +282,7 @@ class RuleAdmin(Page):
         rest = [name for name in names if name not in first]
         spans = [
             row for number in range(1, SPANS + 1) for row in (f"days_{number}", (f"from_{number}", f"until_{number}"))
-        ]
+        ] + [("holidays", "on_holidays")]
         return (
             (None, {"fields": (("name", "severity"), ("kind_of_rule", "enabled"), "deployment", "zones")}),
             (gettext_lazy("What is looked for"), {"fields": _pairs(first)}),

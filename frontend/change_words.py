@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
 from alerts import texts
+from alerts.schedule import parts
 from alerts.versions import Change
 
 DAYS = (
@@ -33,7 +34,7 @@ def value_word(field: str, value: Any) -> str:
 def _plain(field: str, value: Any) -> str:
     name = field.removeprefix("config.")
     if name == "schedule":
-        return schedule_word(value or [])
+        return schedule_word(parts(value)[0])
     if name == "told" and not value:
         return _("nobody")
     if value is None or value == "" or value == [] or value == {}:

@@ -88,7 +88,9 @@ class ShownForm(RuleForm):
     @property
     def acts_always(self) -> bool:
         """Whether no span is chosen or wrong, so that they may stay folded away."""
-        return not any(days.value() or days.errors or from_.errors or until.errors for days, from_, until in self.spans)
+        set_apart = any(self[name].value() or self[name].errors for name in ("holidays",))
+        spans = (days.value() or days.errors or from_.errors or until.errors for days, from_, until in self.spans)
+        return not set_apart and not any(spans)
 
     @property
     def spans(self) -> list[tuple[forms.BoundField, forms.BoundField, forms.BoundField]]:

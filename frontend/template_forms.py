@@ -15,7 +15,7 @@ from alerts import editing
 from alerts.configuration.export import full_config
 from alerts.models import Recipient, Rule, RuleTemplate, Zone
 from detectors.models import Deployment
-from frontend.admin import SETTING, SPANS, RuleForm, rule_form
+from frontend.admin import SETTING, WHEN, RuleForm, rule_form
 from frontend.rule_forms import ShownForm
 from streams.models import Camera, CameraGroup, Site
 
@@ -49,7 +49,7 @@ class TemplateForm(ShownForm):
         if self.errors:
             return
         template: Any = self.instance
-        template.config, template.schedule = self._settings(), self._spans()
+        template.config, template.schedule = self._settings(), self._schedule()
         try:
             config = editing.check_settings(Rule(kind=self.kind, config=template.config, schedule=template.schedule))
         except editing.Refused as refused:
@@ -119,8 +119,7 @@ def template_form(kind: str) -> type[TemplateForm]:
 
 def _form_of(kind: str, base: type[TemplateForm]) -> type[TemplateForm]:
     derived = rule_form(kind)
-    spans = {f"{name}_{number}" for number in range(1, SPANS + 1) for name in ("days", "from", "until")}
-    fields = {name: field for name, field in derived.base_fields.items() if name.startswith(SETTING) or name in spans}
+    fields = {name: field for name, field in derived.base_fields.items() if name.startswith(SETTING) or name in WHEN}
     return type(base.__name__, (base,), {"kind": kind, "struct": derived.struct, **fields})
 
 

@@ -30,6 +30,7 @@ from alerts.configuration.text import Problem, Text, read
 from alerts.contacts import clean_address
 from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.removal import remove_camera
+from alerts.schedule import stored
 from alerts.versions import Words
 from detectors.models import Deployment, Model
 from detectors.plan import read_condition
@@ -301,7 +302,8 @@ class _Writer:
         row = RuleTemplate.objects.filter(name=entry.name).first() or RuleTemplate(name=entry.name)
         row.kind, row.enabled, row.severity, row.zone_name = entry.kind, entry.enabled, entry.severity, entry.zone_name
         row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
-        row.config, row.schedule = entry.config, entry.schedule
+        row.config = entry.config
+        row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
         row.save()
         row.cameras.set([_camera_of(ref) for ref in entry.cameras])
@@ -315,7 +317,8 @@ class _Writer:
         row = Rule.objects.filter(name=entry.name).first() or Rule(name=entry.name)
         row.kind, row.enabled, row.severity = entry.kind, entry.enabled, entry.severity
         row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
-        row.config, row.schedule = entry.config, entry.schedule
+        row.config = entry.config
+        row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
         row.template = (
             None if entry.template is None else _named(RuleTemplate, gettext_noop("template"), entry.template)

@@ -23,6 +23,7 @@ ZoneRef = tuple[Name, Name, Name, Name]
 Points = list[tuple[float, float]]
 Span = dict[str, Any]
 """``alerts.rules.config.ScheduleSpan`` as plain values."""
+Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,6 +146,8 @@ class TemplateEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True
     deployment: Name
     cameras: list[CameraRef] = msgspec.field(default_factory=list)
     schedule: list[Span] = msgspec.field(default_factory=list)
+    holidays: list[Day] = msgspec.field(default_factory=list)
+    on_holidays: Literal["never", "always", "as_sunday"] = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
     why_it_matters: Line = ""
     procedure: Annotated[str, Meta(max_length=10_000)] = ""
@@ -162,6 +165,8 @@ class RuleEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deployment: Name
     zones: list[ZoneRef]
     schedule: list[Span] = msgspec.field(default_factory=list)
+    holidays: list[Day] = msgspec.field(default_factory=list)
+    on_holidays: Literal["never", "always", "as_sunday"] = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
     why_it_matters: Line = ""
     procedure: Annotated[str, Meta(max_length=10_000)] = ""

@@ -26,6 +26,7 @@ from alerts.configuration.entries import (
 )
 from alerts.models import Contact, Recipient, Rule, RuleTemplate, Zone
 from alerts.rules.registry import BadConfig, read_config
+from alerts.schedule import parts
 from detectors.models import Deployment
 from streams.credentials import without_login
 from streams.models import Camera, CameraGroup, Site, View
@@ -165,6 +166,11 @@ def full_config(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def _when(stored: Any) -> dict[str, Any]:
+    spans, holidays, on_holidays = parts(stored)
+    return {"schedule": spans, "holidays": holidays, "on_holidays": on_holidays}
+
+
 def _template(row: RuleTemplate) -> TemplateEntry:
     names = {str(one.uid): one.name for one in Recipient.objects.all()}
     overrides = [_override(one, names) for one in row.overrides.all()]
@@ -176,7 +182,7 @@ def _template(row: RuleTemplate) -> TemplateEntry:
         zone_name=row.zone_name,
         deployment=row.deployment.name,
         cameras=sorted(camera_ref(camera) for camera in row.cameras.all()),
-        schedule=row.schedule,
+        **_when(row.schedule),
         recipients=sorted(one.name for one in row.recipients.all()),
         why_it_matters=row.why_it_matters,
         procedure=row.procedure,
@@ -209,7 +215,7 @@ def _rule(row: Rule) -> RuleEntry:
         severity=row.severity,  # type: ignore[arg-type]
         deployment=row.deployment.name,
         zones=zones,
-        schedule=row.schedule,
+        **_when(row.schedule),
         recipients=sorted(one.name for one in row.recipients.all()),
         why_it_matters=row.why_it_matters,
         procedure=row.procedure,

@@ -118,7 +118,8 @@ def test_an_edit_is_compared_and_marked(ada: Client, town: Town) -> None:
         ({"setting_confirm_k": "9"}, "It cannot be seen in 9"),
         ({"setting_hold_s": "nan"}, "Enter a number"),
         ({"name": " "}, "This field is required"),
-        ({"days_1": ["1"], "from_1": "99:00"}, "Enter a valid value"),
+        ({"days_1": ["1"], "from_1": "99:00"}, "Write a time as 22:00"),
+        ({"holidays": "2027-02-30"}, "Write each day as 2027-01-01"),
     ],
 )
 def test_what_cannot_be_saved_cannot_be_rehearsed(ada: Client, town: Town, changes: Any, said: str) -> None:

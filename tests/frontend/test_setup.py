@@ -689,3 +689,30 @@ def test_a_wrong_text_says_every_reason_with_its_line_and_comes_back(ada: Client
     assert "no text in UTF-8" in text(ada.post("/setup/configuration/compare/", {"file": file}))
     file = SimpleUploadedFile("x.toml", taken(ada).encode())
     assert "Nothing would change." in text(ada.post("/setup/configuration/compare/", {"file": file}))
+
+
+def test_a_rule_follows_the_sun_and_keeps_holidays_also_when_it_goes_back(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    night = rule_typed(
+        town,
+        days_1=["0", "6"],
+        from_1="sunset-00:30",
+        until_1="sunrise",
+        holidays="2027-02-17, 2027-01-01",
+        on_holidays="as_sunday",
+    )
+    assert "sunset" in text(ada.post(address, night)), "where the sun sets at a site without a place nobody knows"
+    town.gate.site.latitude, town.gate.site.longitude = 25.04, 121.56
+    town.gate.site.save()
+    assert ada.post(address, night).status_code == 302
+    kept = rule.versions.get(number=2).embedded["schedule"]
+    assert kept["spans"] == [{"days": [0, 6], "from": "sunset-00:30", "until": "sunrise"}]
+    assert (kept["holidays"], kept["on_holidays"]) == (["2027-01-01", "2027-02-17"], "as_sunday")
+    shown = ada.get(address).content.decode()
+    assert 'value="sunset-00:30"' in shown and "2027-01-01 2027-02-17" in shown
+    ada.post(address, rule_typed(town))
+    assert rule.versions.get(number=3).embedded["schedule"]["holidays"] == []
+    assert "Holidays 2027-01-01, 2027-02-17 → –" in history_of(ada, town, rule)
+    ada.post(back_address(town, rule, 2), follow=True)
+    assert rule.versions.get(number=4).embedded["schedule"] == kept
