@@ -88,11 +88,15 @@ class ArchiveWriter:
     def begin(self, partition: int, position: int, identity: str) -> None:
         """``partition`` is ours from ``position`` on, in the log called ``identity``."""
         log = log_name(identity)
-        end = self._end(partition, log)
+        try:
+            end, hours = self._end(partition, log), self.folder.part_hours(partition)
+        except OSError as error:
+            logger.error("archive: what there is of partition %s cannot be read: %s", partition, error)
+            self.stopped, end, hours = str(error), 0, []
         if end < position and end:
             logger.warning("archive: partition %s has nothing of offsets %s to %s", partition, end, position)
         self._spools[partition] = _Spool(log, max(end, position))
-        for newest in self.folder.part_hours(partition)[-1:]:
+        for newest in hours[-1:]:
             self._later(self._merge_all_but, partition, newest)
         self._later(self._prune)
 
@@ -120,6 +124,12 @@ class ArchiveWriter:
             self._write(partition, spool)
         except OSError as error:
             self._on_failure(partition, spool, position, error)
+            return
+        except Exception as error:
+            # A row that no column holds would be the same at every try; evaluation must not stand still for it.
+            logger.exception("archive: partition %s, offsets %s to %s are let go", partition, spool.end, position)
+            self.stopped, self.let_go = f"{type(error).__name__}: {error}", self.let_go + spool.waiting
+            spool.stretches, spool.end = [], position
             return
         if self.stopped:
             logger.warning("archive: goes on from partition %s, offset %s", partition, spool.end)

@@ -485,8 +485,10 @@ def _same(newest: RuleVersion, embedded: EmbeddedRule) -> bool:
     plain = msgspec.json.decode(msgspec.json.encode(embedded))
     try:
         # Read and written again, so that a setting that came later stands in it with its default.
-        known = msgspec.json.decode(msgspec.json.encode(msgspec.convert(newest.embedded, EmbeddedRule)))
-    except msgspec.ValidationError:
+        read = msgspec.convert(newest.embedded, EmbeddedRule)
+        config = msgspec.to_builtins(read_config(read.kind, read.config))
+        known = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(read, config=config)))
+    except (msgspec.ValidationError, BadConfig):
         return False
     return {k: v for k, v in known.items() if k not in aside} == {k: v for k, v in plain.items() if k not in aside}
 

@@ -8,7 +8,7 @@ The same code runs live, after a crash, and in rehearsal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -20,7 +20,7 @@ from alerts.events import Event, SeenBox, event_uid, occurrence_id
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
 from alerts.rules.logic import Buildable, Counted, Counts, Firing, Found, Logic, Measures, Seen, Sleeper, Watches
 from alerts.rules.registry import BadConfig, read_config
-from alerts.schedule import is_active
+from alerts.schedule import follows_sun, is_active
 from alerts.zones import bottom_centre, holds
 from detectors.detections import Detections
 from detectors.labels import expand
@@ -29,6 +29,7 @@ from streams import observations as wire
 from streams.live import LiveBox, LiveBoxes
 
 ENGINE_VERSION = 1
+SECOND_US, MINUTE_US = 1_000_000, 60_000_000
 TICK_MARGIN_US = 2_000_000
 """A quiet camera's timers run this far behind the ticks: its next frame may still be on the way."""
 SHOWN_SCORE = 0.45
@@ -167,6 +168,13 @@ class _Running:
     def sleep(self, until_s: float) -> Sequence[Found]:
         return [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
 
+    @property
+    def turn_step_us(self) -> int:
+        schedule = self.rule.schedule
+        if self._sleeper is None or not (schedule.spans or schedule.holidays):
+            return 0
+        return SECOND_US if follows_sun(schedule) else MINUTE_US
+
     def turns(self, from_us: int, until_us: int) -> bool:
         """Whether the logic must hear that its schedule began or ended in between."""
         return self._sleeper is not None and self.acts(_utc(from_us)) != self.acts(_utc(until_us))
@@ -276,6 +284,11 @@ class _Stream:
         wakes = [running.logic.wake_at_s for running in self.running.values()]
         return min((wake for wake in wakes if wake is not None), default=None)
 
+    @property
+    def turn_step_us(self) -> int:
+        """Of what a schedule begins and ends on whole multiples, where some logic must hear of it; 0: none must."""
+        return min((step_us for running in self.running.values() if (step_us := running.turn_step_us)), default=0)
+
     def turns(self, until_us: int) -> bool:
         """Whether a schedule that some logic must hear of began or ended since the last moment that was passed."""
         return any(running.turns(self.state.at_us, until_us) for running in self.running.values())
@@ -329,7 +342,9 @@ class Engine:
             config = read_config(rule.kind, rule.config)
             for zone in _firing_zones(rule):
                 _build(rule, zone, config, None)
-        except (BadConfig, ValueError) as error:
+            # An unknown clock, or the sun of a place that nobody knows.
+            is_active(rule.schedule, rule.active_from_at)
+        except (BadConfig, ValueError, KeyError) as error:
             self.broken[rule.version] = str(error)
             return False
         return True
@@ -379,13 +394,17 @@ class Engine:
 
     def wake_us(self) -> int | None:
         """The earliest tick (POSIX microseconds) that could fire, as things are; None: ticks change nothing now."""
-        wakes = [
-            round(wake_s * 1e6) + TICK_MARGIN_US
-            for stream in self._streams.values()
-            if stream.state.source == "quiet" and not stream.state.waiting
-            if (wake_s := stream.wake_at_s()) is not None
-        ]
-        return min(wakes, default=None)
+        return min((wake for stream in self._streams.values() for wake in self._wakes(stream)), default=None)
+
+    def _wakes(self, stream: _Stream) -> Iterator[int]:
+        if any(running.counts is not None for running in stream.running.values()):
+            yield self._tick_us  # it reads every tick
+        if stream.state.source != "quiet" or stream.state.waiting:
+            return
+        if (wake_s := stream.wake_at_s()) is not None:
+            yield round(wake_s * 1e6) + TICK_MARGIN_US
+        if step_us := stream.turn_step_us:
+            yield (max(self._tick_us, stream.state.at_us) // step_us + 1) * step_us + TICK_MARGIN_US
 
     def logics(self, camera: UUID) -> list[tuple[EmbeddedRule, EmbeddedZone, Logic]]:
         """What runs on ``camera``, to be asked and not to be fed."""

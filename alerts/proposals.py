@@ -20,7 +20,7 @@ import numpy as np
 from alerts import masks
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Point, Schedule, ScheduleSpan
 from alerts.rules.registry import BadConfig, read_config
-from alerts.schedule import is_active
+from alerts.schedule import follows_sun, is_active
 from alerts.zones import bottom_centre, contains
 
 Xyxy = tuple[float, float, float, float]
@@ -316,6 +316,9 @@ class _Search:
 
     def _schedule(self) -> list[Proposal]:
         spans = self._rule.schedule.spans
+        # The sun's hours move through the year: which ones to cut nobody can say.
+        if follows_sun(self._rule.schedule):
+            return []
         if len(self._kept) < LEAST_FOR_HOURS or any(sorted(set(span.days)) != list(range(7)) for span in spans):
             return []
         cut = _quiet_hours([one.case.local.hour for one in self._false], [one.case.local.hour for one in self._kept])
@@ -323,7 +326,7 @@ class _Search:
             return []
         hours = frozenset((cut[0] + step) % 24 for step in range(cut[1]))
         left = _without(spans, hours)
-        rule = self._changed(schedule=Schedule(time_zone=self._rule.schedule.time_zone, spans=left)) if left else None
+        rule = self._changed(schedule=msgspec.structs.replace(self._rule.schedule, spans=left)) if left else None
         return self._judged(
             "schedule",
             rule,

@@ -249,7 +249,7 @@ def _watch(what: Rehearsal) -> Callable[[str], bool]:
     """Whether a model (as named in Detections) knows any label of the draft; one that nobody names is trusted."""
     config = _config(what.draft)
     wanted = frozenset() if config is None else frozenset().union(*(expand(label) for label in config.labels))
-    return lambda model: model not in what.knows or bool(what.knows[model] & wanted)
+    return lambda model: not wanted or model not in what.knows or bool(what.knows[model] & wanted)
 
 
 class Ledger:

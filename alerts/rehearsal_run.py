@@ -89,7 +89,12 @@ def _what(rehearsal: Rehearsal) -> What:
 
 def _knows() -> Mapping[str, frozenset[str]]:
     """The labels of each model, by its name in Detections."""
-    return {f"{model.name} {model.version}": frozenset(model.labels) for model in Model.objects.all() if model.labels}
+    known: dict[str, frozenset[str]] = {}
+    for model in Model.objects.prefetch_related("deployments"):
+        if model.labels:
+            more = [label for deployment in model.deployments.all() for label in deployment.labels]
+            known[f"{model.name} {model.version}"] = frozenset([*model.labels, *more])
+    return known
 
 
 def _read(camera: UUID, from_at: datetime, until_at: datetime, labels: frozenset[str] | None) -> Iterator[Batch]:

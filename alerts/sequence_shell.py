@@ -54,11 +54,17 @@ class SequenceShell:
         if not self._folds:
             self._read_at = None
             return 0
-        if self._read_at is None or now - self._read_at > IDLE:
-            self._begin(now)
-        self._read(now, Q(known_at__gte=(self._read_at or now) - OVERLAP))
+        try:
+            if self._read_at is None or now - self._read_at > IDLE:
+                self._begin(now)
+            self._read(now, Q(known_at__gte=(self._read_at or now) - OVERLAP))
+            made = self._advance(now)
+        except Exception:
+            # The folds may have gone on without their events being recorded: the next turn makes them again.
+            self._read_at = None
+            raise
         self._read_at = now
-        return self._advance(now)
+        return made
 
     def _configure(self, now: datetime) -> None:
         value = SequenceCounter.current(SequenceCounter.CONFIGURATION)
@@ -86,8 +92,15 @@ class SequenceShell:
 
     def _read(self, now: datetime, which: Q) -> None:
         rows = Event.objects.filter(which, source="rule", rule_version__isnull=False).exclude(kind=KIND)
-        for content in rows.order_by("happened_at", "id").values_list("content", flat=True).iterator():
-            event = msgspec.convert(content, Content)
+        for uid, content in rows.order_by("happened_at", "id").values_list("uid", "content").iterator():
+            if uid in self._taken:
+                continue
+            try:
+                event = msgspec.convert(content, Content)
+            except msgspec.ValidationError as error:
+                logger.error("event %s cannot be read (%s); no sequence counts it", uid, error)
+                self._taken[uid] = now
+                continue
             fold = self._folds.get(self._sites.get(event.camera, -1))
             if fold is None or event.uid in self._taken:
                 continue
@@ -104,9 +117,17 @@ class SequenceShell:
         return len(made)
 
 
+def _longest() -> timedelta:
+    """How long any sequence waits: events of versions that ended so long ago still count."""
+    configs = RuleVersion.objects.filter(kind=KIND, active_until_at__isnull=True).values_list("embedded", flat=True)
+    waits = [embedded.get("config", {}).get("within_s", 0.0) for embedded in configs]
+    return timedelta(seconds=max((wait for wait in waits if isinstance(wait, int | float)), default=0.0))
+
+
 def _rules_by_site(now: datetime, sites: dict[UUID, int]) -> dict[int, list[EmbeddedRule]]:
     """Versions in force or lately so, by the site of their first zone."""
-    versions = RuleVersion.objects.filter(Q(active_until_at__isnull=True) | Q(active_until_at__gt=now - ENDED))
+    ended = now - max(ENDED, _longest() + BEFORE + AGAIN)
+    versions = RuleVersion.objects.filter(Q(active_until_at__isnull=True) | Q(active_until_at__gt=ended))
     found: dict[int, list[EmbeddedRule]] = defaultdict(list)
     for version in versions.order_by("id"):
         try:

@@ -34,7 +34,8 @@ def value_word(field: str, value: Any) -> str:
 def _plain(field: str, value: Any) -> str:
     name = field.removeprefix("config.")
     if name == "schedule":
-        return schedule_word(parts(value)[0])
+        spans, holidays, _on = parts(value)
+        return "; ".join([schedule_word(spans), *holidays])
     if name == "told" and not value:
         return _("nobody")
     if value is None or value == "" or value == [] or value == {}:

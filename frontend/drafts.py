@@ -15,6 +15,7 @@ from alerts.models import Rule, Zone
 from alerts.proposals import Proposal
 from alerts.proposing import newest_version
 from alerts.rules.config import EmbeddedRule
+from alerts.schedule import parts, stored
 from streams.models import Camera, View
 
 SALT = "frontend.drafts"
@@ -46,7 +47,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         if self.config is not None:
             rule.config = {**rule.config, **self.config}
         if self.schedule is not None:
-            rule.schedule = self.schedule
+            _spans, holidays, on_holidays = parts(rule.schedule)
+            rule.schedule = stored(self.schedule, holidays, on_holidays)
 
     def make_mask(self, camera: Camera) -> Zone | None:
         """Store the mask as a zone of ``camera``; None where the draft has none. Raises ``editing.Refused``."""

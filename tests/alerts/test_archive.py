@@ -432,3 +432,25 @@ def test_nothing_is_kept_of_a_partition_that_is_not_ours(tmp_path: Path) -> None
     writer.store(PARTITION, 1)
     writer.close()
     assert read(tmp_path) == []
+
+
+def test_a_row_that_no_column_holds_is_let_go_and_evaluation_goes_on(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path)
+    writer.begin(PARTITION, 0, LOG)
+    monstrous = msgspec.structs.replace(seen(0, walker(0.3)), sequence=2**63)
+    writer.keep(PARTITION, 0, monstrous, [])
+    writer.store(PARTITION, 1)
+    assert writer.stopped and writer.let_go == 1
+    writer.keep(PARTITION, 1, seen(1, walker(0.3)), [])
+    writer.store(PARTITION, 2)
+    assert writer.stopped == ""
+    writer.close()
+    assert [row.offset for batch in Archive(tmp_path).read(Query(GATE, at(-10), at(10))) for row in batch.rows] == [1]
+
+
+def test_a_folder_that_cannot_be_read_stops_the_archive_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "parts").write_text("no folder")
+    writer = ArchiveWriter(tmp_path)
+    writer.begin(PARTITION, 7, LOG)
+    assert writer.stopped
+    writer.close()

@@ -242,3 +242,17 @@ def test_the_same_history_at_another_hour_fires_the_same(hours: float) -> None:
     expected = [event.uid for event in run(history, *rules)]
     assert len(expected) >= 2
     assert [event.uid for event in run([moved(one) for one in history], *rules)] == expected
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(time_zone="Mars/Base", spans=[ScheduleSpan(from_="08:00", until="18:00")]),
+        Schedule(spans=[ScheduleSpan(from_="sunset", until="sunrise")]),
+    ],
+)
+def test_a_schedule_that_nobody_can_read_stops_only_its_own_rule(schedule: Schedule) -> None:
+    broken = msgspec.structs.replace(rule(version=UUID(int=99)), schedule=schedule)
+    engine = Engine([broken, rule()])
+    assert engine.broken[UUID(int=99)]
+    assert len(fold(engine, CROSSING).events) == 1

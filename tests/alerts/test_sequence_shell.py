@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 
 from alerts import incidents
 from alerts.editing import save_rule
@@ -155,3 +156,33 @@ def test_without_a_sequence_nothing_is_read(town: Town, fence: RuleVersion, djan
     turn(shell, 0)
     with django_assert_num_queries(1):
         assert turn(shell, 1) == 0
+
+
+def test_a_record_that_fails_is_made_up_for_at_the_next_turn(
+    town: Town, sequence: RuleVersion, fence: RuleVersion, door: RuleVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = SequenceShell()
+    turn(shell, -1)
+    happens(fence, town.gate, 0)
+    happens(door, town.yard, 20)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as broken, pytest.raises(OperationalError):
+        broken.setattr(incidents, "record", fails)
+        turn(shell, 30)
+    assert found() == []
+    assert turn(shell, 31) == 1 and len(found()) == 1
+
+
+def test_an_event_that_cannot_be_read_hides_no_sequence(
+    town: Town, sequence: RuleVersion, fence: RuleVersion, door: RuleVersion
+) -> None:
+    shell = SequenceShell()
+    turn(shell, -1)
+    spoiled = happens(fence, town.gate, -5)
+    EventRow.objects.filter(uid=spoiled.uid).update(content={"nothing": 1})
+    happens(fence, town.gate, 0)
+    happens(door, town.yard, 20)
+    assert turn(shell, 30) == 1
