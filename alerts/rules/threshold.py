@@ -35,9 +35,11 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
     side: Annotated[
         Literal["above", "below"], Meta(title=_("Which side"), description=_("On which side of the bound it is bad."))
     ] = "above"
-    bound: Annotated[float, Meta(title=_("Bound"), description=_("The bound itself counts as beyond it."))] = 10.0
+    bound: Annotated[
+        float, Meta(ge=-1e9, le=1e9, title=_("Bound"), description=_("The bound itself counts as beyond it."))
+    ] = 10.0
     clear: Annotated[
-        float | None,
+        Annotated[float, Meta(ge=-1e9, le=1e9)] | None,
         Meta(title=_("Back to normal at"), description=_("It must come back past this first; empty: the bound.")),
     ] = None
     hold_s: Annotated[
