@@ -123,14 +123,14 @@ def test_a_lines_arrow_turns_round(bench: Page, room: Room) -> None:
     bench.keyboard.press("g")
     click(bench, [(0.2, 0.5), (0.8, 0.5)])
     arrow = bench.locator(".arrow.draft").first
-    up = arrow.get_attribute("points")
-    bench.click("[data-do=turn]")
     down = arrow.get_attribute("points")
+    bench.click("[data-do=turn]")
+    up = arrow.get_attribute("points")
 
     def tip(points: str | None) -> float:
         return float((points or "").split()[1].split(",")[1]) - float((points or "").split()[0].split(",")[1])
 
-    # From left to right the side above counts; turned round, the one below.
+    # Drawn from left to right it points down, to the right-hand side; turned round, up.
     assert tip(up) < 0 < tip(down)
     save_as(bench, "Kerb")
     assert near(zones(room)["Kerb"], [(0.8, 0.5), (0.2, 0.5)])
