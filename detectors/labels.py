@@ -8,6 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from functools import cache
+from typing import Final
+
+APPEARED: Final = "appeared-object"
+VANISHED: Final = "vanished-object"
+"""What no model gives: a static region that came to stand, or went."""
 
 _CHILDREN: dict[str, tuple[str, ...]] = {
     "person": (),

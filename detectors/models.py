@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from detectors.analytics.static_regions import APPEARED, VANISHED
+from detectors.labels import APPEARED, VANISHED
 from streams.ids import new_uid
 from streams.models import Camera
 

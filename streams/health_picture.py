@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.ladder import PLANE_WH, Plane
+from streams.problems import Trouble
 
 LOOK_S = 3.0
 """Between two looks: one costs as much as a few comparisons of the gate."""
@@ -57,16 +57,6 @@ VISIBLE_SHARE = 0.1
 """Where privacy masks leave less than this, nothing is judged."""
 
 Float = npt.NDArray[np.float32]
-
-
-class Trouble(StrEnum):
-    """What is wrong; the value travels as ``SourceState.reason``."""
-
-    DARK = "dark"
-    FROZEN = "frozen"
-    COVERED = "covered"
-    BLURRED = "blurred"
-    MOVED = "moved"
 
 
 BLIND: frozenset[str] = frozenset({Trouble.DARK, Trouble.FROZEN, Trouble.COVERED})

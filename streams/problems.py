@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
-
-from streams.health_picture import Trouble
 
 
 def _(text: str) -> str:
     """Marks a sentence for translation; its language is chosen when it is shown."""
     return text
+
+
+class Trouble(StrEnum):
+    """What is wrong; the value travels as ``SourceState.reason``."""
+
+    DARK = "dark"
+    FROZEN = "frozen"
+    COVERED = "covered"
+    BLURRED = "blurred"
+    MOVED = "moved"
 
 
 class StreamProblem(Exception):

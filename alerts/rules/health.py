@@ -14,8 +14,8 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedZone, Needs, NoLabels, _
 from alerts.rules.logic import NO_TRACK, Firing, Logic, Seen, elapsed_s
-from streams.health_picture import Trouble
 from streams.observations import SourceState
+from streams.problems import Trouble
 
 OFFLINE = "offline"
 SILENT_S = 30.0

@@ -12,7 +12,7 @@ Tian et al., Robust and efficient foreground analysis, 2011 (edges tell an added
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import cv2
 import msgspec
@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from detectors.labels import APPEARED, VANISHED
+
 Plane = npt.NDArray[np.uint8]
 Real = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-
-APPEARED: Final = "appeared-object"
-VANISHED: Final = "vanished-object"
 
 
 SETTLED_S = 4.0

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.analytics.static_regions import APPEARED, VANISHED, StaticRegion, StaticRegions, StaticRegionsConfig
-from detectors.labels import LABELS, family
+from detectors.analytics.static_regions import StaticRegion, StaticRegions, StaticRegionsConfig
+from detectors.labels import APPEARED, LABELS, VANISHED, family
 
 Real = npt.NDArray[np.float32]
 WIDTH, HEIGHT = 320, 180

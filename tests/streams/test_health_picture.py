@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pytest
 
 from streams.clock import SessionClock, Stamp
-from streams.health_picture import ADOPT_S, BLIND, HOLD_S, LEARN_S, LOOK_S, PictureHealth, Trouble
+from streams.health_picture import ADOPT_S, BLIND, HOLD_S, LEARN_S, LOOK_S, PictureHealth
 from streams.ladder import PLANE_WH, Plane
 from streams.picture import gate_plane
+from streams.problems import Trouble
 from streams.reader import Lookout
 from streams.rtsp import planes_of
 from tests.services.capture import camera

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from monitor.instance import free_port
-from streams.health_picture import Trouble
 from streams.probe import probe
 from streams.probed import Probed, sentence
-from streams.problems import SENTENCES
+from streams.problems import SENTENCES, Trouble
 from tests.services.capture import REDIRECT, WEB_PAGE, BadServer
 from tests.services.rtsp import RtspServer, eventually
 from tests.services.scripted import JPEG2000, ScriptedCamera, Sealed, WithoutKeyFrames
