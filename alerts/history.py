@@ -126,3 +126,8 @@ def _put_back(old: EmbeddedZone, moved: list[Zone]) -> Zone:
     else:
         zone.save()
     return zone
+
+
+def newest_version(rule: Rule | None) -> RuleVersion | None:
+    """What a change of ``rule`` would change."""
+    return rule.versions.order_by("-number").first() if rule is not None else None

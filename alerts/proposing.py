@@ -20,8 +20,9 @@ from django.conf import settings
 from alerts.archive import Archive, Query
 from alerts.archive_rows import Batch
 from alerts.events import Event, SeenBox
+from alerts.history import newest_version
 from alerts.models import Event as EventRow
-from alerts.models import Incident, Rule, RuleVersion
+from alerts.models import Incident
 from alerts.proposals import Case, Proposal, Sighting, propose
 from alerts.rehearsal import SAME_S, WARM_UP_S, Found, Item, Reader, Rehearsal, Unknown, compare, rehearse
 from alerts.rules.config import EmbeddedRule
@@ -102,11 +103,6 @@ def propose_for(
     alarms = [_Alarm(row, warm_up_s) for row in _judged(incident)]
     work = _Work(incident, rule, alarms, read or archive_reader(), _Deadline(limit_s, monotonic))
     return work.run()
-
-
-def newest_version(rule: Rule | None) -> RuleVersion | None:
-    """What a change of ``rule`` would change."""
-    return rule.versions.order_by("-number").first() if rule is not None else None
 
 
 def _warm_up_s(rule: EmbeddedRule) -> float:

@@ -11,9 +11,9 @@ from django.core import signing
 from django.utils.translation import gettext as _
 
 from alerts import editing
+from alerts.history import newest_version
 from alerts.models import Rule, Zone
 from alerts.proposals import Proposal
-from alerts.proposing import newest_version
 from alerts.rules.config import EmbeddedRule
 from alerts.schedule import parts, stored
 from streams.models import Camera, View

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from alerts.proposing import Proposed
 from alerts.rules.config import EmbeddedRule, Schedule
 from alerts.rules.registry import rule_kind
 from frontend.forms import fields_for
+
+if TYPE_CHECKING:
+    from alerts.proposing import Proposed
 
 _WHY_NONE = {
     "no_rule": gettext_lazy("No rule fired this, so there is none to change."),

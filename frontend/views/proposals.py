@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -11,11 +11,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from alerts.models import Incident
-from alerts.proposing import Proposed, propose_for
 from frontend import drafts, proposal_words
 from frontend.views.page import fragment, page, person_of
 from frontend.views.pane import incident_or_404
 from frontend.views.setup.door import configures
+
+if TYPE_CHECKING:
+    from alerts.proposing import Proposed
 
 
 @require_GET
@@ -33,6 +35,9 @@ def show_proposal_part(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 
 def _context(request: HttpRequest, uid: UUID) -> dict[str, Any]:
+    # The archive's reader takes 35 MB: only a web server that is asked for a proposal loads it.
+    from alerts.proposing import propose_for
+
     incident = incident_or_404(person_of(request), uid)
     if incident.disposition != Incident.Disposition.FALSE:
         raise Http404
