@@ -102,9 +102,9 @@ class SequenceShell:
                 self._taken[uid] = now
                 continue
             fold = self._folds.get(self._sites.get(event.camera, -1))
-            if fold is None or event.uid in self._taken:
+            if fold is None:
                 continue
-            self._taken[event.uid] = now
+            self._taken[uid] = now
             if not fold.step(event):
                 logger.warning("event %s came %s after it happened: too late for sequences", event.uid, LATENESS)
         kept_since = now - 2 * OVERLAP - LATENESS

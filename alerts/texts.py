@@ -189,6 +189,11 @@ def label_name(name: str) -> str:
     return str(_LABELS.get(name, name.replace("-", " ").replace("_", " ")))
 
 
+def kind_name(kind: str) -> str:
+    """A kind of rule, in the reader's language."""
+    return _(kind.replace("_", " ").capitalize())
+
+
 def fact_label(name: str) -> str:
     """What a number of an event is called."""
     return str(_FACTS.get(name, name.replace("_", " ").capitalize()))

@@ -227,11 +227,6 @@ class RuleForm(ModelForm[Rule]):
         return WHEN[0] if refused.field == "schedule" else None
 
 
-def kind_word(kind: str) -> str:
-    """A kind of rule, in the reader's language."""
-    return _(kind.replace("_", " ").capitalize())
-
-
 def rule_form(kind: str) -> type[RuleForm]:
     """The form of rules of ``kind``. Raises ``BadConfig`` for a kind that is not there."""
     struct = rule_kind(kind)
@@ -262,9 +257,9 @@ class RuleAdmin(Page):
         """The kind, and for a new rule the ways to the other kinds' forms."""
         others = [kind for kind in sorted(RULES) if kind != rule.kind]
         if rule.pk or not others:
-            return kind_word(rule.kind)
-        links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, kind_word(kind)) for kind in others))
-        return format_html("{} ({} {})", kind_word(rule.kind), _("or:"), links)
+            return texts.kind_name(rule.kind)
+        links = format_html_join(", ", '<a href="?kind={}">{}</a>', ((kind, texts.kind_name(kind)) for kind in others))
+        return format_html("{} ({} {})", texts.kind_name(rule.kind), _("or:"), links)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """With the zones that the list shows."""

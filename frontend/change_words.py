@@ -53,7 +53,7 @@ def _plain(field: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_item(name, inner) for inner in value)
     if name == "kind":
-        return _(str(value).replace("_", " ").capitalize())
+        return texts.kind_name(str(value))
     return _(str(value)) if field.startswith("config.") else str(value)
 
 

@@ -88,9 +88,9 @@ class ShownForm(RuleForm):
     @property
     def acts_always(self) -> bool:
         """Whether no span is chosen or wrong, so that they may stay folded away."""
-        set_apart = any(self[name].value() or self[name].errors for name in ("holidays",))
+        holidays = self["holidays"]
         spans = (days.value() or days.errors or from_.errors or until.errors for days, from_, until in self.spans)
-        return not set_apart and not any(spans)
+        return not (holidays.value() or holidays.errors or any(spans))
 
     @property
     def spans(self) -> list[tuple[forms.BoundField, forms.BoundField, forms.BoundField]]:

@@ -9,6 +9,7 @@ from django import template
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from alerts import texts
 from alerts.configuration.said import sentence
 from alerts.models import Recipient
 from alerts.versions import Change
@@ -40,10 +41,7 @@ def role_word(role: str) -> str:
     return str(_ROLES.get(role, role))  # type: ignore[call-overload]
 
 
-@register.filter
-def kind_word(kind: str) -> str:
-    """A kind of rule."""
-    return _(kind.replace("_", " ").capitalize())
+register.filter("kind_word", texts.kind_name)
 
 
 @register.filter
