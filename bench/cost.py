@@ -157,7 +157,7 @@ def _make_random_model(folder: Path) -> bool:
     )
     if made.returncode:
         last = (made.stderr.strip().splitlines() or ["no word"])[-1]
-        _say(f"no YOLO11n and no baseline: {last}; both need: pip install torch ultralytics onnx")
+        _say(f"no YOLO11n and no baseline: {last}; both need: ./poliscope install ultralytics")
     return not made.returncode
 
 
@@ -405,12 +405,17 @@ def _baseline_kept_up(baseline: Mapping[str, float]) -> bool:
 def _run_baseline(folder: Path, cameras: int, seconds: float) -> dict[str, float]:
     with _cameras(_clip("mix1080.mp4"), cameras) as port:
         address = f"rtsp://127.0.0.1:{port}/cam{{i}}"
-        command = [sys.executable, str(BASELINE), str(cameras), str(seconds), str(STRIDE)]
+        command = [sys.executable, "-m", "bench.with_ultralytics", str(BASELINE), str(cameras), str(seconds), str(STRIDE)]
         command += [str(folder / "yolo11n.pt"), "predict", address]
         ran = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, "YOLO_CONFIG_DIR": str(folder), "YOLO_AUTOINSTALL": "false"},
+            env={
+                **os.environ,
+                "YOLO_CONFIG_DIR": str(folder),
+                "YOLO_AUTOINSTALL": "false",
+                "PYTHONPATH": str(BASE_DIR),
+            },
             capture_output=True,
             text=True,
         )

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from detectors.backends import torchvision_ops
+
 INPUT_WH = (640, 384)
 CARD = """\
 name = "yolo11n-random"
@@ -32,30 +34,13 @@ kind = "yolov8"
 """
 
 
-def register_torchvision_operators() -> None:
-    """Let torchvision's Python part be imported where its compiled part does not match torch (a CPU build beside CUDA).
-
-    Ultralytics imports it, and what it needs of it are two operators.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        torch: Any = importlib.import_module("torch")
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        # Kept with it, for the operators go when the library does.
-        importlib.import_module("torchvision").library = library  # type: ignore[attr-defined]
-
-
 def main(arguments: list[str]) -> int:
     """Write ``yolo11n.pt`` for Ultralytics, ``yolo11n.onnx`` and its card ``yolo11n.toml`` for us."""
     folder = Path(arguments[0]).resolve()
     # It keeps settings beside the home folder and installs packages by itself, unless told otherwise.
     os.environ.update(YOLO_CONFIG_DIR=str(folder), YOLO_AUTOINSTALL="false")
-    register_torchvision_operators()
+    torchvision_ops.known()
+    torchvision_ops.ready()
     ultralytics: Any = importlib.import_module("ultralytics")
     width, height = INPUT_WH
     weights = folder / "yolo11n.pt"

@@ -135,9 +135,9 @@ class _Maker:
     def network(self, size: Size) -> _Network:
         """Raises ``ModelBroken``."""
         width, height = size
+        model, inputs = _read(self._core, self._path, self._card, size)
         fitted = msgspec.structs.replace(self._card.input, width_px=width, height_px=height)
         card = msgspec.structs.replace(self._card, input=fitted)
-        model, inputs = _read(self._core, self._path, card)
         try:
             compiled = self._core.compile_model(_with_preprocessing(model, inputs, card), self._target, self._options())
         except Exception as error:
@@ -231,8 +231,11 @@ def _device(core: Any, wanted: str, card: Card) -> str:
     return wanted
 
 
-def _read(core: Any, path: Path, card: Card) -> tuple[Any, Inputs]:
-    """The model with every length of its inputs known. Raises ``ModelBroken``."""
+def _read(core: Any, path: Path, card: Card, size: Size) -> tuple[Any, Inputs]:
+    """The model for pictures of ``size`` (width, height), every length of its inputs known. Raises ``ModelBroken``.
+
+    The file is held against its card at the card's own size, before it is made to fit another.
+    """
     try:
         model = core.read_model(str(path))
     except Exception as error:
@@ -240,14 +243,14 @@ def _read(core: Any, path: Path, card: Card) -> tuple[Any, Inputs]:
             f"{card.model_version}: OpenVINO cannot read {path.name} ({brief(error)}); fetch or convert it again"
         ) from None
     inputs = match_inputs(card, [Port(node.node.get_friendly_name(), _shape(node)) for node in model.inputs])
-    wanted = {inputs.picture: [1, 3, card.input.height_px, card.input.width_px]}
+    wanted = {inputs.picture: [1, 3, size[1], size[0]]}
     if inputs.sizes is not None:
         wanted[inputs.sizes] = [1, 2]
     try:
         model.reshape(wanted)
     except Exception as error:
         raise ModelBroken(
-            f"{card.model_version}: OpenVINO cannot give {path.name} the card's input ({brief(error)}); "
+            f"{card.model_version}: OpenVINO cannot give {path.name} an input of {size[0]}×{size[1]} ({brief(error)}); "
             "mend the model card or export the model again"
         ) from None
     return model, inputs
