@@ -406,6 +406,7 @@ def write_demand(rule: Rule) -> None:
             width_px=needs.width_px,
             hz=min(needs.hz, deployment.hz),
             every_frame=needs.every_frame,
+            unbroken=needs.unbroken,
             severity=SEVERITIES.index(cast(Severity, rule.severity)),
         )
         for camera in cameras

@@ -405,7 +405,15 @@ def _baseline_kept_up(baseline: Mapping[str, float]) -> bool:
 def _run_baseline(folder: Path, cameras: int, seconds: float) -> dict[str, float]:
     with _cameras(_clip("mix1080.mp4"), cameras) as port:
         address = f"rtsp://127.0.0.1:{port}/cam{{i}}"
-        command = [sys.executable, "-m", "bench.with_ultralytics", str(BASELINE), str(cameras), str(seconds), str(STRIDE)]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.with_ultralytics",
+            str(BASELINE),
+            str(cameras),
+            str(seconds),
+            str(STRIDE),
+        ]
         command += [str(folder / "yolo11n.pt"), "predict", address]
         ran = subprocess.run(
             command,

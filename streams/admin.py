@@ -237,7 +237,7 @@ class CameraAdmin(Page):
         (None, {"fields": ("name", ("site", "group"), ("carrier", "enabled"))}),
         (
             gettext_lazy("Pictures"),
-            {"fields": (("evidence_px", "gated"),), "classes": ("collapse",)},
+            {"fields": (("evidence_px", "gated", "rests"),), "classes": ("collapse",)},
         ),
     )
 

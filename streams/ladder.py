@@ -1,8 +1,8 @@
 """Which pictures of a camera are worth looking at: each rung pays for the next, dearer one. Pure.
 
-The rungs, from the cheapest: *packets* (nothing is decoded), *key frames*, *active* (every picture decoded, sampled at
-the demanded rate until quiet) and the *heartbeat* (one picture at a slow rate whatever happens). Every camera is pinned
-to pixel gating here: all pictures are decoded and compared, so the key-frame rung has its name and no code yet.
+The rungs, from the cheapest: *packets* (nothing is decoded), *key frames* (of a quiet camera that rests, only they are
+decoded; one that shows news is decoded together with the group before it), *active* (every picture decoded, sampled at
+the demanded rate until quiet) and the *heartbeat* (one picture at a slow rate whatever happens).
 """
 
 from __future__ import annotations
@@ -112,6 +112,10 @@ class Background:
             self._absorb(plane, difference, at_s)
         return change
 
+    def judge(self, plane: Plane) -> Change:
+        """What changed in ``plane``; takes nothing in."""
+        return Change.NONE if self._usual is None else _judge(plane - self._usual)
+
     def _absorb(self, plane: Plane, difference: npt.NDArray[np.float32], at_s: float) -> None:
         assert self._usual is not None
         elapsed_s = max(0.0, at_s - self._at_s)
@@ -214,6 +218,18 @@ class Ladder:
         if hz != self._rate.hz:
             self._rate, self._compare = Rate(hz), Rate(max(hz, COMPARE_HZ))
         self._gated = gated
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing moved for long enough to look at key frames only."""
+        return self._gated and self.rung is Rung.HEARTBEAT and self._sampled_s > -math.inf
+
+    def is_news(self, plane: Plane) -> bool:
+        """Whether a key frame's ``plane`` shows what neither the background nor the last sampled picture did.
+
+        Takes nothing in: what led to it is looked at first.
+        """
+        return self._background.judge(plane) is Change.LOCAL and _judge(plane - self._shown) is not Change.NONE
 
     def due(self, at_s: float) -> bool:
         """Whether the picture at ``at_s`` is to be looked at; the others cost nothing but their decoding."""

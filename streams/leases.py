@@ -153,6 +153,7 @@ def _configuration(source: Source, view: View | None, demands: list[Demand], fen
         hz=max((demand.hz for demand in wanted), default=0.0),
         pools=sorted({demand.pool for demand in wanted}),
         gated=camera.gated and not any(demand.every_frame for demand in wanted),
+        rests=camera.rests and not any(demand.unbroken for demand in wanted),
         long_px=max([camera.evidence_px, *(demand.width_px for demand in wanted)]),
     )
 

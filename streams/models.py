@@ -118,6 +118,14 @@ class Camera(models.Model):
         default=True,
         help_text=_("Off: every picture at the wanted rate is analysed, changed or not."),
     )
+    rests = models.BooleanField(
+        _("rest on key frames"),
+        default=True,
+        help_text=_(
+            "While nothing moves, one picture in a few seconds is decoded. Off: every one, so that what passes within "
+            "two seconds is seen too. Pictures below 1280×720 are always decoded."
+        ),
+    )
 
     class Meta:
         ordering = ("name",)
@@ -226,6 +234,8 @@ class Demand(models.Model):
     width_px = models.PositiveIntegerField(default=640)
     hz = models.FloatField(default=5.0)
     every_frame = models.BooleanField(default=False)
+    unbroken = models.BooleanField(default=False)
+    """Its camera is not to rest on key frames."""
     severity = models.PositiveSmallIntegerField(default=0)
 
     class Meta:

@@ -13,7 +13,7 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a child needs to know of one camera. Travels over the child's standard input and nowhere else.
 
     ``masks``: polygons of [x, y] in fractions of the picture; ``hz`` and ``pools``: what is wanted, empty for nothing;
-    ``long_px``: long side of the pictures made.
+    ``rests``: key frames are enough while it is quiet; ``long_px``: long side of the pictures made.
     """
 
     uid: UUID
@@ -27,6 +27,7 @@ class CameraConfig(msgspec.Struct, frozen=True, kw_only=True):
     hz: float = 0.0
     pools: list[str] = msgspec.field(default_factory=list)
     gated: bool = True
+    rests: bool = False
     long_px: int = 960
 
     def __repr__(self) -> str:

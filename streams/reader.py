@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -91,7 +92,9 @@ class Meter:
         self._times: deque[float] = deque()
 
     def count(self, now_s: float) -> None:
-        """One more."""
+        """One more, unless what came at ``now_s`` or later was counted: it is only looked at again."""
+        if self._times and now_s <= self._times[-1]:
+            return
         self._times.append(now_s)
         self._forget(now_s)
 
@@ -115,6 +118,8 @@ class _Session:
     clock: SessionClock
     ladder: Ladder
     live: Rate = field(default_factory=lambda: Rate(LIVE_HZ))
+    pts_s: float | None = None
+    """Presentation time of the last picture; None where the camera sends none."""
     state: Literal["quiet", "active"] = "quiet"
     sequence: int = 0
     written: int = 0
@@ -291,11 +296,53 @@ class Lookout:
                 self._check(token)
                 if not stream.decoding:
                     self._idle(token, arrival.arrived_s)
-                for frame in arrival.frames:
-                    self._picture(token, frame, arrival.arrived_s)
+                for each in self._awaited(token, stream, arrival):
+                    for frame in each.frames:
+                        self._picture(token, frame, each.arrived_s)
                 self._corrupt += stream.corrupt - corrupt
                 corrupt = stream.corrupt
                 stream.decoding = self._wanted()
+                stream.keeping = stream.decoding and self._config.rests
+                if not stream.resting and self._may_rest(stream):
+                    stream.rest()
+
+    def _may_rest(self, stream: rtsp.Stream) -> bool:
+        """Whether key frames are enough for now: of a quiet scene that nobody watches."""
+        session = self._session
+        return (
+            stream.keeping
+            and session is not None
+            and session.pts_s is not None
+            and session.source_wh[0] * session.source_wh[1] >= rtsp.LARGE_PX
+            and session.ladder.quiet
+            and not self._outlet.watched(self._config.uid)
+            and stream.restful
+        )
+
+    def _awaited(self, token: _Token, stream: rtsp.Stream, arrival: rtsp.Arrival) -> Iterable[rtsp.Arrival]:
+        """What is to be looked at now that ``arrival`` came: while the camera rests, its uneventful key frames only.
+
+        What ends the rest is looked at after all that led to it, so that nothing is lost.
+        """
+        if not stream.resting:
+            return (arrival,)
+        with self._mine(token):
+            self._decoded.count(arrival.arrived_s)
+        if self._may_rest(stream) and not self._is_news(arrival):
+            return (arrival,)
+        session = self._session
+        return stream.wake(session.pts_s if session and session.pts_s is not None else -math.inf)
+
+    def _is_news(self, arrival: rtsp.Arrival) -> bool:
+        session = self._session
+        if not arrival.key or session is None:
+            return arrival.jumped
+        if not arrival.frames:
+            return True  # It could not be decoded: what follows it neither.
+        frame = arrival.frames[0]
+        if (frame.width, frame.height) != session.source_wh:
+            return True
+        return session.ladder.is_news(gate_plane(rtsp.planes_of(frame), self._config.masks))
 
     def _progress(self, token: _Token) -> None:
         self._check(token)
@@ -328,6 +375,7 @@ class Lookout:
         config = self._config
         with self._mine(token):
             session, stamp = self._stamped((frame.width, frame.height), frame.time, arrived_s)
+            session.pts_s = frame.time
             session.sequence += 1
             self._decoded.count(arrived_s)
             self._last_captured_at = stamp.captured_at

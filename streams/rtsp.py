@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import cast
+from typing import TypeAlias, cast
 
 import av
 import av.logging
@@ -28,6 +28,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from streams.addresses import Address
+from streams.groups import Groups
 from streams.picture import Bytes2d, Planes
 from streams.problems import (
     Ended,
@@ -258,18 +259,26 @@ def _judge(reply: Reply, either: tuple[int, ...] = ()) -> None:
 class Arrival:
     """One packet that came, and the pictures it completed (none while nothing is decoded).
 
-    ``key``: a picture can begin with it; ``pts_s``: its presentation time, which the first ones may lack.
+    ``key``: a picture can begin with it; ``jumped``: packets have just become larger than usual; ``pts_s``: its
+    presentation time, which the first ones may lack.
     """
 
     arrived_s: float
     size: int
     frames: tuple[VideoFrame, ...] = ()
     key: bool = False
+    jumped: bool = False
     pts_s: float | None = None
+
+
+_Packet: TypeAlias = "av.Packet[VideoStream]"
 
 
 class Stream:
     """An open camera. ``decoding`` may be switched at any time; pictures then begin at the next key frame.
+
+    At *rest* (``rest``) only key frames are decoded, each by itself, and what came since the one before is kept, so
+    that ``wake`` gives the pictures between as well. ``keeping``: whether it can come to that; it costs memory.
 
     ``corrupt`` counts what could not be decoded. After damage nothing is given out until the next key frame: the
     pictures between would show smears that a detector may take for somebody.
@@ -286,7 +295,13 @@ class Stream:
         self.announced = announced
         self._video: VideoStream = container.streams.video[0]
         self._whole = False
+        self._groups = Groups()
+        self._before: list[tuple[float, _Packet]] = []
+        self._kept: list[tuple[float, _Packet]] = []
+        """What came since the last key frame, and, until the next packet comes, the group before it."""
+        self.resting = False
         self.decoding = True
+        self.keeping = False
         self.corrupt = 0
 
     def __enter__(self) -> Stream:
@@ -331,9 +346,61 @@ class Stream:
             arrived_s = self._monotonic()
             if packet.size:
                 pts_s = None if packet.pts is None else float(packet.pts * packet.time_base)
-                yield Arrival(arrived_s, packet.size, self._decoded(packet), packet.is_keyframe, pts_s)
+                jumped = self._groups.packet(arrived_s, packet.size, key=packet.is_keyframe)
+                self._keep(packet, arrived_s)
+                frames = self._alone(packet) if self.resting else self._decoded(packet)
+                yield Arrival(arrived_s, packet.size, frames, packet.is_keyframe, jumped, pts_s)
 
-    def _decoded(self, packet: av.Packet[VideoStream]) -> tuple[VideoFrame, ...]:
+    # Rest
+
+    @property
+    def restful(self) -> bool:
+        """Whether it can rest: its last groups are kept, whole and short enough."""
+        return bool(self._kept) and self._whole and self._groups.restful(self._kept[-1][0])
+
+    def rest(self) -> None:
+        """From the next packet on decode key frames only."""
+        self.resting = True
+
+    def wake(self, after_s: float) -> Iterator[Arrival]:
+        """Decode everything again, from the start of the kept group: what came since the picture of time ``after_s``.
+
+        Right after a key frame that is the group before it, and then the key frame itself.
+        """
+        self.resting = self._whole = False
+        led, news = (self._before, self._kept) if self._before else (self._kept, [])
+        for arrived_s, packet in led:
+            frames = (frame for frame in self._decoded(packet) if frame.time is None or frame.time > after_s)
+            yield Arrival(arrived_s, packet.size, tuple(frames), packet.is_keyframe)
+        for arrived_s, packet in news:
+            yield Arrival(arrived_s, packet.size, self._decoded(packet), packet.is_keyframe)
+
+    def _keep(self, packet: _Packet, arrived_s: float) -> None:
+        if not self.keeping:
+            self._before, self._kept = [], []
+        elif packet.is_keyframe:
+            self._before, self._kept = self._kept, [(arrived_s, packet)]
+        elif self._kept:
+            self._before = []
+            self._kept.append((arrived_s, packet))
+
+    def _alone(self, packet: _Packet) -> tuple[VideoFrame, ...]:
+        """The picture of a key frame at once, and nothing of any other packet."""
+        if not packet.is_keyframe or packet.is_corrupt:
+            return ()
+        context = self._video.codec_context
+        context.flush_buffers()
+        try:
+            frames = [*packet.decode(), *context.decode(None)]
+        except av.FFmpegError:
+            self._damaged()
+            return ()
+        finally:
+            # A decoder that was drained takes nothing more until it is emptied.
+            context.flush_buffers()
+        return tuple(frame for frame in frames if not frame.is_corrupt)
+
+    def _decoded(self, packet: _Packet) -> tuple[VideoFrame, ...]:
         if not self.decoding:
             self._whole = False
             return ()

@@ -169,3 +169,5 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     hz: float
     width_px: int
     every_frame: bool = False
+    unbroken: bool = False
+    """What it looks for may begin and end between two key frames: the camera does not rest."""

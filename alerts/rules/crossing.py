@@ -30,8 +30,8 @@ class CrossingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_field
     ] = 0.0
 
     def needs(self) -> Needs:
-        """Five pictures a second show a person or a car on both sides of a line."""
-        return Needs(labels=list(self.labels), hz=5.0, width_px=640)
+        """Five pictures a second show a person or a car on both sides of a line, however short a time it is there."""
+        return Needs(labels=list(self.labels), hz=5.0, width_px=640, unbroken=True)
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one line. Raises ``ValueError`` for a zone that is none."""

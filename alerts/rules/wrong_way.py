@@ -62,7 +62,7 @@ class WrongWayConfig(ZoneConfig, frozen=True, kw_only=True, forbid_unknown_field
 
     def needs(self) -> Needs:
         """Five pictures a second keep a moving car one track."""
-        return Needs(labels=list(self.labels), hz=5.0, width_px=640)
+        return Needs(labels=list(self.labels), hz=5.0, width_px=640, unbroken=True)
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one zone."""
