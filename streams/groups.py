@@ -6,6 +6,7 @@ may end the rest early, and never more: of small movers it sees none (measured r
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 GROUP_LEAST_S, GROUP_MOST_S = 0.5, 4.0
@@ -21,7 +22,7 @@ IN_A_ROW = 2
 USUAL_OF = 50
 """Packets over which the usual size is a mean."""
 DEAF_S = 30.0
-"""After a jump, no other for so long: a camera that jumps at nothing would be decoded whole for it."""
+"""After a jump at nothing, no other for so long: a camera that often does it would be decoded whole for it."""
 
 
 class Groups:
@@ -31,9 +32,9 @@ class Groups:
         self._began_s: float | None = None
         self._bytes = 0
         self._fit: deque[bool] = deque(maxlen=PROVEN)
-        self._usual = 0.0
+        self._usual, self._of = 0.0, 0
         self._large = 0
-        self._deaf_until_s = 0.0
+        self._deaf_until_s = -math.inf
 
     def packet(self, at_s: float, size: int, *, key: bool) -> bool:
         """One packet of ``size`` bytes arrived at ``at_s``. Returns whether packets have just become large."""
@@ -51,13 +52,14 @@ class Groups:
         proven = len(self._fit) == PROVEN and all(self._fit)
         return proven and at_s - (self._began_s or 0.0) <= GROUP_MOST_S and self._bytes <= GROUP_MOST_BYTES
 
-    def _jumps(self, at_s: float, size: int) -> bool:
-        large = self._usual > 0 and size > max(JUMP * self._usual, JUMP_LEAST_BYTES)
-        self._large = self._large + 1 if large else 0
-        if not large:
-            # What is large would soon be the usual.
-            self._usual += (size - self._usual) / (USUAL_OF if self._usual else 1)
-        if self._large < IN_A_ROW or at_s < self._deaf_until_s:
-            return False
+    def mistrust(self, at_s: float) -> None:
+        """Nothing moved when packets last grew: hear of no other growth for a while."""
         self._deaf_until_s = at_s + DEAF_S
-        return True
+
+    def _jumps(self, at_s: float, size: int) -> bool:
+        large = self._of >= USUAL_OF and size > max(JUMP * self._usual, JUMP_LEAST_BYTES)
+        self._large = self._large + 1 if large else 0
+        if not large:  # what is large would soon be the usual
+            self._of = min(self._of + 1, USUAL_OF)
+            self._usual += (size - self._usual) / self._of
+        return self._large == IN_A_ROW and at_s >= self._deaf_until_s

@@ -220,6 +220,11 @@ class Ladder:
         self._gated = gated
 
     @property
+    def moved_s(self) -> float:
+        """When something last moved."""
+        return self._moved_s
+
+    @property
     def quiet(self) -> bool:
         """Whether nothing moved for long enough to look at key frames only."""
         return self._gated and self.rung is Rung.HEARTBEAT and self._sampled_s > -math.inf

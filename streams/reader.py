@@ -55,6 +55,8 @@ BREAKS_MAX, BREAKS_S = 5, 60.0
 LIVE_HZ = 5.0
 """Pictures a second for people's screens while someone watches, where the sampled ones alone are fewer."""
 METER_S = 5.0
+AWAKE_S = 2.0
+"""A camera that was woken does not rest sooner: what woke it may only just be coming into view."""
 
 
 class Outlet(Protocol):
@@ -120,6 +122,9 @@ class _Session:
     live: Rate = field(default_factory=lambda: Rate(LIVE_HZ))
     pts_s: float | None = None
     """Presentation time of the last picture; None where the camera sends none."""
+    awake_until_s: float = 0.0
+    woken_after_s: float | None = None
+    """When something had last moved when packets that grew ended a rest."""
     state: Literal["quiet", "active"] = "quiet"
     sequence: int = 0
     written: int = 0
@@ -303,10 +308,10 @@ class Lookout:
                 corrupt = stream.corrupt
                 stream.decoding = self._wanted()
                 stream.keeping = stream.decoding and self._config.rests
-                if not stream.resting and self._may_rest(stream):
-                    stream.rest()
+                if not stream.resting and self._may_rest(stream, arrival.arrived_s):
+                    self._rest(stream)
 
-    def _may_rest(self, stream: rtsp.Stream) -> bool:
+    def _may_rest(self, stream: rtsp.Stream, now_s: float) -> bool:
         """Whether key frames are enough for now: of a quiet scene that nobody watches."""
         session = self._session
         return (
@@ -315,9 +320,16 @@ class Lookout:
             and session.pts_s is not None
             and session.source_wh[0] * session.source_wh[1] >= rtsp.LARGE_PX
             and session.ladder.quiet
+            and now_s >= session.awake_until_s
             and not self._outlet.watched(self._config.uid)
             and stream.restful
         )
+
+    def _rest(self, stream: rtsp.Stream) -> None:
+        session = self._session
+        assert session is not None, "without one it may not"
+        stream.rest(in_vain=session.woken_after_s == session.ladder.moved_s)
+        session.woken_after_s = None
 
     def _awaited(self, token: _Token, stream: rtsp.Stream, arrival: rtsp.Arrival) -> Iterable[rtsp.Arrival]:
         """What is to be looked at now that ``arrival`` came: while the camera rests, its uneventful key frames only.
@@ -328,10 +340,15 @@ class Lookout:
             return (arrival,)
         with self._mine(token):
             self._decoded.count(arrival.arrived_s)
-        if self._may_rest(stream) and not self._is_news(arrival):
+        if self._may_rest(stream, arrival.arrived_s) and not self._is_news(arrival):
             return (arrival,)
         session = self._session
-        return stream.wake(session.pts_s if session and session.pts_s is not None else -math.inf)
+        if session is None or session.pts_s is None:
+            return stream.wake(-math.inf)
+        session.awake_until_s = arrival.arrived_s + AWAKE_S
+        if arrival.jumped:
+            session.woken_after_s = session.ladder.moved_s
+        return stream.wake(session.pts_s)
 
     def _is_news(self, arrival: rtsp.Arrival) -> bool:
         session = self._session

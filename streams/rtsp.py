@@ -358,9 +358,11 @@ class Stream:
         """Whether it can rest: its last groups are kept, whole and short enough."""
         return bool(self._kept) and self._whole and self._groups.restful(self._kept[-1][0])
 
-    def rest(self) -> None:
-        """From the next packet on decode key frames only."""
+    def rest(self, *, in_vain: bool = False) -> None:
+        """From the next packet on decode key frames only. ``in_vain``: packets that grew for nothing had woken it."""
         self.resting = True
+        if in_vain:
+            self._groups.mistrust(self._kept[-1][0])
 
     def wake(self, after_s: float) -> Iterator[Arrival]:
         """Decode everything again, from the start of the kept group: what came since the picture of time ``after_s``.

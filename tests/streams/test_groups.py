@@ -58,13 +58,27 @@ def test_one_large_packet_is_no_jump_and_two_are_one() -> None:
     assert groups.packet(at_s + 0.4, 9000, key=False)
 
 
-def test_a_camera_that_jumps_at_nothing_is_not_heard_for_a_while() -> None:
+def grows(groups: Groups, at_s: float) -> int:
+    """How many jumps one burst of large packets makes."""
+    groups.packet(at_s, 1500, key=False)
+    return sum(groups.packet(at_s + 0.1 * index, 9000, key=False) for index in range(1, 10))
+
+
+def test_every_burst_is_one_jump() -> None:
     groups = Groups()
     at_s = told(groups, 2.0, PROVEN)
-    jumps = [groups.packet(at_s + 0.1 * index, 9000, key=False) for index in range(1, 250)]
-    assert jumps.count(True) == 1
-    later_s = at_s + DEAF_S + 1
-    assert [groups.packet(later_s + 0.1 * index, 9000, key=False) for index in range(3)].count(True) == 1
+    assert [grows(groups, at_s + 10 * index) for index in range(3)] == [1, 1, 1]
+
+
+def test_the_first_packets_tell_only_what_is_usual() -> None:
+    assert grows(Groups(), 0.0) == 0
+
+
+def test_one_that_jumped_at_nothing_is_not_heard_for_a_while() -> None:
+    groups = Groups()
+    at_s = told(groups, 2.0, PROVEN)
+    groups.mistrust(at_s)
+    assert [grows(groups, at_s + 1), grows(groups, at_s + DEAF_S + 1)] == [0, 1]
 
 
 def test_key_frames_are_large_and_no_jump() -> None:

@@ -23,15 +23,20 @@ FPS, GROUP = 10, 20
 ADDRESS = Address("rtsp", "camera", 554, "/", "127.0.0.1")
 ENTERS_S, LEAVES_S, LASTS_S = 17.0, 21.0, 30.0
 """Somebody walks through; the key frames around are at 16, 18, 20 and 22 s."""
+PASSES_S = 26.5
+"""Something passes within a second: the key frames at 26 and 28 s do not show it."""
 
 
 def picture(at_s: float) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A grey yard; from ``ENTERS_S`` to ``LEAVES_S`` somebody dark crosses it."""
+    """A grey yard; somebody dark crosses it, later something large and patterned passes quickly."""
     shown = np.full((WH[1], WH[0], 3), 120, np.uint8)
     shown[::40] = 90
     if ENTERS_S <= at_s < LEAVES_S:
         left = int(100 + (at_s - ENTERS_S) * 250)
         shown[300:420, left : left + 50] = 20
+    if PASSES_S <= at_s < PASSES_S + 1:
+        top = int((at_s - PASSES_S) * 300)
+        shown[top : top + 400, 400:800] = np.random.default_rng(7).integers(0, 255, (400, 400, 1), np.uint8)
     return shown
 
 
@@ -155,6 +160,9 @@ def test_what_begins_between_two_key_frames_is_sampled_as_if_there_had_been_no_r
     assert len(moving[1]) > 20
     assert moving[0] == pytest.approx(moving[1], abs=0.25)
     assert few < 0.75 * many
+    passing = [[one for one in at_s(frames) if PASSES_S <= one < PASSES_S + 1] for frames in (resting, whole)]
+    assert len(passing[1]) >= 4
+    assert passing[0] == pytest.approx(passing[1], abs=0.25)
     assert [frame.sequence for frame in resting] == sorted({frame.sequence for frame in resting})
     assert len({frame.session for frame in resting}) == 1
 
