@@ -25,7 +25,7 @@ from detectors.card_file import card_text
 from detectors.convert import can_convert
 from detectors.models import Model
 from detectors.registry import AUTO
-from detectors.tryout import Order, Verdict
+from detectors.tryout_orders import Order, Verdict
 from detectors.unpack import Parcel, Refused, check_room, unpack
 from streams.ids import new_uid
 

@@ -19,11 +19,12 @@ import numpy as np
 from detectors import registry
 from detectors.backends.base import Backend, Card, ModelBroken, ModelProblem, Picture, brief, check_onnx
 from detectors.backends.choice import choose
-from detectors.bounded import Bounds, bind
+from detectors.bounded import bind
 from detectors.pt_card import recognise_pt
 from detectors.recognise import names_in, recognise
 from detectors.registry import AUTO
 from detectors.runtimes import missing, runtime_name
+from detectors.tryout_orders import ClassName, Order, Verdict
 
 PICTURE_WH = (1280, 720)
 ROUNDS = 5
@@ -31,41 +32,6 @@ REST = "*=-"
 """For ``recognise``: classes without a label of ours are not used."""
 ENOUGH_S = 5.0
 """After so long no further round is run: what is slow is measured well enough by fewer."""
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What to try, and within which bounds."""
-
-    weights: str
-    card: str = ""
-    """A card file that came with it; empty: the model is recognised from its own file."""
-    name: str
-    what: str = ""
-    """What people call the file, which has another name here."""
-    labels: tuple[str, ...] = ()
-    """As ``detectors.recognise`` takes them; with a card of its own, a label for each class, ``-`` for none."""
-    backend: str = AUTO
-    device: str = "auto"
-    bounds: Bounds = Bounds()
-
-
-class ClassName(msgspec.Struct, frozen=True):
-    """One class of a model: its own name, and our label or nothing."""
-
-    name: str
-    label: str
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the trial found; ``problem`` says why the model is refused, and then nothing else counts."""
-
-    problem: str = ""
-    card: Card | None = None
-    classes: tuple[ClassName, ...] = ()
-    latency_ms: float = 0.0
-    """Wall time of one picture of 1280×720, the middle of several."""
-    cpu_ms: float = 0.0
-    measured_on: str = ""
 
 
 def main() -> None:

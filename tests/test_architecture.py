@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 """In the order of imports: each may import itself and those before it."""
 
 PURE = {
-    "streams": "frame observations topics ladder clock health health_picture live problems pace probed advice "
+    "streams": "frame observations topics ladder groups clock health health_picture live problems pace probed advice "
     "camera_list camera_plan",
     "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families known "
     "card_file "
@@ -84,6 +88,23 @@ def test_pure_files_ask_nobody_for_the_time(path: Path) -> None:
 
 def test_the_log_clients_have_one_door() -> None:
     assert {path.name for path in SOURCES if "kafka" in tops(path)} <= {"log_kafka.py", "kafka.py"}
+
+
+HEAVY = ("openvino", "torch", "onnxruntime", "cv2", "av", "pyarrow")
+"""Each is 20 to 200 MB in every process that loads it."""
+
+
+@pytest.mark.parametrize("module", ["alerts.sweep", "alerts.tasks", "monitor.asgi"])
+def test_no_process_loads_what_only_the_sight_needs(module: str) -> None:
+    code = f"""
+import django, importlib, json, sys
+django.setup()
+importlib.import_module({module!r})
+print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
+"""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True)
+    assert json.loads(said.splitlines()[-1]) == []
 
 
 def test_addresses_are_opened_in_one_place() -> None:
