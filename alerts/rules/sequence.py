@@ -21,6 +21,7 @@ class SequenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """The rule ``then`` fires within ``within_s`` after the rule ``first``; both are named by their ``uid``."""
 
     unused: ClassVar[frozenset[str]] = OF_OBJECTS
+    walks: ClassVar[tuple[str, ...]] = ()
 
     labels: NoLabels = msgspec.field(default_factory=list)
     first: Annotated[str, Meta(pattern=UID, title=_("First this rule"), description=_("The rule that begins it."))]
