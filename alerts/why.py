@@ -219,7 +219,7 @@ def _judged(asked: _Asked, steps: list[Step]) -> Answer:
     if ran.fired:
         done = [*steps, Step(stage="rule", passed=True, got=ran.fired[0].happened_at.isoformat())]
         return Answer(rule=rule.rule, version=rule.version, steps=done, fired=ran.fired, found=found)
-    short = ran.short or [_unseen(asked, ran)]
+    short = [_unseen(asked, ran)] if ran.told or not ran.short else ran.short
     changed = _changed(asked, short)
     return Answer(rule=rule.rule, version=rule.version, steps=[*steps, *short], found=found, changed=changed)
 
@@ -234,10 +234,12 @@ def _not_in_force(rule: EmbeddedRule, at: datetime) -> Step | None:
 
 def _unseen(asked: _Asked, ran: _Ran) -> Step:
     """Why the rule's logic has nothing to say: it never got to see what was followed, or it has told it already."""
+    tracks = asked.tracks() if asked.config.labels else []
+    if (unseen := _masked(asked, tracks) or _sized(asked, tracks)) is not None:
+        return unseen
     if ran.earlier is not None:
         return Step(stage="rule", passed=False, bound="already", got=ran.earlier.happened_at.isoformat())
-    tracks = asked.tracks() if asked.config.labels else []
-    return _masked(asked, tracks) or _sized(asked, tracks) or Step(stage="rule", passed=False, bound="unexplained")
+    return Step(stage="rule", passed=False, bound="unexplained")
 
 
 def _masked(asked: _Asked, tracks: Sequence[Track]) -> Step | None:
@@ -272,7 +274,7 @@ def _changed(asked: _Asked, short: Sequence[Step]) -> EmbeddedRule | None:
     for step in short:
         for value in _values(step) if step.setting else ():
             changed = msgspec.structs.replace(asked.rule, config={**asked.rule.config, step.setting: value})
-            if asked.minutes.run(changed).fired:
+            if asked.minutes.run(changed).would:
                 return changed
     return None
 
@@ -294,7 +296,7 @@ def _awake(asked: _Asked) -> EmbeddedRule | None:
     hour = ScheduleSpan(from_=f"{local.hour:02}:00", until=f"{(local.hour + 1) % 24:02}:00")
     wider = msgspec.structs.replace(schedule, spans=[*schedule.spans, hour])
     changed = msgspec.structs.replace(asked.rule, schedule=wider)
-    return changed if asked.minutes.run(changed).fired else None
+    return changed if asked.minutes.run(changed).would else None
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,13 @@ class _Ran:
     fired: list[Event]
     earlier: Event | None
     short: list[Step]
+    told: bool = False
+    """Whether what it fired about before was there still."""
+
+    @property
+    def would(self) -> bool:
+        """Whether it tells of the moment: then, or before of what was there still."""
+        return bool(self.fired) or self.told
 
 
 class _Minutes:
@@ -361,15 +370,18 @@ class _Minutes:
     def _run_pictures(self, rule: EmbeddedRule) -> _Ran:
         engine = Engine([rule], screens=False)
         fired: list[Event] = []
+        numbers: list[int] = []
         nearest: list[Step] = []
         since = self.at - timedelta(seconds=warm_up_s(rule))
         for row in self.log:
             if (now := _now(row.observation)) < since:
                 continue
-            fired += engine.step(row.observation, row.tracks).events
+            outcome = engine.step(row.observation, row.tracks)
+            fired, numbers = fired + outcome.events, numbers + outcome.fired
             if self.near(now) and not (fired and self.near(fired[-1].happened_at)):
                 nearest = _nearer(nearest, _explain(engine, self.camera, now))
-        return self._ran(fired, nearest)
+        here = {track.number for _, tracks in self.near_pictures(rule.deployment) for track in tracks}
+        return self._ran(fired, nearest, told=bool(here & set(numbers)) or (bool(fired) and not nearest))
 
     def _run_sequence(self, rule: EmbeddedRule) -> _Ran:
         asked = self._question
@@ -385,10 +397,10 @@ class _Minutes:
         lacks = shortfalls(config, made, self.at - near_s, self.at + near_s, fired_at=max(earlier, default=None))
         return self._ran(fired, [_step(lack) for lack in lacks])
 
-    def _ran(self, fired: Sequence[Event], nearest: list[Step]) -> _Ran:
+    def _ran(self, fired: Sequence[Event], nearest: list[Step], told: bool = False) -> _Ran:
         near = [event for event in fired if self.near(event.happened_at)]
         earlier = [event for event in fired if not self.near(event.happened_at)]
-        return _Ran(near, earlier[-1] if earlier else None, nearest)
+        return _Ran(near, earlier[-1] if earlier else None, nearest, told)
 
 
 def _now(observation: wire.Observation) -> datetime:

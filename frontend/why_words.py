@@ -34,7 +34,12 @@ _STAGES = {
     "silence": pgettext_lazy("stage", "Incident"),
     "delivery": pgettext_lazy("stage", "Messages"),
 }
-_LOOKS = {"passed": gettext_lazy("passed"), "stopped": gettext_lazy("stopped here"), "untold": gettext_lazy("unknown")}
+_LOOKS = {
+    "passed": pgettext_lazy("stage", "passed"),
+    "stopped": pgettext_lazy("stage", "stopped here"),
+    "untold": pgettext_lazy("stage", "not known"),
+    "open": pgettext_lazy("stage", "not reached"),
+}
 
 _SENTENCES = {
     # The camera.
@@ -147,7 +152,9 @@ def _stages_of(walk: Walk) -> list[str]:
 def _line(stage: str, steps: Sequence[Step], walk: Walk, place: Place) -> Line:
     look = _look(steps)
     sentences = [sentence(step, walk, place) for step in steps]
-    return Line(stage, str(_STAGES[stage]), look, str(_LOOKS.get(look, "")), sentences)
+    if not steps and walk.fired:
+        sentences = [_("The archive does not say.")]
+    return Line(stage, str(_STAGES[stage]), look, str(_LOOKS[look]), sentences)
 
 
 def _look(steps: Sequence[Step]) -> str:
@@ -253,8 +260,7 @@ def _clock(value: Any, place: Place) -> str:
 
 
 def verdict(walk: Walk, place: Place) -> str:
-    """What stopped it, in one line."""
+    """What stopped it, all of it where several things were short."""
     if walk.fired:
         return _("It did fire.")
-    stopped = walk.answer.stopped
-    return sentence(stopped, walk, place) if stopped is not None else ""
+    return " ".join(sentence(step, walk, place) for step in walk.answer.steps if not step.passed)

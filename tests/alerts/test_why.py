@@ -85,6 +85,13 @@ def test_the_change_that_it_offers_fires(
     assert len(again.fired) == 1
 
 
+def test_a_change_that_would_have_told_of_it_earlier_is_offered_too(tmp_path: Path) -> None:
+    fold_and_keep(tmp_path, standing(0.5, 0.415, until_s=95), [rule()])
+    question = Question(camera=GATE, at=at(74), rules=[rule()])
+    [answer] = why_not(question, Archive(tmp_path).read(Query(GATE, question.from_at, question.until_at)))
+    assert answer.changed is not None and answer.changed.config["confidence"] == 0.41
+
+
 def test_it_offers_nothing_where_two_things_were_short(tmp_path: Path) -> None:
     answer = asked(tmp_path, standing(0.5), rule(hold_s=30.0, min_travel=0.9))
     assert answer.changed is None
