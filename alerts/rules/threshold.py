@@ -144,6 +144,8 @@ class _Threshold:
             return [Shortfall(bound="unmeasured", wanted=config.gap_s, got=config.quantity)]
         if not state.beyond:
             return [short("measured", config.bound, state.value, "bound"), *self._unready(at_s)]
+        if not (state.armed or state.back):
+            return []  # it fired for this
         lacks = [short("held", config.hold_s, tenths(state.held_s), "hold_s")]
         return [*(lacks if state.held_s < config.hold_s else []), *self._unready(at_s)]
 

@@ -1,4 +1,4 @@
-"""Somebody walked through the yard and nothing fired: asked, answered, and the rule opened with the change filled in."""
+"""Somebody walked through the yard and nothing fired: asked, answered, the rule opened with the change filled in."""
 
 from __future__ import annotations
 
