@@ -19,7 +19,7 @@ import msgspec
 from alerts.archive_rows import Batch, Kept, from_us, to_us
 from alerts.engine import TICK_MARGIN_US, Engine
 from alerts.events import Event
-from alerts.rules.config import CommonConfig, EmbeddedRule, ScheduleSpan
+from alerts.rules.config import CommonConfig, EmbeddedRule, Point, ScheduleSpan
 from alerts.rules.logic import Shortfall, hundredths, thousandths
 from alerts.rules.registry import read_config
 from alerts.rules.sequence import SequenceConfig
@@ -35,7 +35,7 @@ from streams import observations as wire
 AROUND_S = 5.0
 """People remember a moment so exactly."""
 WARM_UP_S = 120.0
-MOST_WARM_UP_S = 3600.0
+MOST_WARM_UP_S = 1800.0
 """A rule that waits for longer than this is told as having waited for at most so long."""
 RESTLESS_S = 60.0
 """A quiet camera is looked at each 10 s; with nothing for so long its gate is not what kept pictures away."""
@@ -81,6 +81,13 @@ class Sighted(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the rule looks for it."""
 
 
+class Sketch(msgspec.Struct, frozen=True, kw_only=True):
+    """What came nearest, as a drawing takes it: its surest box, and where its feet went around the moment."""
+
+    xyxy: tuple[float, float, float, float]
+    path: list[Point] = []
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The walk of one rule up to where it was stopped. ``fired``: it did fire; ``changed``: the rule that would have.
 
@@ -93,6 +100,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     steps: list[Step]
     fired: list[Event] = msgspec.field(default_factory=list)
     found: list[Sighted] = msgspec.field(default_factory=list)
+    sketch: Sketch | None = None
     changed: EmbeddedRule | None = None
 
     @property
@@ -170,6 +178,28 @@ class _Asked:
         """Everything of the rule's labels that was followed around the moment."""
         return [track for _, tracks in self.near_pictures() for track in tracks if track.label in self.labels]
 
+    def answer(self, steps: list[Step], **more: Any) -> Answer:
+        rule = self.rule
+        return Answer(
+            rule=rule.rule, version=rule.version, steps=steps, found=self.found(), sketch=self.sketch(), **more
+        )
+
+    def sketch(self) -> Sketch | None:
+        """Of what was followed, else of what was only found."""
+        if tracks := self.tracks():
+            surest = max(tracks, key=lambda track: track.score)
+            path = [bottom_centre(track.xyxy) for track in tracks if track.number == surest.number]
+            return Sketch(xyxy=surest.xyxy, path=path)
+        boxes = (
+            (float(score), [float(edge) for edge in box])
+            for seen, _ in self.near_pictures()
+            for found in [Detections.from_wire(seen)]
+            for score, label, box in zip(found.score, found.label, found.xyxy, strict=True)
+            if label in self.labels
+        )
+        _, best = max(boxes, default=(0.0, []))
+        return Sketch(xyxy=(best[0], best[1], best[2], best[3])) if best else None
+
     def found(self) -> list[Sighted]:
         """What was found, the best score first; what the rule looks for before everything else."""
         scores: dict[str, list[float]] = {}
@@ -204,24 +234,21 @@ def _answer(question: Question, rule: EmbeddedRule, minutes: _Minutes) -> Answer
     for stage in config.walks:
         steps.append(_LOOKS[stage](asked))
         if not steps[-1].passed:
-            return Answer(rule=rule.rule, version=rule.version, steps=steps, found=asked.found())
+            return asked.answer(steps)
     return _judged(asked, steps)
 
 
 def _judged(asked: _Asked, steps: list[Step]) -> Answer:
     """Everything before the rule let it pass: what the rule itself says."""
-    rule, found = asked.rule, asked.found()
-    if not is_active(rule.schedule, asked.question.at):
+    if not is_active(asked.rule.schedule, asked.question.at):
         asleep = Step(stage="rule", passed=False, bound="schedule")
-        changed = _awake(asked)
-        return Answer(rule=rule.rule, version=rule.version, steps=[*steps, asleep], found=found, changed=changed)
-    ran = asked.minutes.run(rule)
+        return asked.answer([*steps, asleep], changed=_awake(asked))
+    ran = asked.minutes.run(asked.rule)
     if ran.fired:
-        done = [*steps, Step(stage="rule", passed=True, got=ran.fired[0].happened_at.isoformat())]
-        return Answer(rule=rule.rule, version=rule.version, steps=done, fired=ran.fired, found=found)
+        done = Step(stage="rule", passed=True, got=ran.fired[0].happened_at.isoformat())
+        return asked.answer([*steps, done], fired=ran.fired)
     short = [_unseen(asked, ran)] if ran.told or not ran.short else ran.short
-    changed = _changed(asked, short)
-    return Answer(rule=rule.rule, version=rule.version, steps=[*steps, *short], found=found, changed=changed)
+    return asked.answer([*steps, *short], changed=_changed(asked, short))
 
 
 def _not_in_force(rule: EmbeddedRule, at: datetime) -> Step | None:

@@ -97,7 +97,7 @@ class RuleField(forms.ModelChoiceField[Rule]):
     def __init__(self, queryset: QuerySet[Rule], **shown: Any) -> None:
         super().__init__(queryset, to_field_name="uid", **shown)
 
-    def clean(self, value: Any) -> str:  # type: ignore[override]
+    def clean(self, value: Any) -> str:
         """The ``uid`` of the chosen one. Raises ``ValidationError`` for one that is not offered."""
         found = super().clean(value)
         return str(found.uid) if found is not None else ""

@@ -18,6 +18,7 @@ from alerts.models import Alert, Delivery, Incident, Rule
 from alerts.texts import label_name, local_time
 from frontend import drafts, proposal_words, why_words
 from frontend.setup_queries import rules_of
+from frontend.templatetags.words import svg_points
 from streams.models import Camera
 
 if TYPE_CHECKING:
@@ -102,6 +103,15 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """What came nearest on the camera's picture: corners as SVG takes them."""
+
+    zones: Sequence[str]
+    box: tuple[str, str, str, str]
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """One rule's walk in words. ``look``: ``fired``, ``stopped`` or ``untold``; ``offer``: what would have fired."""
 
@@ -110,6 +120,7 @@ class Shown:
     verdict: str
     lines: Sequence[why_words.Line]
     found: Sequence[tuple[str, str, bool]]
+    drawing: Drawing | None
     told: Sequence[Told]
     incident: Incident | None
     offer: str
@@ -140,12 +151,23 @@ def _shown(walk: Walk, camera: Camera, place: why_words.Place) -> Shown:
         verdict=why_words.verdict(walk, place),
         lines=why_words.lines(walk, place),
         found=[_found(one) for one in walk.answer.found],
+        drawing=_drawing(walk, camera),
         told=[Told(alert, delivery) for alert in walk.alerts for delivery in (alert.deliveries.all() or [None])],
         incident=walk.incident,
         offer=_offer(walk),
         changes=differences,
         form_address=_form_address(walk, camera),
     )
+
+
+def _drawing(walk: Walk, camera: Camera) -> Drawing | None:
+    sketch = walk.answer.sketch
+    if sketch is None or walk.then is None:
+        return None
+    x1, y1, x2, y2 = sketch.xyxy
+    zones = [svg_points(zone.points) for zone in walk.then.zones if zone.camera == camera.uid]
+    box = f"{x1:.4f}", f"{y1:.4f}", f"{x2 - x1:.4f}", f"{y2 - y1:.4f}"
+    return Drawing(zones, box, svg_points(sketch.path))
 
 
 def _found(one: Sighted) -> tuple[str, str, bool]:

@@ -92,6 +92,14 @@ def test_a_change_that_would_have_told_of_it_earlier_is_offered_too(tmp_path: Pa
     assert answer.changed is not None and answer.changed.config["confidence"] == 0.41
 
 
+def test_what_came_nearest_is_there_to_be_drawn(tmp_path: Path) -> None:
+    followed = asked(tmp_path / "followed", standing(0.5, 0.4), rule()).sketch
+    assert followed is not None and len(followed.path) > 20 and followed.path[0][1] == pytest.approx(0.6)
+    found = asked(tmp_path / "found", standing(0.5, 0.3), rule()).sketch
+    assert found is not None and found.path == [] and found.xyxy[3] == pytest.approx(0.6)
+    assert asked(tmp_path / "none", nobody(2, 68, 1.0), rule()).sketch is None
+
+
 def test_it_offers_nothing_where_two_things_were_short(tmp_path: Path) -> None:
     answer = asked(tmp_path, standing(0.5), rule(hold_s=30.0, min_travel=0.9))
     assert answer.changed is None

@@ -14,6 +14,7 @@ from frontend import why_page
 from frontend.permissions import visible_cameras
 from frontend.views.page import page, person_of
 from frontend.views.setup.door import configures, write_down
+from streams.cameras import main_view
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ def show_why(request: HttpRequest) -> HttpResponse:
     cameras = list(visible_cameras(person_of(request)).select_related("site").order_by("site__name", "name"))
     asked = why_page.read(request.GET, cameras, timezone.now())
     context: dict[str, Any] = {"asked": asked, "current_setup": "why"}
+    context["pictured"] = asked.camera is not None and bool(main_view(asked.camera).reference)
     if "ask" in request.GET and asked.camera is not None:
         context |= _answered(request, asked)
     return page(request, "frontend/setup/why.html", "setup", context)
