@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -23,11 +24,17 @@ PATIENCE_MS = 20_000
 
 
 @pytest.fixture
-def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
-    """Two minutes ago somebody stood in the first camera's yard, seen with a doubtful score."""
+def moment() -> datetime:
+    """When it ought to have fired."""
+    return datetime.now(UTC) - timedelta(minutes=2)
+
+
+@pytest.fixture
+def room(tmp_path: Path, blank: Path, moment: datetime) -> Iterator[Room]:
+    """At the moment somebody stood in the first camera's yard, seen with a doubtful score."""
     with served(tmp_path, blank) as one:
         camera, deployment = _gate(one)
-        to = datetime.now(UTC) - timedelta(minutes=2, seconds=MOMENT_S)
+        to = moment - timedelta(seconds=MOMENT_S)
         log = moved(standing(0.5, 0.415, until_s=90), camera=camera, deployment=deployment, to=to)
         keep(one.folder / "archive", log)
         yield one
@@ -55,17 +62,20 @@ def _saved_yesterday(page: Page, room: Room) -> None:
         rows.execute("update alerts_ruleversion set active_from_at = ?", [yesterday])
 
 
-def test_from_a_missed_moment_to_the_changed_rule(room: Room, enter: Enter) -> None:
+def test_from_a_missed_moment_to_the_changed_rule(room: Room, enter: Enter, moment: datetime) -> None:
     page = enter("ada", width=1280, height=800)
     _saved_yesterday(page, room)
     page.click("a:has-text('Why did it not fire?')")
     expect(page.locator("#why-camera option:checked")).to_contain_text("North gate")
+    expect(page.locator("[name=at]")).not_to_have_value("")
+    page.fill("[name=at]", f"{moment.astimezone(ZoneInfo('Asia/Taipei')):%Y-%m-%dT%H:%M:%S}")
     page.select_option("[name=rule]", label="Dock lane")
     page.click("button:has-text('Ask')")
 
     walk = page.locator(".walk-card")
     expect(walk).to_have_count(1, timeout=PATIENCE_MS)
     expect(walk.locator("h3")).to_have_text("Dock lane")
+    expect(walk.locator(".firing-picture rect")).to_have_count(1)
     expect(walk.locator(".walk .passed")).to_have_count(4)
     expect(walk.locator(".walk .stopped")).to_contain_text("the rule asks for 0.45")
     expect(walk.locator(".change")).to_contain_text("Confidence 0.45 → 0.41")
