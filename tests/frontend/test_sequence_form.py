@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
 from alerts import editing
 from alerts.models import Rule, Zone
 from detectors.models import Deployment
-from frontend import health_tail, queries
 from frontend.change_words import value_word
-from frontend.models import User
 from streams.cameras import main_view
 from streams.models import Camera, Site
-from tests.town import Town, build_town, new_rule
+from tests.town import Town, new_rule
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
-    """No log runs here."""
-    monkeypatch.setattr(health_tail, "parts", lambda now: [])
-    monkeypatch.setattr(health_tail, "starting", lambda now: False)
-    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
-    settings.STATIC_ROOT.mkdir()
-    queries.forget()
-
-
-@pytest.fixture
-def town() -> Town:
-    return build_town()
-
-
-@pytest.fixture
-def ada(town: Town) -> Client:
-    client = Client()
-    client.force_login(User.objects.get(pk=town.ada.pk))
-    return client
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
 
 def rule_named(town: Town, name: str, zone: Zone | None = None) -> Rule:

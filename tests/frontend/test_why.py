@@ -20,43 +20,32 @@ from alerts.incidents import record
 from alerts.models import Contact, Delivery, Incident, Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
 from detectors.models import Deployment, Model
-from frontend import health_tail, queries
 from frontend.models import User, ViewAudit
 from streams.models import Camera
 from streams.observations import Observation
 from tests.alerts.histories import GATE, GENERAL, LANE_CORNERS, START, at, source, walk
 from tests.alerts.test_rehearsal import fold_and_keep
 from tests.alerts.test_why import MOMENT_S, standing
-from tests.town import Town, build_town, new_rule
+from tests.town import Town, new_rule
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
-    """No log runs here, the archive lies in a folder of the test's own, and it is an hour after the histories."""
-    monkeypatch.setattr(health_tail, "parts", lambda now: [])
-    monkeypatch.setattr(health_tail, "starting", lambda now: False)
+def _archive(quiet: None, settings: LazySettings, tmp_path: Path) -> None:
+    """The archive lies in a folder of the test's own, and goes back far enough for the histories."""
     settings.ARCHIVE = {"days": 3650, "folder": tmp_path / "archive"}
-    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
-    settings.STATIC_ROOT.mkdir()
-    queries.forget()
 
 
 @pytest.fixture
-def town() -> Town:
-    town = build_town()
+def town(town: Town) -> Town:
+    """Whose gate is the camera of the histories."""
     Camera.objects.filter(pk=town.gate.pk).update(uid=GATE)
     Deployment.objects.filter(pk=town.deployment.pk).update(uid=GENERAL)
     Zone.objects.filter(pk=town.zone.pk).update(points=[list(point) for point in LANE_CORNERS])
     for row in (town.gate, town.deployment, town.zone):
         row.refresh_from_db()
     return town
-
-
-@pytest.fixture
-def ada(town: Town) -> Client:
-    return client_of(town.ada)
 
 
 def client_of(user: User) -> Client:
