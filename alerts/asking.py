@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from alerts.archive_rows import Batch
 from alerts.delivery import State as Delivered
@@ -110,19 +110,19 @@ class _Rule:
         [again] = why_not(replace(question, rules=[self.now]), batches)
         return replace(walk, changed=again.changed, fires_now=bool(again.fired))
 
-    def _rows(self) -> Iterable[EventRow]:
+    def _rows(self) -> QuerySet[EventRow]:
         rows = EventRow.objects.filter(rule_version__rule=self.rule, camera=self._camera, incident__isnull=False)
         return rows.select_related("incident__camera", "incident__site", "incident__rule").order_by("happened_at", "id")
 
     def _recorded(self) -> EventRow | None:
         near = Q(happened_at__gte=self._at - AROUND, happened_at__lte=self._at + AROUND)
-        return self._rows().filter(near).first()  # type: ignore[attr-defined, no-any-return]
+        return self._rows().filter(near).first()
 
     def _earlier(self, answer: Answer) -> Incident | None:
         """What it had fired before, where that is why it did not fire now."""
         if not any(step.bound in ("already", "rearm", "not_back") for step in answer.steps):
             return None
-        row = self._rows().filter(happened_at__lt=self._at).last()  # type: ignore[attr-defined]
+        row = self._rows().filter(happened_at__lt=self._at).last()
         return row.incident if row is not None else None
 
     def _fired(self, answer: Answer, row: EventRow) -> Walk:
