@@ -258,10 +258,12 @@ def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
     """Both rules that a sequence waits for fire somewhere at its zones' sites."""
     sites = {zone.view.camera.site_id for zone in zones}
     for field in ("first", "then"):
-        if not Rule.objects.filter(uid=getattr(config, field), zones__view__camera__site__in=sites).exists():
+        wanted = Rule.objects.filter(uid=getattr(config, field))
+        if not wanted.filter(zones__view__camera__site__in=sites).exists():
+            name = wanted.values_list("name", flat=True).first() or getattr(config, field)
             raise Refused(
-                _("There is no rule “%(uid)s” at the site of the zones, so the sequence could never be complete.")
-                % {"uid": getattr(config, field)},
+                _("There is no rule “%(name)s” at the site of the zones, so the sequence could never be complete.")
+                % {"name": name},
                 field=field,
             )
 

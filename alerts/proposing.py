@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zoneinfo
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -21,6 +21,7 @@ from alerts.archive import Archive, Query
 from alerts.archive_rows import Batch
 from alerts.events import Event, SeenBox
 from alerts.history import newest_version
+from alerts.model_labels import labels_by_model
 from alerts.models import Event as EventRow
 from alerts.models import Incident
 from alerts.proposals import Case, Proposal, Sighting, propose
@@ -100,7 +101,8 @@ def propose_for(
         warm_up_s = _warm_up_s(rule)
     except (msgspec.ValidationError, BadConfig):
         return Proposed("unreadable")
-    alarms = [_Alarm(row, warm_up_s) for row in _judged(incident)]
+    knows = labels_by_model()
+    alarms = [_Alarm(row, warm_up_s, knows) for row in _judged(incident)]
     work = _Work(incident, rule, alarms, read or archive_reader(), _Deadline(limit_s, monotonic))
     return work.run()
 
@@ -136,8 +138,8 @@ class _Deadline:
 class _Alarm:
     """One judged incident, and the archive around its first events."""
 
-    def __init__(self, row: Incident, warm_up_s: float) -> None:
-        self.row, self._warm_up_s = row, warm_up_s
+    def __init__(self, row: Incident, warm_up_s: float, knows: Mapping[str, frozenset[str]]) -> None:
+        self.row, self._warm_up_s, self._knows = row, warm_up_s, knows
         self.false = row.disposition not in KEPT
         first = row.happened_at
         until = first + timedelta(seconds=MOST_SPAN_S)
@@ -187,6 +189,7 @@ class _Alarm:
             from_at=self.from_at,
             until_at=self.until_at,
             warm_up_s=self._warm_up_s,
+            knows=self._knows,
         )
         return rehearse(what, read)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,13 +18,13 @@ from django.utils import timezone
 from alerts.archive import Archive, Query
 from alerts.archive_files import Folder
 from alerts.archive_rows import Batch
+from alerts.model_labels import labels_by_model
 from alerts.models import Rehearsal, RehearsalRow
 from alerts.rehearsal import Broken, Found, Item, Progress, Summary, Unknown, rehearse, summarise
 from alerts.rehearsal import Rehearsal as What
 from alerts.rehearsal_rows import Firing, figures, firing
 from alerts.rehearsals import archive_root, embedded, finish, notice_lost
 from alerts.track_pictures import picture_of
-from detectors.models import Model
 
 logger = logging.getLogger(__name__)
 
@@ -83,18 +83,8 @@ def _what(rehearsal: Rehearsal) -> What:
         from_at=rehearsal.from_at,
         until_at=rehearsal.until_at,
         time_zone=rehearsal.time_zone,
-        knows=_knows(),
+        knows=labels_by_model(),
     )
-
-
-def _knows() -> Mapping[str, frozenset[str]]:
-    """The labels of each model, by its name in Detections."""
-    known: dict[str, frozenset[str]] = {}
-    for model in Model.objects.prefetch_related("deployments"):
-        if model.labels:
-            more = [label for deployment in model.deployments.all() for label in deployment.labels]
-            known[f"{model.name} {model.version}"] = frozenset([*model.labels, *more])
-    return known
 
 
 def _read(camera: UUID, from_at: datetime, until_at: datetime, labels: frozenset[str] | None) -> Iterator[Batch]:

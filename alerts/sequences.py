@@ -8,7 +8,8 @@ sequences come out under the same names. What arrives behind the watermark is co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +17,7 @@ import msgspec
 
 from alerts.events import Event, Fact, event_uid
 from alerts.rules.config import EmbeddedRule
+from alerts.rules.logic import Shortfall, short, tenths
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import is_active
@@ -203,6 +205,38 @@ class Sequences:
         if rule is None:
             return []
         return [made for running in self._running.values() if (made := running.take(event, rule)) is not None]
+
+
+def shortfalls(
+    config: SequenceConfig,
+    made: Sequence[tuple[UUID, Event]],
+    from_at: datetime,
+    until_at: datetime,
+    *,
+    fired_at: datetime | None,
+) -> list[Shortfall]:
+    """What a sequence lacked to fire in [from, until]. ``made``: events, each with the rule that made it.
+
+    ``fired_at`` is when it last did before.
+    """
+    first, then = UUID(config.first), UUID(config.then)
+    seconds = [event for rule, event in made if rule == then and from_at <= event.happened_at <= until_at]
+    if not seconds:
+        return [Shortfall(bound="second", wanted=config.then, got="")]
+    second = max(seconds, key=lambda event: event.happened_at)
+    firsts = [event for rule, event in made if rule == first and event.happened_at < second.happened_at]
+    if not firsts:
+        return [Shortfall(bound="first", wanted=config.first, got="")]
+    here = [event for event in firsts if config.scope == "site" or event.camera == second.camera]
+    if not here:
+        return [Shortfall(bound="scope", wanted="camera", got="site", setting="scope", proposed="site")]
+    after_s = (second.happened_at - max(event.happened_at for event in here)).total_seconds()
+    if after_s > config.within_s:
+        return [short("after_first", config.within_s, math.ceil(after_s), "within_s")]
+    if fired_at is None:
+        return []
+    ready_s = tenths((second.happened_at - fired_at).total_seconds())
+    return [short("rearm", config.rearm_s, ready_s, "rearm_s")] if ready_s < config.rearm_s else []
 
 
 def _us(at: datetime) -> int:

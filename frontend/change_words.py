@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext_lazy
 
 from alerts import texts
+from alerts.models import Rule
 from alerts.schedule import parts
 from alerts.versions import Change
 
@@ -54,6 +55,9 @@ def _plain(field: str, value: Any) -> str:
         return ", ".join(_item(name, inner) for inner in value)
     if name == "kind":
         return texts.kind_name(str(value))
+    if field in ("config.first", "config.then"):
+        # What a sequence waits for.
+        return Rule.objects.filter(uid=value).values_list("name", flat=True).first() or str(value)
     return _(str(value)) if field.startswith("config.") else str(value)
 
 

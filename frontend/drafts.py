@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from alerts import editing
 from alerts.history import newest_version
 from alerts.models import Rule, Zone
-from alerts.proposals import Proposal
-from alerts.rules.config import EmbeddedRule
+from alerts.rules.config import EmbeddedRule, EmbeddedZone
 from alerts.schedule import parts, stored
 from streams.models import Camera, View
 
@@ -71,13 +70,12 @@ def _free_name(view: View) -> str:
     return name
 
 
-def draft_of(before: EmbeddedRule, proposal: Proposal) -> Draft:
-    """What ``proposal`` changes."""
-    after = proposal.rule
+def draft_of(before: EmbeddedRule, after: EmbeddedRule, mask: EmbeddedZone | None = None) -> Draft:
+    """What ``after`` changes; ``mask`` is the exclusion that it adds."""
     changed = {name: value for name, value in after.config.items() if before.config.get(name) != value}
     spans = None if after.schedule == before.schedule else msgspec.to_builtins(after.schedule.spans)
-    mask = None if proposal.mask is None else Mask(view=proposal.mask.view, points=proposal.mask.points)
-    return Draft(rule=before.rule, base=before.version, config=changed or None, schedule=spans, mask=mask)
+    new = None if mask is None else Mask(view=mask.view, points=mask.points)
+    return Draft(rule=before.rule, base=before.version, config=changed or None, schedule=spans, mask=new)
 
 
 def signed(draft: Draft) -> str:
@@ -90,12 +88,12 @@ def read(text: str, rule: Rule, *, fresh: bool = True) -> Draft:
     try:
         draft = msgspec.convert(signing.loads(text, salt=SALT, max_age=LIVES if fresh else None), Draft)
     except signing.SignatureExpired:
-        raise BadDraft(_("This draft is more than an hour old. Ask for a new one from the incident.")) from None
+        raise BadDraft(_("This draft is more than an hour old. Ask for a new one.")) from None
     except (signing.BadSignature, msgspec.ValidationError):
-        raise BadDraft(_("This is no draft of ours. Ask for a new one from the incident.")) from None
+        raise BadDraft(_("This is no draft of ours. Ask for a new one.")) from None
     if draft.rule != rule.uid:
-        raise BadDraft(_("This is a draft of another rule. Ask for a new one from the incident."))
+        raise BadDraft(_("This is a draft of another rule. Ask for a new one."))
     newest = newest_version(rule)
     if fresh and (newest is None or newest.embedded.get("version") != str(draft.base)):
-        raise BadDraft(_("The rule was changed since. Ask for a new draft from the incident."))
+        raise BadDraft(_("The rule was changed since. Ask for a new draft."))
     return draft

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from django import forms
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +23,8 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
+
+from alerts.models import Rule
 
 Struct = type[msgspec.Struct]
 
@@ -86,6 +89,20 @@ def _word_and_number(part: str) -> tuple[str, float]:
     return word.strip(), value
 
 
+class RuleField(forms.ModelChoiceField[Rule]):
+    """One of the rules, chosen by its name; the setting holds its ``uid``."""
+
+    widget = UnfoldAdminSelectWidget
+
+    def __init__(self, queryset: QuerySet[Rule], **shown: Any) -> None:
+        super().__init__(queryset, to_field_name="uid", **shown)
+
+    def clean(self, value: Any) -> str:
+        """The ``uid`` of the chosen one. Raises ``ValidationError`` for one that is not offered."""
+        found = super().clean(value)
+        return str(found.uid) if found is not None else ""
+
+
 def fields_for(struct: Struct) -> dict[str, forms.Field]:
     """A form field for each setting of ``struct``, in its order. Raises ``Unsupported``."""
     info = inspect.type_info(struct)
@@ -132,6 +149,8 @@ def _field(struct: Struct, field: inspect.Field) -> forms.Field:
         case inspect.LiteralType():
             choices = [(value, _translated(str(value))) for value in kind.values]
             return forms.ChoiceField(**shown, choices=choices, widget=UnfoldAdminSelectWidget)
+        case inspect.StrType() if words.get("format") == "rule":
+            return RuleField(Rule.objects.order_by("name"), **shown)
         case inspect.StrType():
             limits: dict[str, Any] = {"min_length": kind.min_length, "max_length": kind.max_length}
             return forms.CharField(**shown, **limits, widget=UnfoldAdminTextInputWidget)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from alerts.rules.config import EmbeddedRule, Schedule
-from alerts.rules.registry import rule_kind
+from alerts.rules.registry import read_config, rule_kind
+from frontend.change_words import value_word
 from frontend.forms import fields_for
 
 if TYPE_CHECKING:
@@ -72,20 +74,26 @@ def changes(found: Proposed) -> list[Line]:
     before, proposal = found.before, found.proposal
     if before is None or proposal is None:
         return []
-    return [*_settings(before, proposal.rule), *_hours(before.schedule, proposal.rule.schedule)]
+    return differences(before, proposal.rule)
+
+
+def differences(before: EmbeddedRule, after: EmbeddedRule) -> list[Line]:
+    """The settings and hours in which two versions of a rule differ."""
+    return [*_settings(before, after), *_hours(before.schedule, after.schedule)]
 
 
 def _settings(before: EmbeddedRule, after: EmbeddedRule) -> Iterator[Line]:
-    struct: Any = rule_kind(after.kind)
-    fields, usual = fields_for(struct), {name: getattr(struct(), name) for name in after.config}
-    for name, value in after.config.items():
-        old = before.config.get(name, usual[name])
-        if old != value:
-            yield Line(str(fields[name].label), _number(old), _number(value))
+    fields, old = fields_for(rule_kind(after.kind)), settings(before)
+    for name, value in settings(after).items():
+        if old[name] != value:
+            was, now = value_word(f"config.{name}", old[name]), value_word(f"config.{name}", value)
+            yield Line(str(fields[name].label), was, now)
 
 
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+def settings(rule: EmbeddedRule) -> dict[str, Any]:
+    """Every setting of ``rule``, those that it leaves out as they are by default. Raises ``BadConfig``."""
+    found: dict[str, Any] = msgspec.to_builtins(read_config(rule.kind, rule.config))
+    return found
 
 
 def _hours(before: Schedule, after: Schedule) -> Iterator[Line]:

@@ -20,6 +20,7 @@ from alerts.rules.registry import rule_kind
 from detectors.labels import LABELS, expand, family
 from detectors.models import Deployment
 from frontend.admin import FIRST, SETTING, SPANS, RuleForm, rule_form
+from frontend.forms import RuleField
 from streams.models import Camera
 
 LabelGroups = list[tuple[str, list[BoundWidget]]]
@@ -121,6 +122,14 @@ class SetupRuleForm(ShownForm):
         if len(here) == 1 and not self.initial.get("deployment"):
             self.initial["deployment"] = here[0]
         self.narrow_labels([one for one in deployments if one.pk in here])
+        self._narrow_rules()
+
+    def _narrow_rules(self) -> None:
+        """Where a setting names a rule: those of this site, itself left out."""
+        here = Rule.objects.filter(zones__view__camera__site=self.camera.site_id).exclude(pk=self.instance.pk)
+        for field in self.fields.values():
+            if isinstance(field, RuleField):
+                field.queryset = here.distinct().order_by("name")
 
     @property
     def zone_boxes(self) -> list[ZoneBox]:

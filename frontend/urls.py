@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from frontend.views import account, incidents, outbox, pictures, proposals, room, wall
-from frontend.views.setup import camera, camera_list, cameras, configuration, rehearse, rules, templates
+from frontend.views.setup import camera, camera_list, cameras, configuration, rehearse, rules, templates, why
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -64,6 +64,7 @@ urlpatterns = [
     path("setup/rehearsals/<uuid:uid>/cancel/", rehearse.cancel, name="rehearsal-cancel"),
     path("setup/rehearsals/<uuid:uid>/firings/<uuid:event>.jpg", rehearse.track_picture, name="rehearsal-picture"),
     path("setup/rehearsals/<uuid:uid>/cameras/<uuid:camera>.jpg", rehearse.ground, name="rehearsal-ground"),
+    path("setup/why/", why.show_why, name="setup-why"),
     path("setup/contacts/<uuid:uid>/test/", rules.send_test, name="setup-test"),
     path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", account.LogOut.as_view(), name="logout"),

@@ -7,18 +7,20 @@ fires once; when something was there again, the next absence is another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, _
 from alerts.rules.following import UNKNOWN_S, HoldConfig, InZone, Standing, State, restore
-from alerts.rules.logic import Firing, Found, Logic, Seen, elapsed_s
+from alerts.rules.logic import Firing, Found, Logic, Seen, Shortfall, elapsed_s, short, tenths
 
 
 class AbsenceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing of these labels is in the zone for ``hold_s``."""
+
+    walks: ClassVar[tuple[str, ...]] = ("source", "gate")
 
     hold_s: Annotated[
         float, Meta(gt=0, le=604_800, title=_("Empty for (s)"), description=_("How long nothing must be there."))
@@ -96,6 +98,16 @@ class _Absence(InZone[AbsenceConfig, Standing]):
         state = self._state
         waits = state.began is not None and not state.told
         return state.now_s + max(0.0, self._config.hold_s - state.empty_s) if waits else None
+
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """Somebody was there, or nobody was for too short a time."""
+        state, config = self._state, self._config
+        if state.told:
+            return []
+        if state.began is None:
+            return [Shortfall(bound="occupied", wanted="empty", got="occupied"), *self._unready(at_s)]
+        lacks = [short("empty", config.hold_s, tenths(state.empty_s), "hold_s")]
+        return [*(lacks if state.empty_s < config.hold_s else []), *self._unready(at_s)]
 
     def _pass(self, at_s: float, *, known: bool) -> None:
         state = self._state

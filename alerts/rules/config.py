@@ -78,6 +78,8 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     unused: ClassVar[frozenset[str]] = frozenset()
     """Those of the common settings that mean nothing to this kind, so that no form need ask for them."""
+    walks: ClassVar[tuple[str, ...]] = ("source", "gate", "detections", "track")
+    """The stages of ``alerts.why`` that must let a matter pass before this kind decides."""
 
     labels: Annotated[
         list[str],

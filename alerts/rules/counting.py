@@ -16,7 +16,7 @@ from msgspec import Meta
 from alerts.rules.config import EmbeddedZone, Needs, _
 from alerts.rules.following import UNKNOWN_S, State, restore
 from alerts.rules.lines import LineConfig, OverLine, Walk
-from alerts.rules.logic import Counted, Direction, Found, Logic, Seen, elapsed_s
+from alerts.rules.logic import Counted, Direction, Found, Logic, Seen, Shortfall, elapsed_s
 from detectors.labels import expand
 
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
@@ -74,6 +74,10 @@ class _Counting(OverLine[CountingConfig]):
         super().on_asleep(until_s)
         self._pass(until_s, known=False)
         return self._closed()
+
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """It never fires."""
+        return [Shortfall(bound="counts", wanted="", got="")]
 
     @property
     def wake_at_s(self) -> float | None:

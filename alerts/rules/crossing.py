@@ -15,7 +15,7 @@ from msgspec import Meta
 from alerts.rules.config import EmbeddedZone, Needs, _
 from alerts.rules.following import State, restore
 from alerts.rules.lines import LineConfig, OverLine, Walk, Way
-from alerts.rules.logic import Firing, Found, Logic
+from alerts.rules.logic import Firing, Found, Logic, Shortfall
 
 
 class CrossingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +39,13 @@ class CrossingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class _Crossing(OverLine[CrossingConfig]):
+    def _lacks(self, stay: Walk, at_s: float) -> list[Shortfall]:
+        lacks, wanted = super()._lacks(stay, at_s), self._config.direction
+        if stay.went is None or wanted in ("both", stay.went):
+            return lacks
+        other = Shortfall(bound="direction", wanted=wanted, got=stay.went, setting="direction", proposed="both")
+        return [other, *lacks]
+
     def _fire(self, at_s: float) -> Sequence[Found]:
         self._rearm(at_s)
         wanted = [each for each in self._crossings() if self._config.direction in ("both", each[2].direction)]

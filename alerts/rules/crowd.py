@@ -15,7 +15,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, _
 from alerts.rules.following import UNKNOWN_S, HoldConfig, InZone, Standing, State, restore, rounded
-from alerts.rules.logic import Firing, Found, Logic, elapsed_s
+from alerts.rules.logic import Firing, Found, Logic, Shortfall, elapsed_s, short, tenths
 
 
 class CrowdConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +104,24 @@ class _Crowd(InZone[CrowdConfig, Standing]):
         self._pass(until_s, known=True)
         return super().on_unchanged(until_s)
 
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """There were too few, or so many for too short a time."""
+        state, config = self._state, self._config
+        if state.told:
+            return []
+        if not state.full:
+            here = self._here(at_s)
+            few = short("objects", config.limit, len(here), "count" if config.per_m2 <= 0 else "")
+            # Nobody at all is no crowd that was missed by a little.
+            return [few, *self._unready(at_s)] if here else []
+        lacks = [short("lasted", config.hold_s, tenths(state.held_s), "hold_s")]
+        return [*(lacks if state.held_s < config.hold_s else []), *self._unready(at_s)]
+
+    def _here(self, at_s: float) -> list[tuple[int, Standing]]:
+        least = self._config.min_travel
+        stays = self._state.stays.items()
+        return [(number, stay) for number, stay in stays if self._there(stay, at_s) and stay.travel >= least]
+
     def _pass(self, at_s: float, *, known: bool) -> None:
         state = self._state
         passed_s = elapsed_s(state.judged_at_s, at_s)
@@ -113,11 +131,7 @@ class _Crowd(InZone[CrowdConfig, Standing]):
 
     def _fire(self, at_s: float) -> Sequence[Found]:
         state, config = self._state, self._config
-        here = [
-            (number, stay)
-            for number, stay in state.stays.items()
-            if self._there(stay, at_s) and stay.travel >= config.min_travel
-        ]
+        here = self._here(at_s)
         was_full = state.full
         state.full = len(here) >= config.limit
         if state.full and was_full:

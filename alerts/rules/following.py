@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
-from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s
+from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s, hundredths, short, tenths, thousandths
 from alerts.zones import holds, overlap
 from detectors.labels import expand, family
 from detectors.tracking import Track
@@ -135,11 +135,6 @@ def rounded(path: Sequence[Point]) -> list[Point]:
     return [(round(x, 4), round(y, 4)) for x, y in path]
 
 
-def short(bound: str, wanted: float, got: float, setting: str) -> Shortfall:
-    """``got`` was less than ``wanted``; with ``setting`` lowered to it, it would have been enough."""
-    return Shortfall(bound=bound, wanted=wanted, got=got, setting=setting, proposed=got)
-
-
 class Following(Generic[C, S]):
     """Follows the wanted tracks of one camera; a kind derives from it."""
 
@@ -212,24 +207,26 @@ class Following(Generic[C, S]):
 
     def _lacks(self, stay: S, at_s: float) -> list[Shortfall]:
         """Each bound that ``stay`` falls short of."""
-        config, state = self._config, self._state
+        config = self._config
         lacks = [self._unconfirmed(stay)] if stay.confirmed is None else []
         if stay.travel < config.min_travel:
-            low = math.floor(stay.travel * 1000) / 1000
-            lacks.append(short("travel", config.min_travel, low, "min_travel"))
-        if not state.armed:
-            since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
-            ready_s = math.floor(elapsed_s(since_s or at_s, at_s) * 10) / 10
-            lacks.append(short("rearm", config.rearm_s, ready_s, "rearm_s"))
-        return lacks
+            lacks.append(short("travel", config.min_travel, thousandths(stay.travel), "min_travel"))
+        return [*lacks, *self._unready(at_s)]
+
+    def _unready(self, at_s: float) -> list[Shortfall]:
+        """How long it still has to wait before it may fire again."""
+        config, state = self._config, self._state
+        if state.armed:
+            return []
+        since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
+        return [short("rearm", config.rearm_s, tenths(elapsed_s(since_s or at_s, at_s)), "rearm_s")]
 
     def _unconfirmed(self, stay: S) -> Shortfall:
         """Too doubtful where the best score was short, else in too few pictures."""
         config = self._config
         if stay.best < config.confidence:
-            low = math.floor(stay.best * 100) / 100
             lack = short("confidence", config.confidence, round(stay.best, 3), "confidence")
-            return msgspec.structs.replace(lack, proposed=low)
+            return msgspec.structs.replace(lack, proposed=hundredths(stay.best))
         lack = short("confirmed", config.confirm_k, stay.most, "confirm_k")
         return msgspec.structs.replace(lack, proposed=max(1, stay.most))
 
@@ -425,6 +422,9 @@ P = TypeVar("P", bound=Standing)
 class Inside(Following[Z, P]):
     """Following that knows how long each track has been in the polygon."""
 
+    lasting = "in_zone"
+    """What its ``held_s`` is called."""
+
     def __init__(self, config: Z, zone: EmbeddedZone, state: State[P]) -> None:
         super().__init__(config, zone, state)
         self._hold_s = config.hold_s if isinstance(config, HoldConfig) else 0.0
@@ -445,11 +445,15 @@ class Inside(Following[Z, P]):
         return stay.inside and stay.confirmed is not None
 
     def _lacks(self, stay: P, at_s: float) -> list[Shortfall]:
-        outside = [] if stay.inside else [Shortfall(bound="inside", wanted="in the zone", got="outside")]
-        lacks = [*outside, *super()._lacks(stay, at_s)]
+        away = [] if stay.inside else [self._away(stay)]
+        lacks = [*away, *super()._lacks(stay, at_s)]
         if stay.inside and stay.held_s < self._hold_s:
-            lacks.append(short("in_zone", self._hold_s, math.floor(stay.held_s * 10) / 10, "hold_s"))
+            lacks.append(short(self.lasting, self._hold_s, tenths(stay.held_s), "hold_s"))
         return lacks
+
+    def _away(self, stay: P) -> Shortfall:
+        """Why it does not count as inside."""
+        return Shortfall(bound="inside", wanted="in the zone", got="outside")
 
     def _due(self, stay: P) -> bool:
         return stay.held_s >= self._hold_s and stay.travel >= self._config.min_travel

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedZone, Needs, NoLabels, _
-from alerts.rules.logic import NO_TRACK, Firing, Logic, Seen, elapsed_s
+from alerts.rules.logic import NO_TRACK, Firing, Logic, Seen, Shortfall, elapsed_s, short, tenths
 from streams.observations import SourceState
 from streams.problems import Trouble
 
@@ -29,6 +29,7 @@ class HealthConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_field
     """One of the wanted troubles lasts for ``for_s``."""
 
     unused: ClassVar[frozenset[str]] = OF_OBJECTS | {"rearm"}
+    walks: ClassVar[tuple[str, ...]] = ()
 
     labels: NoLabels = msgspec.field(default_factory=list)
     offline: Annotated[
@@ -81,6 +82,8 @@ class HealthConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_field
 class _State(msgspec.Struct):
     trouble: str = ""
     """The wanted trouble that lasts; empty: none."""
+    said: str = ""
+    """What capture said last, wanted or not."""
     began_us: int = 0
     said_s: float = 0.0
     """When capture last said it; on the log's clock, which may differ from capture's."""
@@ -97,6 +100,7 @@ class _Health:
 
     def on_source(self, source: SourceState) -> list[Firing]:
         state, trouble = self._state, trouble_of(source)
+        state.said = trouble
         state.now_s = state.said_s = max(state.now_s, source.at.timestamp())
         if trouble not in self._wanted:
             state.trouble, state.well_s = "", state.now_s if state.well_s is None else state.well_s
@@ -130,6 +134,22 @@ class _Health:
 
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
+
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """Nothing was wrong, something that is not wanted was, or it was for too short a time."""
+        state, config = self._state, self._config
+        if elapsed_s(state.said_s, at_s) > SILENT_S:
+            return [Shortfall(bound="said", wanted=SILENT_S, got="")]
+        if not state.trouble:
+            return [Shortfall(bound="trouble", wanted="", got=state.said, **self._switch(state.said))]
+        lasted_s = tenths(elapsed_s(state.began_us / 1e6, at_s))
+        if state.fired:
+            # Well again, and not for long enough: this trouble belongs to the one before.
+            return []
+        return [short("held", config.for_s, lasted_s, "for_s")] if lasted_s < config.for_s else []
+
+    def _switch(self, trouble: str) -> dict[str, Any]:
+        return {"setting": trouble, "proposed": True} if trouble in (OFFLINE, *PICTURE_TROUBLES) else {}
 
     def _rearm(self) -> None:
         state = self._state

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.logic import Firing, Logic, Seen, elapsed_s
+from alerts.rules.logic import Firing, Logic, Seen, Shortfall, elapsed_s, hundredths, short, tenths
 from alerts.zones import bottom_centre, overlap
 from detectors.labels import check, expand
 from detectors.tracking import Track
@@ -186,6 +186,39 @@ class _Left:
 
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
+
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """What is missing of the thing that misses least."""
+        things = (thing for thing in self._state.things.values() if thing.present and not thing.fired)
+        return min((self._lacks(thing, at_s) for thing in things), key=len, default=[])
+
+    def _lacks(self, thing: _Thing, at_s: float) -> list[Shortfall]:
+        config = self._config
+        lacks = [] if thing.confirmed else [self._unconfirmed(thing)]
+        if not self._has_owner(thing):
+            lacks.append(Shortfall(bound="owner", wanted="seen", got="", setting="owner", proposed="any"))
+        away_s = tenths(elapsed_s(thing.near_at_s, at_s))
+        if thing.near:
+            lacks.append(Shortfall(bound="owner_near", wanted=config.reach, got=""))
+        elif away_s < config.away_s:
+            lacks.append(short("owner_away", config.away_s, away_s, "away_s"))
+        if thing.held_s < config.hold_s:
+            lacks.append(short("left_for", config.hold_s, tenths(thing.held_s), "hold_s"))
+        return [*lacks, *self._unready(at_s)]
+
+    def _unconfirmed(self, thing: _Thing) -> Shortfall:
+        config = self._config
+        if thing.score < config.confidence:
+            return short("confidence", config.confidence, hundredths(thing.score), "confidence")
+        count = sum(was for _, was in thing.sightings)
+        return short("confirmed", config.confirm_k, count, "confirm_k")
+
+    def _unready(self, at_s: float) -> list[Shortfall]:
+        state, config = self._state, self._config
+        if state.armed:
+            return []
+        since_s = state.fired_at_s if config.rearm == "interval" else state.standing_at_s
+        return [short("rearm", config.rearm_s, tenths(elapsed_s(since_s, at_s)), "rearm_s")]
 
     def _is_sure(self, track: Track) -> bool:
         return track.score >= self._config.confidence

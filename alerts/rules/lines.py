@@ -18,7 +18,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
 from alerts.rules.following import Fresh, State, Stay, distance
-from alerts.rules.logic import Direction, Seen
+from alerts.rules.logic import Direction, Seen, Shortfall, short, thousandths
 from alerts.zones import bottom_centre
 from detectors.tracking import Track
 
@@ -70,6 +70,8 @@ class Walk(Stay):
     """Whether that was between the line's ends."""
     crossed: list[Way] = msgspec.field(default_factory=list)
     """Crossings that have not been told, because it is not confirmed yet."""
+    went: Direction | None = None
+    """Which way it crossed last."""
 
 
 L = TypeVar("L", bound=LineConfig)
@@ -104,7 +106,23 @@ class OverLine(Fresh[L, Walk]):
             if stay.crossed and self._occupies(stay) and self._due(stay):
                 ways, stay.crossed = stay.crossed, []
                 for way in ways:
+                    stay.went = way.direction
                     yield number, stay, way
+
+    def _lacks(self, stay: Walk, at_s: float) -> list[Shortfall]:
+        if stay.crossed or stay.went is not None:
+            return super()._lacks(stay, at_s)
+        return [self._uncrossed(stay), *super()._lacks(stay, at_s)]
+
+    def _uncrossed(self, stay: Walk) -> Shortfall:
+        if stay.cut is None:
+            return Shortfall(bound="not_crossed", wanted="over the line", got="")
+        if not stay.within:
+            return Shortfall(bound="past_the_end", wanted="over the line", got="")
+        least, before = self._config.least_way, thousandths(stay.way)
+        if before < least:
+            return short("before_line", least, before, "least_way")
+        return Shortfall(bound="behind_line", wanted=least, got="less")
 
     def _place(self, stay: Walk, seen: Seen, track: Track) -> None:
         here, last, stay.last = bottom_centre(track.xyxy), stay.last, bottom_centre(track.xyxy)

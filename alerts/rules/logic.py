@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -90,6 +91,26 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     got: float | str
     setting: str = ""
     proposed: Any = None
+
+
+def short(bound: str, wanted: float, got: float, setting: str) -> Shortfall:
+    """``got`` was less than ``wanted``; with ``setting`` lowered to it, it would have been enough."""
+    return Shortfall(bound=bound, wanted=wanted, got=got, setting=setting, proposed=got)
+
+
+def tenths(value: float) -> float:
+    """A time rounded down, so that a setting lowered to it is reached."""
+    return math.floor(value * 10) / 10
+
+
+def hundredths(value: float) -> float:
+    """The same for scores."""
+    return math.floor(value * 100) / 100
+
+
+def thousandths(value: float) -> float:
+    """The same for lengths."""
+    return math.floor(value * 1000) / 1000
 
 
 class Logic(Protocol):

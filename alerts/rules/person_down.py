@@ -15,7 +15,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, _
 from alerts.rules.following import SMOOTHED, State, middle, restore
-from alerts.rules.logic import Logic, Seen
+from alerts.rules.logic import Logic, Seen, Shortfall, short, thousandths
 from alerts.rules.stopped import RestConfig, Resting, Still
 from detectors.tracking import Track
 
@@ -73,6 +73,15 @@ class _Fallen(Resting):
 
 class _PersonDown(Still[PersonDownConfig, _Fallen]):
     stay = _Fallen
+    lasting = "lying"
+
+    def _away(self, stay: _Fallen) -> Shortfall:
+        config = self._config
+        if stay.upright < config.confirm_k:
+            return Shortfall(bound="upright", wanted=config.confirm_k, got=stay.upright)
+        if stay.ratio < config.wide:
+            return short("width_by_height", config.wide, thousandths(stay.ratio), "wide")
+        return super()._away(stay)
 
     def _judge(self, stay: _Fallen, seen: Seen, track: Track) -> bool:
         x1, y1, x2, y2 = track.xyxy

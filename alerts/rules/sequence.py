@@ -14,6 +14,8 @@ from msgspec import Meta
 from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedZone, Needs, NoLabels, _
 from alerts.rules.logic import Firing, Logic, Seen
 
+A_RULE = {"format": "rule"}
+"""Marks a setting that names a rule by its ``uid``: forms let people choose it by its name."""
 UID = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 
@@ -21,11 +23,26 @@ class SequenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """The rule ``then`` fires within ``within_s`` after the rule ``first``; both are named by their ``uid``."""
 
     unused: ClassVar[frozenset[str]] = OF_OBJECTS
+    walks: ClassVar[tuple[str, ...]] = ()
 
     labels: NoLabels = msgspec.field(default_factory=list)
-    first: Annotated[str, Meta(pattern=UID, title=_("First this rule"), description=_("The rule that begins it."))]
+    first: Annotated[
+        str,
+        Meta(
+            pattern=UID,
+            title=_("First this rule"),
+            description=_("The rule that begins it."),
+            extra_json_schema=A_RULE,
+        ),
+    ]
     then: Annotated[
-        str, Meta(pattern=UID, title=_("Then this rule"), description=_("The rule that completes it; may be the same."))
+        str,
+        Meta(
+            pattern=UID,
+            title=_("Then this rule"),
+            description=_("The rule that completes it; may be the same."),
+            extra_json_schema=A_RULE,
+        ),
     ]
     within_s: Annotated[
         float, Meta(gt=0, le=86_400, title=_("Within (s)"), description=_("The second must follow within so long."))

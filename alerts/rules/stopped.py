@@ -15,7 +15,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, Point, _
 from alerts.rules.following import SMOOTHED, HoldConfig, InZone, Standing, State, distance, middle, restore
-from alerts.rules.logic import Logic, Seen
+from alerts.rules.logic import Logic, Seen, Shortfall
 from alerts.zones import bottom_centre
 from detectors.tracking import Track
 
@@ -73,6 +73,11 @@ Q = TypeVar("Q", bound=Resting)
 
 class Still(InZone[R, Q]):
     """``InZone`` for stays that rest; a kind may ask for more (``_judge``)."""
+
+    lasting = "still_for"
+
+    def _away(self, stay: Q) -> Shortfall:
+        return Shortfall(bound="resting", wanted="still in the zone", got="moving, or outside")
 
     def _judge(self, stay: Q, seen: Seen, track: Track) -> bool:
         return self._contains(track, seen)

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedZone, Needs, NoLabels, _
-from alerts.rules.logic import NO_TRACK, Firing, Logic, Seen, elapsed_s
+from alerts.rules.logic import NO_TRACK, Firing, Logic, Seen, Shortfall, elapsed_s, short, tenths
 from streams.observations import Measurement
 
 
@@ -23,6 +23,7 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
     """The measured ``quantity`` is beyond ``bound`` for ``hold_s``."""
 
     unused: ClassVar[frozenset[str]] = OF_OBJECTS
+    walks: ClassVar[tuple[str, ...]] = ()
 
     labels: NoLabels = msgspec.field(default_factory=list)
     quantity: Annotated[
@@ -81,6 +82,8 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
 class _State(msgspec.Struct):
     at_s: float | None = None
     """Of the last measurement."""
+    value: float = 0.0
+    """What that was."""
     beyond: bool = False
     """Whether that one was."""
     began_us: int = 0
@@ -110,7 +113,7 @@ class _Threshold:
             self._pass_unknown(known_s)
             known_s = 0.0
         self._rearm(at_s)
-        state.at_s = at_s
+        state.at_s, state.value = at_s, measured.value
         if config.beyond(measured.value):
             self._exceed(at_s, known_s)
         else:
@@ -133,6 +136,28 @@ class _Threshold:
 
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
+
+    def explain(self, at_s: float) -> list[Shortfall]:
+        """No number at all, one on the good side, or one beyond the bound for too short a time."""
+        config, state = self._config, self._state
+        if state.at_s is None or elapsed_s(state.at_s, at_s) > config.gap_s:
+            return [Shortfall(bound="unmeasured", wanted=config.gap_s, got=config.quantity)]
+        if not state.beyond:
+            return [short("measured", config.bound, state.value, "bound"), *self._unready(at_s)]
+        if not (state.armed or state.back):
+            return []  # it fired for this
+        lacks = [short("held", config.hold_s, tenths(state.held_s), "hold_s")]
+        return [*(lacks if state.held_s < config.hold_s else []), *self._unready(at_s)]
+
+    def _unready(self, at_s: float) -> list[Shortfall]:
+        state, config = self._state, self._config
+        if state.armed:
+            return []
+        if not state.back:
+            return [Shortfall(bound="not_back", wanted=config.bound if config.clear is None else config.clear, got="")]
+        since_s = state.fired_s if config.rearm == "interval" else state.normal_s
+        ready_s = 0.0 if since_s is None else tenths(elapsed_s(since_s, at_s))
+        return [short("rearm", config.rearm_s, ready_s, "rearm_s")]
 
     def _concerns(self, measured: Measurement) -> bool:
         config = self._config

@@ -17,7 +17,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, Point, _
 from alerts.rules.following import SMOOTHED, InZone, Standing, State, ZoneConfig, distance, middle, restore
-from alerts.rules.logic import Logic, Seen
+from alerts.rules.logic import Logic, Seen, Shortfall, short, thousandths
 from alerts.zones import bottom_centre
 from detectors.tracking import Track
 
@@ -115,6 +115,12 @@ class _WrongWay(InZone[WrongWayConfig, _Course]):
 
     def _due(self, stay: _Course) -> bool:
         return stay.against >= self._config.against and stay.travel >= self._config.min_travel
+
+    def _lacks(self, stay: _Course, at_s: float) -> list[Shortfall]:
+        lacks, against = super()._lacks(stay, at_s), thousandths(stay.against)
+        if not stay.inside or against >= self._config.against:
+            return lacks
+        return [short("against", self._config.against, against, "against"), *lacks]
 
     def _along(self, top: Point, here: Point, aspect: float) -> float:
         """How far ``here`` lies the right way from ``top``, in picture heights."""

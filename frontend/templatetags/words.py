@@ -327,9 +327,12 @@ def offline_sentence(state: CameraState) -> str:
 @register.filter
 def blind_word(state: CameraState) -> str:
     """Why a camera does not see and what is tried."""
-    if state.reason in SENTENCES:
-        return _(SENTENCES[state.reason])
-    return str(_BLIND.get(state.reason) or _("No picture arrives from it. We keep trying."))
+    return blind_reason(state.reason) or _("No picture arrives from it. We keep trying.")
+
+
+def blind_reason(code: str) -> str:
+    """The sentence of a ``SourceState``'s or a ``Dropped``'s reason; empty for an unknown one."""
+    return _(SENTENCES[code]) if code in SENTENCES else str(_BLIND.get(code, ""))
 
 
 def _short(at: datetime, zone: ZoneInfo) -> str:

@@ -62,5 +62,5 @@ def _form_address(incident: Incident, found: Proposed) -> str:
         return ""
     if not rule.zones.filter(view__camera=camera).exists():
         return ""
-    draft = drafts.signed(drafts.draft_of(found.before, found.proposal))
+    draft = drafts.signed(drafts.draft_of(found.before, found.proposal.rule, found.proposal.mask))
     return f"{reverse('setup-rule', args=[camera.uid, rule.uid])}?{urlencode({'draft': draft})}"

@@ -16,6 +16,7 @@ from alerts.incidents import record, resolve
 from alerts.models import Incident, Rule, RuleVersion
 from alerts.proposing import Proposed, propose_for
 from alerts.rules.config import EmbeddedRule
+from detectors.models import Model
 from streams.models import Camera
 from streams.observations import Detections
 from tests.alerts.histories import GATE, VERSION, at, rule, seen, walker
@@ -124,6 +125,15 @@ def test_what_the_rule_as_it_is_now_avoids_is_said(town: Town, gate: Camera, tmp
     version_row(town, rule(version=UUID(int=70), confidence=0.7), number=3)
     found = asked(incidents[0], tmp_path)
     assert (found.reason, found.already, found.cannot_tell) == ("avoided", 1, ())
+
+
+def test_what_the_model_of_that_time_did_not_look_for_cannot_be_told(town: Town, gate: Camera, tmp_path: Path) -> None:
+    incidents = happened(town, tmp_path, walks(0, score=0.5))
+    said(incidents, "false")
+    version_row(town, rule(version=UUID(int=70), confidence=0.7), number=3)
+    Model.objects.create(name="test", version="1", backend="openvino", labels=["car"])
+    found = asked(incidents[0], tmp_path)
+    assert (found.already, len(found.cannot_tell), found.reason) == (0, 1, "not_archived")
 
 
 def test_a_change_whose_rehearsal_loses_a_confirmed_one_is_not_proposed(

@@ -85,6 +85,7 @@ def test_it_has_a_word_for_every_label(label: str, language: str) -> None:
 
     assert word
     assert "-" not in word
+    assert language == "en" or any("\u4e00" <= character <= "\u9fff" for character in word)
 
 
 def _alert(town: Town, reason: str = "opened", *, language: str = "en", late_s: float = 1, **changes: object) -> Alert:

@@ -11,7 +11,7 @@ import pytest
 
 from alerts.archive import Archive, Query
 from alerts.rules.config import EmbeddedRule, Schedule, ScheduleSpan
-from alerts.why import Answer, Question, Step, why_not
+from alerts.why import Answer, Question, why_not
 from streams.observations import Observation
 from tests.alerts.histories import GATE, at, dropped, nobody, rule, seen, source, tick, walk, walker
 from tests.alerts.test_rehearsal import fold_and_keep
@@ -26,16 +26,16 @@ def standing(x: float, score: float = 0.8, until_s: float = 68.0, label: str = "
     return [source(1, "active", since=0), *nobody(2, 60, 1.0), *boxes]
 
 
-def asked(root: Path, log: Sequence[Observation], draft: EmbeddedRule, after: Sequence[Step] = ()) -> Answer:
+def asked(root: Path, log: Sequence[Observation], draft: EmbeddedRule, **more: Any) -> Answer:
     fold_and_keep(root, log, [draft])
-    question = Question(camera=GATE, at=at(MOMENT_S), rules=[draft], after=after)
+    question = Question(camera=GATE, at=at(MOMENT_S), rules=[draft], **more)
     [answer] = why_not(question, Archive(root).read(Query(GATE, question.from_at, question.until_at)))
     return answer
 
 
 CASES: list[tuple[str, list[Observation], dict[str, Any], tuple[Any, ...]]] = [
-    ("the camera was blind", [source(50, "blind", since=40)], {}, ("source", "sees", "blind:stalled")),
-    ("nothing was heard", [tick(60)], {}, ("source", "heard", "none")),
+    ("the camera was blind", [source(50, "blind", since=40)], {}, ("source", "sees", "stalled")),
+    ("nothing was heard", [tick(60)], {}, ("source", "heard", "")),
     ("pictures were dropped", [source(60, "active"), dropped(63, 9)], {}, ("gate", "dropped", "behind")),
     ("nothing was analysed", [source(60, "active")], {}, ("gate", "pictures", 0.0)),
     ("nobody was found", nobody(2, 68, 1.0), {}, ("detections", "found", 0.0)),
@@ -47,7 +47,7 @@ CASES: list[tuple[str, list[Observation], dict[str, Any], tuple[Any, ...]]] = [
     ("it hardly moved", standing(0.5), {"min_travel": 0.9}, ("rule", "travel", pytest.approx(0.18, abs=0.1))),
     ("asleep", standing(0.5), {"schedule": Schedule(spans=[ScheduleSpan(from_="22:00", until="23:00")])},
      ("rule", "schedule", "")),
-    ("not yet in force", standing(0.5), {"active_from_at": at(100)}, ("rule", "in_force", "")),
+    ("not yet in force", standing(0.5), {"active_from_at": at(100)}, ("rule", "not_yet", "")),
     ("unreadable", standing(0.5), {"confidence": 9}, ("rule", "config", None)),
 ]  # fmt: skip
 
@@ -77,18 +77,32 @@ def test_the_change_that_it_offers_fires(
     tmp_path: Path, log: list[Observation], changes: dict[str, Any], setting: str
 ) -> None:
     answer = asked(tmp_path, log, rule(**changes))
-    assert answer.change is not None
-    given = msgspec.to_builtins(rule(**changes).config)
-    assert answer.change[setting] != given.get(setting)
-    changed = rule(**answer.change)
-    question = Question(camera=GATE, at=at(MOMENT_S), rules=[changed])
+    assert answer.changed is not None
+    before = rule(**changes).config
+    assert {name for name, value in answer.changed.config.items() if before.get(name) != value} == {setting}
+    question = Question(camera=GATE, at=at(MOMENT_S), rules=[answer.changed])
     [again] = why_not(question, Archive(tmp_path).read(Query(GATE, question.from_at, question.until_at)))
     assert len(again.fired) == 1
 
 
+def test_a_change_that_would_have_told_of_it_earlier_is_offered_too(tmp_path: Path) -> None:
+    fold_and_keep(tmp_path, standing(0.5, 0.415, until_s=95), [rule()])
+    question = Question(camera=GATE, at=at(74), rules=[rule()])
+    [answer] = why_not(question, Archive(tmp_path).read(Query(GATE, question.from_at, question.until_at)))
+    assert answer.changed is not None and answer.changed.config["confidence"] == 0.41
+
+
+def test_what_came_nearest_is_there_to_be_drawn(tmp_path: Path) -> None:
+    followed = asked(tmp_path / "followed", standing(0.5, 0.4), rule()).sketch
+    assert followed is not None and len(followed.path) > 20 and followed.path[0][1] == pytest.approx(0.6)
+    found = asked(tmp_path / "found", standing(0.5, 0.3), rule()).sketch
+    assert found is not None and found.path == [] and found.xyxy[3] == pytest.approx(0.6)
+    assert asked(tmp_path / "none", nobody(2, 68, 1.0), rule()).sketch is None
+
+
 def test_it_offers_nothing_where_two_things_were_short(tmp_path: Path) -> None:
     answer = asked(tmp_path, standing(0.5), rule(hold_s=30.0, min_travel=0.9))
-    assert answer.change is None
+    assert answer.changed is None
     assert {step.bound for step in answer.steps if not step.passed} == {"in_zone", "travel"}
 
 
@@ -97,13 +111,13 @@ def test_not_ready_again_is_named_with_how_long_it_was(tmp_path: Path) -> None:
     again = [msgspec.structs.replace(one, session=2) for one in standing(0.5) if getattr(one, "sequence", 0) >= 610]
     answer = asked(tmp_path, [*first, *again], rule(rearm_s=600.0))
     assert answer.stopped is not None and (answer.stopped.bound, answer.stopped.wanted) == ("rearm", 600.0)
-    assert answer.change is not None and answer.change["rearm_s"] < 60
+    assert answer.changed is not None and answer.changed.config["rearm_s"] < 60
 
 
-def test_when_it_fired_the_later_stages_are_the_callers(tmp_path: Path) -> None:
-    silenced = Step(stage="silence", passed=False, bound="silenced", got="maintenance")
-    answer = asked(tmp_path, standing(0.5), rule(), after=[silenced])
-    assert len(answer.fired) == 1 and answer.stopped == silenced
+def test_when_it_fired_nothing_stopped_it(tmp_path: Path) -> None:
+    answer = asked(tmp_path, standing(0.5), rule())
+    assert len(answer.fired) == 1 and answer.stopped is None
+    assert [step.stage for step in answer.steps] == ["source", "gate", "detections", "track", "rule"]
 
 
 def test_while_the_gate_is_closed_the_last_picture_still_holds(tmp_path: Path) -> None:

@@ -6,12 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.conf import LazySettings
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -19,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from alerts.models import Contact, Event, Incident, Recipient, Rule, Zone
-from frontend import health_tail, queries, tried
+from frontend import tried
 from frontend.models import ViewAudit
 from streams.cameras import keep_reference, main_view
 from streams.credentials import unseal
@@ -27,34 +25,12 @@ from streams.models import Camera, CameraGroup, Demand, SequenceCounter, Site, S
 from streams.probed import Probed
 from streams.problems import SENTENCES
 from tests.frontend import seeding
-from tests.town import SQUARE, Town, build_town
+from tests.town import SQUARE, Town
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
 USER, PASSWORD = "kanarie-user", "kanarie-p@ss/word"
 GOOD = Probed(codec="h264", width_px=640, height_px=360, fps=5.0, gop_s=2.0, kbps=300, jpeg=seeding.drawn_picture())
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
-    """No log runs here, and files go to a folder of the test's own."""
-    monkeypatch.setattr(health_tail, "parts", lambda now: [])
-    monkeypatch.setattr(health_tail, "starting", lambda now: False)
-    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
-    settings.STATIC_ROOT.mkdir()
-    queries.forget()
-
-
-@pytest.fixture
-def town() -> Town:
-    return build_town()
-
-
-@pytest.fixture
-def ada(town: Town) -> Client:
-    client = Client()
-    client.force_login(town.ada)
-    return client
 
 
 @pytest.fixture

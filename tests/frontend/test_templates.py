@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 
 from alerts.models import Rule, RuleTemplate, TemplateOverride, Zone
-from frontend import health_tail, queries
 from frontend.models import ViewAudit
 from tests.frontend.test_setup import rule_typed
-from tests.town import SQUARE, Town, build_town
+from tests.town import SQUARE, Town
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path) -> None:
-    monkeypatch.setattr(health_tail, "parts", lambda now: [])
-    monkeypatch.setattr(health_tail, "starting", lambda now: False)
-    settings.MEDIA_ROOT, settings.STATIC_ROOT = tmp_path / "media", tmp_path / "static"
-    settings.STATIC_ROOT.mkdir()
-    queries.forget()
-
-
-@pytest.fixture
-def town() -> Town:
-    return build_town()
-
-
-@pytest.fixture
-def ada(town: Town) -> Client:
-    client = Client()
-    client.force_login(town.ada)
-    return client
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
 
 def typed(town: Town, **changes: Any) -> dict[str, Any]:

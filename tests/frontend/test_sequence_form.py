@@ -1,0 +1,101 @@
+"""The form of a sequence: its two rules are chosen by name from those of the site, and stored by uid as before."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from alerts import editing
+from alerts.models import Rule, Zone
+from detectors.models import Deployment
+from frontend.change_words import value_word
+from streams.cameras import main_view
+from streams.models import Camera, Site
+from tests.town import Town, new_rule
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
+
+
+def rule_named(town: Town, name: str, zone: Zone | None = None) -> Rule:
+    rule = new_rule(town)
+    rule.name = name
+    editing.save_rule(rule, zones=[zone or town.zone], author=None, now=timezone.now())
+    return rule
+
+
+def elsewhere(town: Town) -> Rule:
+    """A rule at another site."""
+    site = Site.objects.create(name="Airport", time_zone="Asia/Taipei")
+    camera = Camera.objects.create(name="Runway", site=site, group=town.gate.group)
+    for deployment in Deployment.objects.all():
+        deployment.cameras.add(camera)
+    return rule_named(
+        town, "On the runway", Zone.objects.create(view=main_view(camera), name="R", points=town.zone.points)
+    )
+
+
+def address(town: Town, rule: Rule | None = None) -> str:
+    rules = f"/setup/cameras/{town.gate.uid}/rules/"
+    return f"{rules}{rule.uid}/" if rule else f"{rules}add/?kind=sequence"
+
+
+def offered(page: str, field: str) -> list[str]:
+    select = re.search(rf'<select name="{field}".*?</select>', page, re.DOTALL)
+    assert select is not None
+    return re.findall(r"<option[^>]*>([^<]+)</option>", select[0])
+
+
+def typed(town: Town, first: str, then: str) -> dict[str, Any]:
+    return {
+        "name": "First the door, then the vault", "severity": "high", "enabled": "on", "zones": [town.zone.pk],
+        "deployment": town.deployment.pk, "setting_first": first, "setting_then": then, "setting_within_s": "60",
+        "setting_scope": "site", "setting_rearm": "quiet", "setting_rearm_s": "20", "setting_stale_s": "120",
+        "why_it_matters": "", "procedure": "",
+    }  # fmt: skip
+
+
+def test_rules_are_offered_by_name_and_only_those_of_the_site(town: Town, ada: Client) -> None:
+    rule_named(town, "At the vault")
+    rule_named(town, "At the door")
+    elsewhere(town)
+    page = unescape(ada.get(address(town)).content.decode())
+    for field in ("setting_first", "setting_then"):
+        assert offered(page, field)[1:] == ["At the door", "At the vault"]
+
+
+def test_what_was_chosen_is_stored_by_its_uid_and_shown_again_by_its_name(town: Town, ada: Client) -> None:
+    door, vault = rule_named(town, "At the door"), rule_named(town, "At the vault")
+    response = ada.post(address(town), typed(town, str(door.uid), str(vault.uid)))
+    assert response.status_code == 302, response.content.decode()
+    made = Rule.objects.get(kind="sequence")
+    assert (made.config["first"], made.config["then"]) == (str(door.uid), str(vault.uid))
+    assert made.versions.get().embedded["config"]["first"] == str(door.uid)
+    page = unescape(ada.get(address(town, made)).content.decode())
+    assert f'<option value="{vault.uid}" selected>At the vault</option>' in page
+    assert made.name not in offered(page, "setting_first")
+
+
+def test_a_rule_of_another_site_or_none_is_refused_beside_its_field(town: Town, ada: Client) -> None:
+    door, far = rule_named(town, "At the door"), elsewhere(town)
+    for wrong in (str(far.uid), "", "door"):
+        response = ada.post(address(town), typed(town, str(door.uid), wrong))
+        assert response.status_code == 200 and 'class="error"' in response.content.decode()
+    assert not Rule.objects.filter(kind="sequence").exists()
+
+
+def test_the_administrators_form_offers_names_too(town: Town, ada: Client) -> None:
+    rule_named(town, "At the door")
+    page = unescape(ada.get("/admin/alerts/rule/add/?kind=sequence").content.decode())
+    assert ">At the door</option>" in page
+
+
+def test_a_history_names_the_rule(town: Town) -> None:
+    door = rule_named(town, "At the door")
+    assert value_word("config.first", str(door.uid)) == "At the door"
+    gone = "00000000-0000-0000-0000-000000000001"
+    assert value_word("config.then", gone) == gone
