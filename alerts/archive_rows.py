@@ -217,7 +217,9 @@ class Part:
 
     def table(self) -> pa.Table:
         """Everything, with plain strings."""
-        return self._file.read(use_threads=False).cast(SCHEMA)
+        # One by one: pyarrow cannot read nested words out of several row groups at once (ArrowNotImplementedError).
+        groups = range(self._file.metadata.num_row_groups)
+        return pa.concat_tables([self._file.read_row_group(one, use_threads=False).cast(SCHEMA) for one in groups])
 
     def tables(self, from_at_us: int, until_at_us: int, boxes: bool) -> Iterator[pa.Table]:
         """Row groups that touch [from, until), in order; without ``boxes`` only the plain columns are read."""

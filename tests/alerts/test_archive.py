@@ -454,3 +454,10 @@ def test_a_folder_that_cannot_be_read_stops_the_archive_and_nothing_else(tmp_pat
     writer.begin(PARTITION, 7, LOG)
     assert writer.stopped
     writer.close()
+
+
+def test_a_part_of_many_pictures_is_read_whole() -> None:
+    rows = [Kept(number, seen(number / 5, walker(0.3, 0.8)), None) for number in range(9000)]
+    table = Part(to_file(to_parquet(to_table(rows)))).table()
+    assert table.num_rows == len(rows)
+    assert table.column("label").to_pylist()[-1] == ["person"]
