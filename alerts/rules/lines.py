@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Fact
+from alerts.ground import speed_kmh
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
 from alerts.rules.following import Fresh, State, Stay, distance
 from alerts.rules.logic import Direction, Seen
@@ -70,6 +71,8 @@ class Walk(Stay):
     """Whether that was between the line's ends."""
     crossed: list[Way] = msgspec.field(default_factory=list)
     """Crossings that have not been told, because it is not confirmed yet."""
+    speed: float | None = None
+    """At the last of them, in km/h, where the ground is calibrated."""
 
 
 L = TypeVar("L", bound=LineConfig)
@@ -126,6 +129,7 @@ class OverLine(Fresh[L, Walk]):
         before, direction = max(stay.way, _apart(stay.origin, stay.cut, aspect)), _direction(-stay.side)
         if stay.within and before >= self._config.least_way:
             stay.crossed = [*stay.crossed, Way(direction, round(before, 3), round(behind, 3))]
+            stay.speed = speed_kmh(stay.steps)
         stay.side, stay.origin, stay.way = -stay.side, stay.cut, behind
 
     def _off(self, point: Point, aspect: float) -> float:

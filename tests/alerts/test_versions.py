@@ -44,6 +44,8 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a corner moved": (zones(A, B, C, [0.2, 0.9]), ["Lane: 1 corner moved"]),
     "moved": (zones(*[[x + 0.1, y] for x, y in SQUARE]), ["Lane: moved"]),
     "renamed": (zones(*SQUARE, name="Dock"), ["Dock: was called “Lane”"]),
+    "calibrated": (
+        zones(*SQUARE, ground={"points": SQUARE, "width_m": 4.0, "depth_m": 9.0}), ["Lane: its ground is calibrated"]),
     "a line now": (zones(A, B, shape="line"), ["Lane: is a directed line now"]),
     "taken out": ({"zones": []}, ["Lane: taken out"]),
 }  # fmt: skip
