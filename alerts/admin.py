@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
@@ -317,11 +319,27 @@ class EventAdmin(ReadOnlyPage):
 class CountAdmin(ReadOnlyPage):
     """What counting rules have counted, interval by interval."""
 
-    list_display = ("from_at", "until_at", "camera", "direction", "label", "count", "seen_s")
+    list_display = ("from_at", "until_at", "camera", "line", "direction", "label", "count", "seen_s")
     list_filter = ("camera", "direction", "label")
     list_select_related = ("camera",)
-    fields = ("camera", "direction", "label", "from_at", "until_at", "count", "seen_s")
+    fields = ("camera", "line", "direction", "label", "from_at", "until_at", "count", "seen_s")
+    readonly_fields = ("line",)
     date_hierarchy = "from_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Count]:
+        """With the names that the lines have now."""
+        rows: QuerySet[Count] = super().get_queryset(request)
+        return rows.annotate(line_name=_name_of_zone("zone"), to_name=_name_of_zone("to_zone"))
+
+    @admin.display(description=gettext_lazy("line"), ordering="line_name")
+    def line(self, count: Count) -> str:
+        """The line, or of a turn both, as North → East. One that was deleted has no name any more."""
+        names = [count.line_name, count.to_name] if count.to_zone else [count.line_name]  # type: ignore[attr-defined]
+        return " → ".join(name or _("a deleted line") for name in names)
+
+
+def _name_of_zone(column: str) -> Subquery:
+    return Subquery(Zone.objects.filter(uid=OuterRef(column)).values("name")[:1])
 
 
 @admin.register(Delivery)

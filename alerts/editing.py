@@ -7,6 +7,7 @@ of the configuration advances ``CONFIGURATION``, which each process asks for onc
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -22,6 +23,7 @@ from alerts.events import SEVERITIES, Severity
 from alerts.ground import BadGround, Ground, Plane, check_ground, stored
 from alerts.models import Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
+from alerts.rules.counting import CountingConfig
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
@@ -67,6 +69,8 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     _read_schedule(rule, zones)
     if isinstance(config, SequenceConfig):
         _check_followed(config, zones)
+    if isinstance(config, CountingConfig):
+        _check_turns(config, zones)
     if rule.enabled:
         check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
     return config
@@ -291,6 +295,17 @@ def _ground_of(view: View) -> Ground | None:
         raise Refused(
             _("Ground of “%(view)s”: %(problem)s") % {"view": view, "problem": problem}, field="ground"
         ) from None
+
+
+def _check_turns(config: CountingConfig, zones: Sequence[Zone]) -> None:
+    """A turn goes from one line to another on the same camera."""
+    lines = Counter(zone.view.camera for zone in zones if zone.shape == Zone.Shape.LINE)
+    for camera in (camera for camera, count in lines.items() if config.turns and count < 2):
+        raise Refused(
+            _("There is one line on “%(camera)s”, and a turn needs two. Choose another line there, or count no turns.")
+            % {"camera": camera},
+            field="turns",
+        )
 
 
 def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:

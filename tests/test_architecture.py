@@ -23,7 +23,8 @@ PURE = {
     "masks proposals "
     "configuration/entries configuration/text configuration/difference "
     "rules/config rules/logic rules/registry rules/presence "
-    "rules/following rules/lines rules/crossing rules/counting rules/dwell rules/crowd rules/stopped rules/wrong_way "
+    "rules/following rules/lines rules/turns rules/crossing rules/counting rules/dwell rules/crowd rules/stopped "
+    "rules/wrong_way "
     "rules/appearance rules/absence rules/person_down rules/threshold rules/health rules/left rules/sequence sequences",
     "frontend": "messages outgoing",
 }

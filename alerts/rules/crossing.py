@@ -41,7 +41,8 @@ class CrossingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_field
         return _Crossing(self, zone, restore(state, State[Walk]))
 
 
-class _Crossing(OverLine[CrossingConfig]):
+class _Crossing(OverLine[CrossingConfig, Walk]):
+    stay = Walk
     clocks_speed = True
 
     def _fire(self, at_s: float) -> Sequence[Found]:

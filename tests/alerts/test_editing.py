@@ -340,6 +340,18 @@ def test_kinds_that_look_at_no_objects_need_no_label(town: Town, kind: str, conf
     assert Demand.objects.get().hz == 0.2
 
 
+def test_turns_need_two_lines_on_a_camera(town: Town) -> None:
+    lines = [
+        Zone.objects.create(view=town.zone.view, name=name, shape="line", points=[[x, 0.1], [x, 0.9]])
+        for name, x in (("North", 0.2), ("East", 0.8))
+    ]
+    rule = new_rule(town, kind="counting", config={"labels": ["person"], "turns": True})
+    with pytest.raises(Refused, match="one line on “Gate”, and a turn needs two") as refused:
+        save_rule(rule, zones=lines[:1], author=None, now=NOW)
+    assert refused.value.field == "turns"
+    save_rule(rule, zones=lines, author=None, now=NOW)
+
+
 GROUND = {"points": [[0.1, 0.9], [0.9, 0.9], [0.7, 0.2], [0.3, 0.2]], "width_m": 6.0, "depth_m": 20.0}
 
 
