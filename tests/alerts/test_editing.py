@@ -365,6 +365,8 @@ def test_a_version_embeds_the_ground_and_a_calibration_makes_a_new_one(town: Tow
     assert ground is not None and ground.depth_m == 20.0
     editing.save_ground(View.objects.get(pk=town.zone.view_id), GROUND, author=town.bob)
     assert in_force(rule) == version
+    draft = editing.draft_version(rule, zones=list(rule.zones.all()), now=NOW)
+    assert draft.zones[0].ground == ground  # so a rehearsal measures as the live rule does
     editing.save_ground(View.objects.get(pk=town.zone.view_id), None)
     assert in_force(rule).embedded["zones"][0]["ground"] is None
 
