@@ -58,7 +58,8 @@ class _Presence(Inside[PresenceConfig, Standing]):
     def _lacks(self, stay: Standing, at_s: float) -> list[Shortfall]:
         lacks, least_kmh, speed = super()._lacks(stay, at_s), self._config.min_speed_kmh, speed_kmh(stay.steps)
         if least_kmh is not None and not fast_enough(speed, least_kmh):
-            lacks.append(short("speed", least_kmh, speed or 0.0, "min_speed_kmh"))
+            # Who stands has no speed that could be asked for.
+            lacks.append(short("speed", least_kmh, speed or 0.0, "min_speed_kmh" if speed else ""))
         return lacks
 
     def _number(self, stay: Standing) -> int:
