@@ -435,12 +435,14 @@ async function saveGround() {
   const [width, depth] = lengths.map((field) => field.valueAsNumber);
   const empty = lengths.find((field) => !Number.isFinite(field.valueAsNumber));
   if (empty) { complain(word("two_lengths")); empty.focus(); return; }
+  const button = bench.querySelector("[data-do=save]");
+  button.disabled = true;
   try {
     await keepGround({ points: draft.points, width_m: width, depth_m: depth }, "saved");
   } catch (error) {
     complain(error.sentence ?? word("failed"));
     document.querySelector(`#draft [name="${error.field}"]`)?.focus();
-  }
+  } finally { button.disabled = false; }
 }
 
 async function clearGround() {
