@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
@@ -18,6 +20,7 @@ from alerts import (
     texts,
 )
 from alerts.contacts import clean_address
+from alerts.ground import BadGround, check_ground, stored
 from alerts.models import Contact, Count, Delivery, Event, Recipient, RuleVersion, Zone
 from alerts.strict_json import StrictJsonField
 from alerts.zones import BadPoints, check_points
@@ -30,39 +33,46 @@ from streams.models import Camera, Site, View
 class PlaceForm(ModelForm[Any]):
     """A place that lies elsewhere from now on: refused where a rule in it could not fire any more."""
 
-    decides: ClassVar[str]
-    """The field that the rules depend on; an edit of others must not fail over a rule that is broken already."""
+    decides: ClassVar[tuple[str, ...]]
+    """The fields that the rules depend on; an edit of others must not fail over a rule that is broken already."""
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
-        if not self.errors and self.instance.pk and self.decides in self.changed_data:
+        changed = [name for name in self.decides if name in self.changed_data]
+        if not self.errors and self.instance.pk and changed:
             try:
                 editing.check_place(self.instance)
             except editing.Refused as refused:
-                self.add_error(self.decides, str(refused))
+                self.add_error(changed[0], str(refused))
 
 
 class GuardedSiteForm(PlaceForm):
     """A site; rules act by its clock."""
 
-    decides = "time_zone"
+    decides = ("time_zone",)
 
 
 class GuardedCameraForm(PlaceForm):
     """A camera; rules act by the clock of its site."""
 
-    decides = "site"
+    decides = ("site",)
 
 
 class ViewForm(PlaceForm):
-    """A view; its privacy masks are polygons within the picture."""
+    """A view; its privacy masks are polygons within the picture, its ground is calibrated or not."""
 
-    decides = "camera"
+    decides = ("camera", "ground")
 
     class Meta:
         model = View
-        fields = ("camera", "name", "masks")
-        field_classes: ClassVar[dict[str, Any]] = {"masks": StrictJsonField}
+        fields = ("camera", "name", "masks", "ground")
+        field_classes: ClassVar[dict[str, Any]] = {"masks": StrictJsonField, "ground": StrictJsonField}
+        help_texts: ClassVar[dict[str, Any]] = {
+            "ground": gettext_lazy(
+                "Drawn on the camera's page in Set-up: four corners of a rectangle on the ground, and two of its sides "
+                "in metres. Empty: not calibrated."
+            )
+        }
 
     def clean_masks(self) -> list[Any]:
         """Each mask a simple polygon."""
@@ -78,6 +88,14 @@ class ViewForm(PlaceForm):
                     _("Mask %(number)s: %(problem)s") % {"number": number, "problem": problem}
                 ) from None
         return masks
+
+    def clean_ground(self) -> dict[str, Any] | None:
+        """Four corners and two lengths that measure something, or nothing."""
+        ground = self.cleaned_data["ground"]
+        try:
+            return stored(check_ground(ground)) if ground else None
+        except BadGround as bad:
+            raise forms.ValidationError(_(bad.msgid) % bad.params) from None
 
 
 @admin.register(View)
@@ -301,11 +319,27 @@ class EventAdmin(ReadOnlyPage):
 class CountAdmin(ReadOnlyPage):
     """What counting rules have counted, interval by interval."""
 
-    list_display = ("from_at", "until_at", "camera", "direction", "label", "count", "seen_s")
+    list_display = ("from_at", "until_at", "camera", "line", "direction", "label", "count", "seen_s")
     list_filter = ("camera", "direction", "label")
     list_select_related = ("camera",)
-    fields = ("camera", "direction", "label", "from_at", "until_at", "count", "seen_s")
+    fields = ("camera", "line", "direction", "label", "from_at", "until_at", "count", "seen_s")
+    readonly_fields = ("line",)
     date_hierarchy = "from_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Count]:
+        """With the names that the lines have now."""
+        rows: QuerySet[Count] = super().get_queryset(request)
+        return rows.annotate(line_name=_name_of_zone("zone"), to_name=_name_of_zone("to_zone"))
+
+    @admin.display(description=gettext_lazy("line"), ordering="line_name")
+    def line(self, count: Count) -> str:
+        """The line, or of a turn both, as North → East. One that was deleted has no name any more."""
+        names = [count.line_name, count.to_name] if count.to_zone else [count.line_name]  # type: ignore[attr-defined]
+        return " → ".join(name or _("a deleted line") for name in names)
+
+
+def _name_of_zone(column: str) -> Subquery:
+    return Subquery(Zone.objects.filter(uid=OuterRef(column)).values("name")[:1])
 
 
 @admin.register(Delivery)

@@ -7,6 +7,7 @@ of the configuration advances ``CONFIGURATION``, which each process asks for onc
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -19,8 +20,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from alerts.events import SEVERITIES, Severity
+from alerts.ground import BadGround, Ground, Plane, check_ground, stored
 from alerts.models import Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
+from alerts.rules.counting import CountingConfig
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
@@ -62,9 +65,12 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     _check_name(rule)
     config = _read_config(rule)
     _check_zones(zones, config)
+    _check_ground(zones, config)
     _read_schedule(rule, zones)
     if isinstance(config, SequenceConfig):
         _check_followed(config, zones)
+    if isinstance(config, CountingConfig):
+        _check_turns(config, zones)
     if rule.enabled:
         check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
     return config
@@ -87,7 +93,7 @@ def check_zone(zone: Zone) -> None:
 
 
 Place = Site | Camera | View
-"""What a zone lies in. A rule's version embeds the site's clock, the camera and the view."""
+"""What a zone lies in. A rule's version embeds the site's clock, the camera, and the view with its ground."""
 
 
 def rules_in(place: Place) -> QuerySet[Rule]:
@@ -254,6 +260,54 @@ def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
             )
 
 
+def _check_ground(zones: Sequence[Zone], config: CommonConfig) -> None:
+    """Settings in metres or km/h need a view that is calibrated as far as the zone reaches."""
+    for setting in config.on_ground:
+        for zone in zones:
+            if problem := _unmeasured(zone):
+                raise Refused(problem, field=setting)
+
+
+def _unmeasured(zone: Zone) -> str:
+    """Why there are no metres in ``zone``; empty where there are."""
+    ground = _ground_of(zone.view)
+    if ground is None:
+        return _(
+            "The ground of “%(view)s” is not calibrated, so metres and km/h are not known there. Calibrate it on the "
+            "camera's page, or leave this empty."
+        ) % {"view": zone.view}
+    if zone.shape != Zone.Shape.EXCLUSION and None in map(Plane.of(ground).at, check_points(zone.points, zone.shape)):
+        return _(
+            "Zone “%(zone)s” reaches farther than the calibrated ground can measure. Draw it nearer, or calibrate a "
+            "rectangle that reaches farther."
+        ) % {"zone": zone.name}
+    return ""
+
+
+def _ground_of(view: View) -> Ground | None:
+    """The stored calibration. Raises ``Refused`` for one that measures nothing."""
+    if view.ground is None:
+        return None
+    try:
+        return check_ground(view.ground)
+    except BadGround as bad:
+        problem = _(bad.msgid) % bad.params
+        raise Refused(
+            _("Ground of “%(view)s”: %(problem)s") % {"view": view, "problem": problem}, field="ground"
+        ) from None
+
+
+def _check_turns(config: CountingConfig, zones: Sequence[Zone]) -> None:
+    """A turn goes from one line to another on the same camera."""
+    lines = Counter(zone.view.camera for zone in zones if zone.shape == Zone.Shape.LINE)
+    for camera in (camera for camera, count in lines.items() if config.turns and count < 2):
+        raise Refused(
+            _("There is one line on “%(camera)s”, and a turn needs two. Choose another line there, or count no turns.")
+            % {"camera": camera},
+            field="turns",
+        )
+
+
 def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
     """Both rules that a sequence waits for fire somewhere at its zones' sites."""
     sites = {zone.view.camera.site_id for zone in zones}
@@ -382,6 +436,21 @@ def save_zone(zone: Zone, *, author: AbstractBaseUser | None = None) -> None:
         zone.save()
 
 
+def save_ground(view: View, ground: Any | None, *, author: AbstractBaseUser | None = None) -> None:
+    """Calibrate the ground of ``view`` (None: take the calibration away); the rules there get versions by ``author``.
+
+    Raises ``Refused`` with the field (points, width_m, depth_m), or where a rule there could not fire any more.
+    """
+    try:
+        view.ground = None if ground is None else stored(check_ground(ground))
+    except BadGround as bad:
+        raise Refused(_(bad.msgid) % bad.params, field=bad.field) from None
+    check_place(view)
+    view._author = author  # type: ignore[attr-defined]
+    with transaction.atomic():
+        view.save()
+
+
 def republish(rule: Rule, *, now: datetime, author: AbstractBaseUser | None = None) -> None:
     """Something that a version of ``rule`` embeds changed: bring what runs in step. Raises ``Refused``."""
     zones = list(rule.zones.select_related("view__camera__site"))
@@ -457,6 +526,7 @@ def _embed(rule: Rule, zones: Sequence[Zone], now: datetime) -> EmbeddedRule:
                 name=zone.name,
                 shape=cast(Any, zone.shape),
                 points=check_points(zone.points, zone.shape),
+                ground=_ground_of(zone.view),
             )
             for zone in sorted(zones, key=lambda zone: zone.uid)
         ],

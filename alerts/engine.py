@@ -18,7 +18,19 @@ import msgspec
 
 from alerts.events import Event, SeenBox, event_uid, occurrence_id
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone
-from alerts.rules.logic import Buildable, Counted, Counts, Firing, Found, Logic, Measures, Seen, Sleeper, Watches
+from alerts.rules.logic import (
+    Buildable,
+    BuildableBeside,
+    Counted,
+    Counts,
+    Firing,
+    Found,
+    Logic,
+    Measures,
+    Seen,
+    Sleeper,
+    Watches,
+)
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import follows_sun, is_active
 from alerts.zones import bottom_centre, holds
@@ -623,6 +635,9 @@ def _firing_zones(rule: EmbeddedRule) -> list[EmbeddedZone]:
 def _build(rule: EmbeddedRule, zone: EmbeddedZone, config: CommonConfig, state: Any | None) -> Logic:
     if not zone.time_zone:
         zone = msgspec.structs.replace(zone, time_zone=rule.schedule.time_zone)
+    if isinstance(config, BuildableBeside):
+        others = [one for one in _firing_zones(rule) if one.camera == zone.camera and one.uid != zone.uid]
+        return config.build_beside(zone, others, state)
     return cast(Buildable, config).build(zone, state)
 
 

@@ -154,6 +154,7 @@ def _count(camera: int, one: ZoneCount) -> Count:
         rule_version=one.rule_version,
         zone=one.zone,
         direction=counted.direction,
+        to_zone=counted.to_zone,
         label=counted.label,
         from_at=datetime.fromtimestamp(counted.from_s, UTC),
         until_at=datetime.fromtimestamp(counted.until_s, UTC),

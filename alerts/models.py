@@ -483,14 +483,21 @@ class FoldPosition(models.Model):
 class Count(models.Model):
     """One number of a counting rule's series: ``count`` objects of ``label`` over a line within [from_at, until_at).
 
+    Of a turn, they came in by the line and went out by ``to_zone``.
+
     Made by the fold; the same log gives the same rows again. ``seen_s``: how much of that time was watched.
     """
+
+    class Direction(models.TextChoices):
+        FORWARD = "forward", _("with the arrow")
+        BACKWARD = "backward", _("against the arrow")
+        TURN = "turn", _("turn")
 
     camera = models.ForeignKey(Camera, on_delete=models.CASCADE, related_name="counts", verbose_name=_("camera"))
     rule_version = models.UUIDField()
     zone = models.UUIDField()
-    direction = models.CharField(_("direction"), max_length=8)
-    """``forward``: with the line's arrow; ``backward``: against it."""
+    direction = models.CharField(_("direction"), max_length=8, choices=Direction)
+    to_zone = models.UUIDField(null=True)
     label = models.CharField(_("label"), max_length=60)
     from_at = models.DateTimeField(_("from"))
     until_at = models.DateTimeField(_("until"))
@@ -498,12 +505,19 @@ class Count(models.Model):
     count = models.PositiveIntegerField(_("count"))
 
     class Meta:
-        ordering = ("-from_at", "direction", "label")
+        ordering = ("-from_at", "zone", "direction", "to_zone", "label")
         verbose_name = _("count")
         verbose_name_plural = _("counts")
         constraints = [
             models.UniqueConstraint(
-                fields=("rule_version", "zone", "direction", "label", "from_at"), name="count_unique_in_its_series"
+                fields=("rule_version", "zone", "direction", "label", "from_at"),
+                condition=models.Q(to_zone__isnull=True),
+                name="count_unique_in_its_series",
+            ),
+            models.UniqueConstraint(
+                fields=("rule_version", "zone", "to_zone", "label", "from_at"),
+                condition=models.Q(to_zone__isnull=False),
+                name="turn_unique_in_its_series",
             ),
         ]
         indexes = [models.Index(fields=("camera", "from_at"))]

@@ -68,7 +68,7 @@ def _zone_gone(instance: Zone, **_: Any) -> None:
         editing.republish(rule, now=timezone.now())
 
 
-EMBEDDED = {Site: ("time_zone", "latitude", "longitude"), Camera: ("site_id",), View: ("camera_id",)}
+EMBEDDED = {Site: ("time_zone", "latitude", "longitude"), Camera: ("site_id",), View: ("camera_id", "ground")}
 """The columns of each place that versions of the rules on its zones depend on."""
 
 
@@ -79,10 +79,10 @@ def _place_going_to_move(sender: type[Row], instance: Any, raw: bool = False, **
 
 
 def _place_moved(instance: Any, **_: Any) -> None:
-    """Versions embed the site's clock and the camera: new ones where a place has another now."""
+    """Versions embed the site's clock, the camera and the ground: new ones where a place has another now."""
     if instance._moved:
         for rule in editing.rules_in(instance):
-            editing.republish(rule, now=timezone.now())
+            editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
 
 
 for _place in EMBEDDED:

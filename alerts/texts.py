@@ -181,6 +181,9 @@ _FACTS = {
     "width_by_height": gettext_lazy("Width by height"),
     "against": gettext_lazy("Against the arrow"),
     "empty": gettext_lazy("Nobody for"),
+    "speed": gettext_lazy("Speed"),
+    "moved": gettext_lazy("Moved on the ground"),
+    "density": gettext_lazy("Density"),
 }
 
 _FIGURES = {
@@ -203,7 +206,20 @@ _FIGURES = {
     "width_by_height": gettext_noop("%(value).2f, at least %(bound).2f needed"),
     "against": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
     "empty": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
+    "speed": gettext_noop("%(value).0f km/h, at least %(bound).0f km/h needed"),
+    "density": gettext_noop("%(value).2f per m², at least %(bound).2f needed"),
 }
+_METRES = {
+    "drift": gettext_noop("%(value).1f m, at most %(bound).1f m"),
+    "against": gettext_noop("%(value).1f m, at least %(bound).1f m needed"),
+}
+"""Those of ``_FIGURES`` that a calibrated ground gives in metres."""
+_ALONE = {
+    "speed": gettext_noop("%(value).0f km/h"),
+    "moved": gettext_noop("%(value).1f m"),
+    "density": gettext_noop("%(value).2f per m²"),
+}
+"""Numbers that no bound stands beside: they are told and decide nothing."""
 
 _SEVERITIES = {
     "critical": pgettext_lazy("severity", "Critical"),
@@ -255,10 +271,16 @@ def fact_label(name: str) -> str:
 def fact_value(fact: Mapping[str, Any]) -> str:
     """A number of an event beside its bound, in words."""
     figures = {"value": float(fact["value"]), "bound": float(fact["bound"]), "unit": str(fact.get("unit", ""))}
-    sentence = _FIGURES.get(str(fact["name"]))
+    sentence = _sentence(str(fact["name"]), str(fact.get("relation", "")), str(figures["unit"]))
     if fact["name"] == "direction" and float(fact["value"]) < 0:
         sentence = gettext_noop("against the arrow")
     return _(sentence) % figures if sentence else f"{figures['value']:g} {figures['unit']}".strip()
+
+
+def _sentence(name: str, relation: str, unit: str) -> str | None:
+    if relation == "=" and name in _ALONE:
+        return _ALONE[name]
+    return _METRES[name] if unit == "m" and name in _METRES else _FIGURES.get(name)
 
 
 def severity_name(severity: str) -> str:

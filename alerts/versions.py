@@ -164,6 +164,17 @@ def _zone(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Itera
         yield Words(_("is a directed line now")) if new["shape"] == "line" else Words(_("is a polygon now"))
     elif geometry := zone_moved(old["points"], new["points"], line=new["shape"] == "line"):
         yield geometry
+    if ground := ground_changed(old.get("ground"), new.get("ground")):
+        yield ground
+
+
+def ground_changed(old: Any, new: Any) -> Words | None:
+    """How the calibration of a view differs, in a few words; None: not at all."""
+    if old == new:
+        return None
+    if new is None:
+        return Words(_("its ground is not calibrated any more"))
+    return Words(_("its ground is calibrated")) if old is None else Words(_("its ground is calibrated anew"))
 
 
 def zone_moved(old: list[Any], new: list[Any], *, line: bool = False) -> Words | None:

@@ -52,6 +52,7 @@ urlpatterns = [
     path("setup/cameras/<uuid:uid>/delete/", cameras.delete_camera, name="setup-delete"),
     path("setup/cameras/<uuid:uid>/snapshot.jpg", cameras.snapshot, name="setup-snapshot"),
     path("setup/cameras/<uuid:uid>/zones/", camera.save_zone, name="setup-zone"),
+    path("setup/cameras/<uuid:uid>/ground/", camera.save_ground, name="setup-ground"),
     path("setup/cameras/<uuid:uid>/zones/delete/", camera.delete_zone, name="setup-zone-delete"),
     path("setup/cameras/<uuid:uid>/rules/add/", rules.add_rule, name="setup-rule-add"),
     path("setup/cameras/<uuid:uid>/rules/<uuid:rule>/", rules.edit_rule, name="setup-rule"),

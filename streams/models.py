@@ -210,6 +210,8 @@ class View(models.Model):
         blank=True,
         help_text=_("Polygons of [x, y] in fractions of the picture, painted over before anything leaves capture."),
     )
+    ground = models.JSONField(_("ground"), null=True, blank=True, default=None)
+    """Four corners of a rectangle on the ground and two lengths, as ``alerts.ground.Ground``; None: not calibrated."""
     reference = models.CharField(max_length=200, blank=True, editable=False)
     """Path of the reference picture in the media storage; empty until one was kept."""
 

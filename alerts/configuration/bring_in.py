@@ -28,6 +28,7 @@ from alerts.configuration.entries import Key
 from alerts.configuration.export import TAKEN_OUT, read_rows
 from alerts.configuration.text import Problem, Text, read
 from alerts.contacts import clean_address
+from alerts.ground import stored as ground_stored
 from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.removal import remove_camera
 from alerts.schedule import stored
@@ -225,6 +226,12 @@ class _Writer:
         camera = _camera_of((entry.site, entry.camera))
         view = View.objects.filter(camera=camera, name=entry.name).first() or View(camera=camera, name=entry.name)
         view.masks = [[list(point) for point in mask] for mask in entry.masks]
+        ground = ground_stored(entry.ground)
+        if view.pk and view.ground != ground:
+            # Past the signal: rules go by the new metres once, when all else stands.
+            View.objects.filter(pk=view.pk).update(ground=ground)
+            self._stir(editing.rules_in(view))
+        view.ground = ground
         view.save()
 
     def _zone(self, one: Difference) -> None:

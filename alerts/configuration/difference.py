@@ -10,7 +10,7 @@ import msgspec
 
 from alerts.configuration.entries import KINDS, Entries, Key
 from alerts.versions import TITLES as RULE_TITLES
-from alerts.versions import Change, Words, setting_titles, zone_moved
+from alerts.versions import Change, Words, ground_changed, setting_titles, zone_moved
 
 What = Literal["added", "changed", "missing", "same"]
 
@@ -30,6 +30,7 @@ TITLES = RULE_TITLES | {
     "contacts": _("Contacts"),
     "evidence_px": _("Evidence size"),
     "gated": _("Analyse on change only"),
+    "ground": _("Ground"),
     "group": _("Camera group"),
     "hz": _("Pictures a second"),
     "language": _("Language"),
@@ -112,6 +113,8 @@ def _words(name: str, old: Any, new: Any, after: Mapping[str, Any]) -> tuple[Wor
         line = after.get("shape") == "line"
         # Less than anybody can see is still another number in the text.
         return (zone_moved(old, new, line=line and len(old) == len(new)) or Words(_("moved")),)
+    if name == "ground" and (said := ground_changed(old, new)):
+        return (said,)
     if name == "masks":
         return (Words(_("%(before)d before, %(after)d now"), {"before": len(old), "after": len(new)}),)
     return ()

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Severity
+from alerts.ground import Ground
 
 Key = tuple[str, ...]
 Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -71,7 +72,7 @@ class CameraEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ViewEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a camera looks at, with its privacy masks."""
+    """What a camera looks at, with its privacy masks and its calibrated ground."""
 
     named_by: ClassVar[tuple[str, ...]] = ("site", "camera", "name")
 
@@ -79,10 +80,11 @@ class ViewEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     camera: Name
     name: Name
     masks: list[Points] = msgspec.field(default_factory=list)
+    ground: Ground | None = None
 
 
 class ZoneEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A polygon or a directed line of a view."""
+    """A polygon, a directed line or a mask of a view."""
 
     named_by: ClassVar[tuple[str, ...]] = ("site", "camera", "view", "name")
 
@@ -90,7 +92,7 @@ class ZoneEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     camera: Name
     view: Name
     name: Name
-    shape: Literal["polygon", "line"] = "polygon"
+    shape: Literal["polygon", "line", "exclusion"] = "polygon"
     points: Points
 
 

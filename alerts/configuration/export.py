@@ -24,6 +24,7 @@ from alerts.configuration.entries import (
     ZoneEntry,
     nothing,
 )
+from alerts.ground import Ground
 from alerts.models import Contact, Recipient, Rule, RuleTemplate, Zone
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import parts
@@ -107,7 +108,8 @@ def _camera(row: Camera) -> CameraEntry:
 
 def _view(row: View) -> ViewEntry:
     masks = [_points(mask) for mask in row.masks]
-    return ViewEntry(site=row.camera.site.name, camera=row.camera.name, name=row.name, masks=masks)
+    ground = None if row.ground is None else msgspec.convert(row.ground, Ground)
+    return ViewEntry(site=row.camera.site.name, camera=row.camera.name, name=row.name, masks=masks, ground=ground)
 
 
 def _points(points: Iterable[Any]) -> list[tuple[float, float]]:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from alerts.configuration.entries import KINDS, Entries, Entry, Key, TemplateEntry, nothing
+from alerts.ground import BadGround, check_ground
 from alerts.overrides import FIELDS, resolve
 from alerts.rules.registry import BadConfig, read_config
 from alerts.versions import Words
@@ -68,7 +69,7 @@ class Text:
 
 # Writing
 
-TABLES = ("sources", "condition", "config", "changes")
+TABLES = ("sources", "condition", "config", "changes", "ground")
 """Fields that are written as tables of their own, a line a setting."""
 LISTS_OF_TABLES = ("contacts", "overrides")
 
@@ -379,6 +380,16 @@ def _corners(entry: Any) -> Any:
     return entry
 
 
+def _view(entry: Any) -> Any:
+    """Masks and ground, where they are."""
+    if entry.ground is not None:
+        try:
+            check_ground(entry.ground)
+        except BadGround as bad:
+            raise _Wrong(f"ground.{bad.field}", bad.msgid, **bad.params) from None
+    return _corners(entry)
+
+
 def _settings(entry: Any) -> Any:
     """The settings with what they leave out, as the kind's config fills it in."""
     try:
@@ -420,7 +431,7 @@ def _check_result(entry: Any, changes: Mapping[str, Any]) -> None:
 _CHECKS = {
     "site": _time_zone,
     "recipient": _time_zone,
-    "view": _corners,
+    "view": _view,
     "zone": _corners,
     "rule": _settings,
     "template": _places,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Severity
+from alerts.ground import Ground
 
 
 def _(text: str) -> str:
@@ -39,6 +40,8 @@ class EmbeddedZone(msgspec.Struct, frozen=True, kw_only=True):
     points: list[Point]
     time_zone: str = ""
     """The clock of the site; empty: that of the rule's schedule, which is the same."""
+    ground: Ground | None = None
+    """The calibration of the view; None: its lengths are known in picture heights only."""
 
 
 TIME = r"^(([01]\d|2[0-3]):[0-5]\d|(sunrise|sunset)([+-]0[0-5]:[0-5]\d)?)$"
@@ -80,6 +83,8 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Those of the common settings that mean nothing to this kind, so that no form need ask for them."""
     walks: ClassVar[tuple[str, ...]] = ("source", "gate", "detections", "track")
     """The stages of ``alerts.why`` that must let a matter pass before this kind decides."""
+    metric: ClassVar[tuple[str, ...]] = ()
+    """Settings in metres or km/h; without a value they are not used."""
 
     labels: Annotated[
         list[str],
@@ -131,6 +136,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[str, Meta(max_length=200)] | None,
         Meta(title=_("Why it matters"), description=_("One sentence, shown with the incident.")),
     ] = None
+
+    @property
+    def on_ground(self) -> list[str]:
+        """The settings in use that a view without a calibrated ground cannot serve."""
+        return [name for name in self.metric if getattr(self, name)]
 
     def __post_init__(self) -> None:
         least, most = self.min_height, self.max_height

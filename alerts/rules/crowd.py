@@ -1,8 +1,8 @@
 """Crowd: at least so many objects are in the zone for long. Pure.
 
 The number is of confirmed objects, so that a flicker adds nobody, and one out of sight for a moment is still there.
-It is raised at ``count`` (or at so many a square metre, where the zone's area is known) and over only below
-``clear_share`` of it; between the two the clock stands.
+It is raised at ``count`` (or at so many a square metre, where the ground is calibrated or the area typed in) and over
+only below ``clear_share`` of it; between the two the clock stands.
 """
 
 from __future__ import annotations
@@ -38,28 +38,35 @@ class CrowdConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = 0.8
     per_m2: Annotated[
         float,
-        Meta(ge=0, le=20, title=_("Or per m²"), description=_("Instead of the number; needs the area. 0: not used.")),
+        Meta(
+            ge=0,
+            le=20,
+            title=_("Or per m²"),
+            description=_("Instead of the number; needs a calibrated ground, or the area. 0: not used."),
+        ),
     ] = 0.0
     area_m2: Annotated[
         float,
-        Meta(ge=0, le=1_000_000, title=_("Area (m²)"), description=_("Of the zone on the ground; 0: not known.")),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            title=_("Area (m²)"),
+            description=_("Of the zone on the ground; 0: as the calibration measures it."),
+        ),
     ] = 0.0
     min_travel: Annotated[
         float,
         Meta(ge=0, le=2, title=_("Least travel"), description=_("Picture heights it must have moved; 0: none.")),
     ] = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.per_m2 > 0 and self.area_m2 <= 0:
-            raise ValueError(
-                "area_m2: expected the zone's area for a number per m², got 0; measure it, or set per_m2 to 0"
-            )
-
     @property
-    def limit(self) -> float:
-        """So many raise it."""
-        return self.per_m2 * self.area_m2 if self.per_m2 > 0 else float(self.count)
+    def on_ground(self) -> list[str]:
+        """A density, unless the area was measured by hand."""
+        return ["per_m2"] if self.per_m2 > 0 and self.area_m2 <= 0 else []
+
+    def limit(self, area_m2: float | None) -> float:
+        """So many raise it in a zone of ``area_m2``."""
+        return self.per_m2 * area_m2 if self.per_m2 > 0 and area_m2 else float(self.count)
 
     def needs(self) -> Needs:
         """Five pictures a second keep walking people apart."""
@@ -82,6 +89,17 @@ class _State(State[Standing]):
 class _Crowd(InZone[CrowdConfig, Standing]):
     stay = Standing
     _state: _State
+
+    def __init__(self, config: CrowdConfig, zone: EmbeddedZone, state: _State) -> None:
+        super().__init__(config, zone, state)
+        measured = None if self._ground is None else self._ground.area_m2(zone.points)
+        if measured is None and config.on_ground:
+            raise ValueError(
+                f"zone {zone.name!r}: expected one whose area the calibrated ground gives, got corners too far away; "
+                "draw it nearer, or type its area in"
+            )
+        self._area_m2 = config.area_m2 or measured
+        self._limit = config.limit(self._area_m2)
 
     def on_blind(self, from_s: float, until_s: float) -> None:
         """Nobody knows how many there were."""
@@ -111,7 +129,7 @@ class _Crowd(InZone[CrowdConfig, Standing]):
             return []
         if not state.full:
             here = self._here(at_s)
-            few = short("objects", config.limit, len(here), "count" if config.per_m2 <= 0 else "")
+            few = short("objects", self._limit, len(here), "count" if config.per_m2 <= 0 else "")
             # Nobody at all is no crowd that was missed by a little.
             return [few, *self._unready(at_s)] if here else []
         lacks = [short("lasted", config.hold_s, tenths(state.held_s), "hold_s")]
@@ -133,12 +151,12 @@ class _Crowd(InZone[CrowdConfig, Standing]):
         state, config = self._state, self._config
         here = self._here(at_s)
         was_full = state.full
-        state.full = len(here) >= config.limit
+        state.full = len(here) >= self._limit
         if state.full and was_full:
             self._pass(at_s, known=False)
         state.judged_at_s = max(at_s, state.judged_at_s)
         self._rearm(at_s)
-        if len(here) < config.limit * config.clear_share:
+        if len(here) < self._limit * config.clear_share:
             self._clear()
             return []
         if state.full or state.told:
@@ -158,7 +176,8 @@ class _Crowd(InZone[CrowdConfig, Standing]):
         assert state.began is not None
         number, newest = here[-1]
         facts = [
-            Fact("objects", len(here), ">=", round(config.limit, 2)),
+            Fact("objects", len(here), ">=", round(self._limit, 2)),
+            *self._density(len(here)),
             Fact("lasted", round(state.held_s, 2), ">=", config.hold_s, "s"),
             Fact("confidence", round(newest.score, 3), ">=", config.confidence),
         ]
@@ -174,6 +193,12 @@ class _Crowd(InZone[CrowdConfig, Standing]):
             facts=facts,
             path=rounded(newest.path),
         )
+
+    def _density(self, objects: int) -> list[Fact]:
+        if self._area_m2 is None:
+            return []
+        density, least = round(objects / self._area_m2, 2), self._config.per_m2
+        return [Fact("density", density, ">=" if least else "=", least or density, "/m²")]
 
     def _clear(self) -> None:
         state = self._state

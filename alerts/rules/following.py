@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Fact
+from alerts.ground import Plane, Step, recent
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
 from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s, hundredths, short, tenths, thousandths
 from alerts.zones import holds, overlap
@@ -50,6 +51,15 @@ class ZoneConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "bottom"
 
 
+MinSpeed = Annotated[
+    Annotated[float, Meta(gt=0, le=300)] | None,
+    Meta(
+        title=_("At least (km/h)"),
+        description=_("Slower objects do not count. The ground of the view must be calibrated. Empty: any speed."),
+    ),
+]
+
+
 class HoldConfig(ZoneConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all kinds carry that wait for something to last."""
 
@@ -80,6 +90,8 @@ class Stay(msgspec.Struct):
     """The best score so far, enough or not."""
     most: int = 0
     """The most good sightings that stood at one time before it was confirmed."""
+    steps: list[Step] = msgspec.field(default_factory=list)
+    """Where it lately was on the ground, where that is calibrated."""
 
 
 class Standing(Stay):
@@ -135,17 +147,30 @@ def rounded(path: Sequence[Point]) -> list[Point]:
     return [(round(x, 4), round(y, 4)) for x, y in path]
 
 
+def fast_enough(speed: float | None, least_kmh: float | None) -> bool:
+    """Whether ``speed`` (km/h; None: not known) reaches the least one, where there is one."""
+    return least_kmh is None or (speed is not None and speed >= least_kmh)
+
+
 class Following(Generic[C, S]):
     """Follows the wanted tracks of one camera; a kind derives from it."""
 
     stay: type[S]
     takes_over_s = 0.0
     """A track that appears near where another vanished within so long is the same object."""
+    clocks_speed = False
+    """Whether the kind wants to know how fast an object is."""
 
     def __init__(self, config: C, zone: EmbeddedZone, state: State[S]) -> None:
         self._config, self._zone, self._state = config, zone, state
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
         self._least_height, self._most_height = config.min_height or 0.0, config.max_height or math.inf
+        self._ground = None if zone.ground is None else Plane.of(zone.ground)
+        if self._ground is None and config.on_ground:
+            raise ValueError(
+                f"zone {zone.name!r}: expected a view with a calibrated ground for {', '.join(config.on_ground)}, got "
+                "none; calibrate it, or leave the setting empty"
+            )
 
     # What the engine calls.
 
@@ -263,6 +288,14 @@ class Following(Generic[C, S]):
             Fact("travel", round(stay.travel, 3), ">=", config.min_travel, "heights"),
         ]
 
+    def _ground_facts(self, stay: S, speed: float | None, least_kmh: float | None = None) -> list[Fact]:
+        """``speed`` (km/h), and how far ``stay`` came, where the ground is calibrated."""
+        moved_m = None if self._ground is None else self._ground.distance_m(stay.start, stay.path[-1])
+        facts = [] if moved_m is None else [Fact("moved", round(moved_m, 1), "=", round(moved_m, 1), "m")]
+        if speed is None:
+            return facts
+        return [Fact("speed", speed, ">=" if least_kmh else "=", least_kmh or speed, "km/h"), *facts]
+
     # What is the same for all.
 
     def _sight(self, seen: Seen, track: Track, shown: set[int]) -> None:
@@ -285,9 +318,16 @@ class Following(Generic[C, S]):
         stay.path.append((x, y))
         if len(stay.path) > PATH_POINTS:
             del stay.path[0]
+        if self._ground is not None and self.clocks_speed:
+            self._step(stay, self._ground.at((x, y)), at_s)
         self._place(stay, seen, track)
         stay.height, stay.seen_at_s, stay.present = y - y1, at_s, True
         stay.last_seen = (seen.session, seen.sequence)
+
+    @staticmethod
+    def _step(stay: S, place: Point | None, at_s: float) -> None:
+        here = [] if place is None else [(at_s, *place)]
+        stay.steps = [*recent(stay.steps, at_s), *here]
 
     def _begin(self, seen: Seen, track: Track, shown: set[int], at: Point) -> S:
         stays = self._state.stays
@@ -331,11 +371,14 @@ class Following(Generic[C, S]):
 
     def _extend(self, stay: S, until_s: float) -> None:
         stay.seen_at_s = until_s
+        # What does not change does not move: its speed begins anew.
+        stay.steps = []
         stay.sightings = [(until_s, good) for _, good in stay.sightings[-1:]]
         self._remain(stay, until_s)
 
     def _shift(self, stay: S, away_s: float) -> None:
         stay.seen_at_s += away_s
+        stay.steps = []
         stay.sightings = [(at_s + away_s, good) for at_s, good in stay.sightings]
 
     def _miss(self, number: int, at_s: float) -> None:

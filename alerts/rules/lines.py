@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Fact
+from alerts.ground import speed_kmh
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
 from alerts.rules.following import Fresh, State, Stay, distance
 from alerts.rules.logic import Direction, Seen, Shortfall, short, thousandths
@@ -56,8 +57,11 @@ class Way(NamedTuple):
     behind: float
 
 
-class Walk(Stay):
-    """A stay with regard to a line. ``side``: 1 where its arrow points, -1 behind it, 0 not known yet."""
+class Mark(msgspec.Struct):
+    """Where one object is with regard to one line.
+
+    ``side``: 1 where its arrow points, -1 behind it, 0 not known yet.
+    """
 
     side: int = 0
     origin: Point | None = None
@@ -68,27 +72,98 @@ class Walk(Stay):
     """Where it last went over the line, or over the line's extension."""
     within: bool = False
     """Whether that was between the line's ends."""
+
+
+class Walk(Stay):
+    """A stay that is its own ``Mark`` with regard to the rule's line, and what it crossed."""
+
+    side: int = 0
+    origin: Point | None = None
+    way: float = 0.0
+    last: Point | None = None
+    cut: Point | None = None
+    within: bool = False
     crossed: list[Way] = msgspec.field(default_factory=list)
     """Crossings that have not been told, because it is not confirmed yet."""
     went: Direction | None = None
     """Which way it crossed last."""
+    speed: float | None = None
+    """At the last of them, in km/h, where the ground is calibrated."""
 
 
-L = TypeVar("L", bound=LineConfig)
+class Line:
+    """The arithmetic of one directed line."""
 
-
-class OverLine(Fresh[L, Walk]):
-    """Following that notices crossings; a kind takes them from ``_crossings``."""
-
-    stay = Walk
-    takes_over_s = 1.5
-
-    def __init__(self, config: L, zone: EmbeddedZone, state: State[Walk]) -> None:
-        super().__init__(config, zone, state)
+    def __init__(self, zone: EmbeddedZone, config: LineConfig) -> None:
         if len(zone.points) != 2:
             raise ValueError(
                 f"zone {zone.name!r}: expected a line with 2 points, got {len(zone.points)}; choose a line, or draw one"
             )
+        self._ends, self._band, self._least_way = zone.points, config.band, config.least_way
+
+    @staticmethod
+    def forget(mark: Mark | Walk) -> None:
+        """What it did since it was last seen is not to be counted."""
+        mark.side, mark.way = 0, 0.0
+        mark.origin = mark.last = mark.cut = None
+
+    def advance(self, mark: Mark | Walk, here: Point, aspect: float) -> Way | None:
+        """The object of ``mark`` stands ``here`` now; the crossing that this completes."""
+        last, mark.last = mark.last, here
+        off = self._off(here, aspect)
+        if last is not None:
+            self._cut(mark, last, here, aspect)
+        if mark.side == 0:
+            if abs(off) > self._band:
+                mark.side, mark.origin, mark.way = (1 if off > 0 else -1), here, 0.0
+        elif off * mark.side >= 0:
+            mark.way = max(mark.way, _apart(mark.origin, here, aspect))
+        elif abs(off) > self._band:
+            return self._arrive(mark, here, aspect)
+        return None
+
+    def _arrive(self, mark: Mark | Walk, here: Point, aspect: float) -> Way | None:
+        behind = _apart(mark.cut, here, aspect)
+        if behind < self._least_way:
+            return None
+        before, direction = max(mark.way, _apart(mark.origin, mark.cut, aspect)), _direction(-mark.side)
+        mark.side, mark.origin, mark.way = -mark.side, mark.cut, behind
+        crossed = mark.within and before >= self._least_way
+        return Way(direction, round(before, 3), round(behind, 3)) if crossed else None
+
+    def _off(self, point: Point, aspect: float) -> float:
+        """How far ``point`` is off the line or its extension, in picture heights; positive where the arrow points."""
+        a, b = self._ends
+        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
+        return (dx * (point[1] - a[1]) - dy * (point[0] - a[0]) * aspect) / math.hypot(dx, dy)
+
+    def _cut(self, mark: Mark | Walk, last: Point, here: Point, aspect: float) -> None:
+        was, now = self._off(last, aspect), self._off(here, aspect)
+        if (was < 0) == (now < 0):
+            return
+        t = was / (was - now)
+        cut = last[0] + t * (here[0] - last[0]), last[1] + t * (here[1] - last[1])
+        mark.cut, mark.within = cut, 0 <= self._along(cut, aspect) <= 1
+
+    def _along(self, point: Point, aspect: float) -> float:
+        """Where ``point`` stands along the line: 0 at its first end, 1 at its second."""
+        a, b = self._ends
+        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
+        return ((point[0] - a[0]) * aspect * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
+
+
+L = TypeVar("L", bound=LineConfig)
+W = TypeVar("W", bound=Walk)
+
+
+class OverLine(Fresh[L, W]):
+    """Following that notices crossings; a kind takes them from ``_crossings``."""
+
+    takes_over_s = 1.5
+
+    def __init__(self, config: L, zone: EmbeddedZone, state: State[W]) -> None:
+        super().__init__(config, zone, state)
+        self._line = Line(zone, config)
 
     def on_blind(self, from_s: float, until_s: float) -> None:
         """Who crossed meanwhile was not seen crossing."""
@@ -96,11 +171,10 @@ class OverLine(Fresh[L, Walk]):
         for stay in self._state.stays.values():
             self._break(stay)
 
-    def _break(self, stay: Walk) -> None:
-        stay.side, stay.way = 0, 0.0
-        stay.origin = stay.last = stay.cut = None
+    def _break(self, stay: W) -> None:
+        Line.forget(stay)
 
-    def _crossings(self) -> Iterator[tuple[int, Walk, Way]]:
+    def _crossings(self) -> Iterator[tuple[int, W, Way]]:
         """Every crossing of a confirmed track that has moved enough, once."""
         for number, stay in self._state.stays.items():
             if stay.crossed and self._occupies(stay) and self._due(stay):
@@ -109,12 +183,12 @@ class OverLine(Fresh[L, Walk]):
                     stay.went = way.direction
                     yield number, stay, way
 
-    def _lacks(self, stay: Walk, at_s: float) -> list[Shortfall]:
+    def _lacks(self, stay: W, at_s: float) -> list[Shortfall]:
         if stay.crossed or stay.went is not None:
             return super()._lacks(stay, at_s)
         return [self._uncrossed(stay), *super()._lacks(stay, at_s)]
 
-    def _uncrossed(self, stay: Walk) -> Shortfall:
+    def _uncrossed(self, stay: W) -> Shortfall:
         if stay.cut is None:
             return Shortfall(bound="not_crossed", wanted="over the line", got="")
         if not stay.within:
@@ -124,49 +198,16 @@ class OverLine(Fresh[L, Walk]):
             return short("before_line", least, before, "least_way")
         return Shortfall(bound="behind_line", wanted=least, got="less")
 
-    def _place(self, stay: Walk, seen: Seen, track: Track) -> None:
-        here, last, stay.last = bottom_centre(track.xyxy), stay.last, bottom_centre(track.xyxy)
-        off = self._off(here, seen.aspect)
-        if last is not None:
-            self._cut(stay, last, here, seen.aspect)
-        if stay.side == 0:
-            if abs(off) > self._config.band:
-                stay.side, stay.origin, stay.way = (1 if off > 0 else -1), here, 0.0
-        elif off * stay.side >= 0:
-            stay.way = max(stay.way, _apart(stay.origin, here, seen.aspect))
-        elif abs(off) > self._config.band:
-            self._arrive(stay, here, seen.aspect)
+    def _place(self, stay: W, seen: Seen, track: Track) -> None:
+        if way := self._line.advance(stay, bottom_centre(track.xyxy), seen.aspect):
+            self._cross(stay, way)
 
-    def _arrive(self, stay: Walk, here: Point, aspect: float) -> None:
-        behind = _apart(stay.cut, here, aspect)
-        if behind < self._config.least_way:
-            return
-        before, direction = max(stay.way, _apart(stay.origin, stay.cut, aspect)), _direction(-stay.side)
-        if stay.within and before >= self._config.least_way:
-            stay.crossed = [*stay.crossed, Way(direction, round(before, 3), round(behind, 3))]
-        stay.side, stay.origin, stay.way = -stay.side, stay.cut, behind
+    def _cross(self, stay: W, way: Way) -> None:
+        """``stay`` went over the line."""
+        stay.crossed = [*stay.crossed, way]
+        stay.speed = speed_kmh(stay.steps)
 
-    def _off(self, point: Point, aspect: float) -> float:
-        """How far ``point`` is off the line or its extension, in picture heights; positive where the arrow points."""
-        a, b = self._zone.points
-        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
-        return (dx * (point[1] - a[1]) - dy * (point[0] - a[0]) * aspect) / math.hypot(dx, dy)
-
-    def _cut(self, stay: Walk, last: Point, here: Point, aspect: float) -> None:
-        was, now = self._off(last, aspect), self._off(here, aspect)
-        if (was < 0) == (now < 0):
-            return
-        t = was / (was - now)
-        cut = last[0] + t * (here[0] - last[0]), last[1] + t * (here[1] - last[1])
-        stay.cut, stay.within = cut, 0 <= self._along(cut, aspect) <= 1
-
-    def _along(self, point: Point, aspect: float) -> float:
-        """Where ``point`` stands along the line: 0 at its first end, 1 at its second."""
-        a, b = self._zone.points
-        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
-        return ((point[0] - a[0]) * aspect * dx + (point[1] - a[1]) * dy) / (dx * dx + dy * dy)
-
-    def _way_facts(self, stay: Walk, way: Way) -> list[Fact]:
+    def _way_facts(self, stay: W, way: Way) -> list[Fact]:
         least, sign = self._config.least_way, 1.0 if way.direction == "forward" else -1.0
         return [
             Fact("direction", sign, "=", sign),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
+from uuid import UUID
 
 import msgspec
 
@@ -62,6 +63,8 @@ Direction = Literal["forward", "backward"]
 class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """One number of a series: ``count`` objects of ``label`` went over the line within [from_s, until_s).
 
+    Of a turn: they came in by this line and went out by ``to_zone``, which is this one again of a U-turn.
+
     ``seen_s`` is how much of that time was watched; an interval in which nothing was seen gives no number at all.
     ``at_s`` is when the interval was closed.
     """
@@ -70,9 +73,10 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     from_s: float
     until_s: float
     seen_s: float
-    direction: Direction
+    direction: Direction | Literal["turn"]
     label: str
     count: int
+    to_zone: UUID | None = None
 
 
 Found = Firing | Counted
@@ -176,3 +180,11 @@ class Buildable(Protocol):
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Fresh logic, or the logic that gave the snapshot ``state``."""
+
+
+@runtime_checkable
+class BuildableBeside(Protocol):
+    """A kind's config whose logic for one zone also looks at the rule's other zones on that camera."""
+
+    def build_beside(self, zone: EmbeddedZone, others: Sequence[EmbeddedZone], state: Any | None) -> Logic:
+        """As ``build``."""

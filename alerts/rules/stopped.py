@@ -7,7 +7,8 @@ fires.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+import math
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,10 +24,19 @@ from detectors.tracking import Track
 class RestConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What kinds carry that look for stillness."""
 
+    metric: ClassVar[tuple[str, ...]] = ("drift_m",)
+
     drift: Annotated[
         float,
         Meta(gt=0, le=1, title=_("Still within"), description=_("Picture heights; a smaller movement is none.")),
     ] = 0.03
+    drift_m: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(
+            title=_("Still within (m)"),
+            description=_("Instead, in metres; the ground of the view must be calibrated. Empty: picture heights."),
+        ),
+    ] = None
 
 
 class StoppedConfig(RestConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,19 +99,30 @@ class Still(InZone[R, Q]):
             return
         stay.recent = [*stay.recent[1 - SMOOTHED :], bottom_centre(track.xyxy)]
         here = middle(stay.recent)
-        moved = distance(stay.rest or here, here, seen.aspect)
-        good = wanted and moved <= self._config.drift
+        moved = self._moved(stay.rest or here, here, seen.aspect)
+        good = wanted and moved <= self._bound
         self._move(stay, seen.at_s, good)
         if not stay.inside or stay.rest is None:
             stay.rest, stay.moved = here, 0.0
         elif good:
             stay.moved = max(stay.moved, moved)
 
+    @property
+    def _bound(self) -> float:
+        return self._config.drift_m or self._config.drift
+
+    def _moved(self, rest: Point, here: Point, aspect: float) -> float:
+        """In the unit of ``_bound``; what cannot be measured does not rest."""
+        if self._config.drift_m is None or self._ground is None:
+            return distance(rest, here, aspect)
+        metres = self._ground.distance_m(rest, here)
+        return math.inf if metres is None else metres
+
     def _still_facts(self, stay: Q, name: str) -> list[Fact]:
         config = self._config
         return [
             Fact(name, round(stay.held_s, 2), ">=", config.hold_s, "s"),
-            Fact("drift", round(stay.moved, 3), "<=", config.drift, "heights"),
+            Fact("drift", round(stay.moved, 3), "<=", self._bound, "m" if config.drift_m else "heights"),
             *super()._facts(stay),
         ]
 

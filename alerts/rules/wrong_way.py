@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from alerts.events import Fact
+from alerts.ground import speed_kmh
 from alerts.rules.config import EmbeddedZone, Needs, Point, _
 from alerts.rules.following import SMOOTHED, InZone, Standing, State, ZoneConfig, distance, middle, restore
 from alerts.rules.logic import Logic, Seen, Shortfall, short, thousandths
@@ -26,6 +27,7 @@ class WrongWayConfig(ZoneConfig, frozen=True, kw_only=True, forbid_unknown_field
     """An object of these labels moves against the arrow for ``against``."""
 
     shapes: ClassVar[tuple[str, ...]] = ("polygon", "line")
+    metric: ClassVar[tuple[str, ...]] = ("against_m",)
 
     labels: Annotated[
         list[str],
@@ -44,6 +46,13 @@ class WrongWayConfig(ZoneConfig, frozen=True, kw_only=True, forbid_unknown_field
         float,
         Meta(gt=0, le=5, title=_("Against it for"), description=_("Picture heights it must move the wrong way.")),
     ] = 0.15
+    against_m: Annotated[
+        Annotated[float, Meta(gt=0, le=500)] | None,
+        Meta(
+            title=_("Against it for (m)"),
+            description=_("Instead, in metres; the ground of the view must be calibrated. Empty: picture heights."),
+        ),
+    ] = None
     tolerance: Annotated[
         float,
         Meta(
@@ -78,6 +87,7 @@ class _Course(Standing):
 
 class _WrongWay(InZone[WrongWayConfig, _Course]):
     stay = _Course
+    clocks_speed = True
 
     @property
     def wake_at_s(self) -> float | None:
@@ -106,21 +116,32 @@ class _WrongWay(InZone[WrongWayConfig, _Course]):
             self._go(stay, 0.0)
         else:
             straight = -along >= math.cos(math.radians(self._config.tolerance)) * distance(top, here, seen.aspect)
-            self._go(stay, -along if straight else 0.0)
+            self._go(stay, self._gone(top, here, -along) if straight else 0.0)
+
+    @property
+    def _bound(self) -> float:
+        return self._config.against_m or self._config.against
+
+    def _gone(self, top: Point, here: Point, against: float) -> float:
+        """How far it came the wrong way, in the unit of ``_bound``; what cannot be measured does not count."""
+        if self._config.against_m is None or self._ground is None:
+            return against
+        return self._ground.distance_m(top, here) or 0.0
 
     def _go(self, stay: _Course, against: float) -> None:
         stay.against = against
-        if against < self._config.against / 2:
+        if against < self._bound / 2:
             self._release(stay)
 
     def _due(self, stay: _Course) -> bool:
-        return stay.against >= self._config.against and stay.travel >= self._config.min_travel
+        return stay.against >= self._bound and stay.travel >= self._config.min_travel
 
     def _lacks(self, stay: _Course, at_s: float) -> list[Shortfall]:
         lacks, against = super()._lacks(stay, at_s), thousandths(stay.against)
-        if not stay.inside or against >= self._config.against:
+        if not stay.inside or against >= self._bound:
             return lacks
-        return [short("against", self._config.against, against, "against"), *lacks]
+        setting = "against" if self._config.against_m is None else "against_m"
+        return [short(setting, self._bound, against, setting), *lacks]
 
     def _along(self, top: Point, here: Point, aspect: float) -> float:
         """How far ``here`` lies the right way from ``top``, in picture heights."""
@@ -146,4 +167,9 @@ class _WrongWay(InZone[WrongWayConfig, _Course]):
         return distance(foot, here, aspect) <= self._config.beside
 
     def _facts(self, stay: _Course) -> list[Fact]:
-        return [Fact("against", round(stay.against, 3), ">=", self._config.against, "heights"), *super()._facts(stay)]
+        unit = "m" if self._config.against_m else "heights"
+        return [
+            Fact("against", round(stay.against, 3), ">=", self._bound, unit),
+            *self._ground_facts(stay, speed_kmh(stay.steps)),
+            *super()._facts(stay),
+        ]

@@ -135,6 +135,14 @@ def role_choices() -> list[tuple[str, str]]:
     return [(str(role), str(words)) for role, words in ROLE_WORDS.items()]
 
 
+@register.filter
+def ground_size(ground: dict[str, Any] | None) -> str:
+    """What a view's calibration says, in a few words."""
+    if ground is None:
+        return _("Not calibrated: distances are in picture heights")
+    return _("Calibrated by %(width)g × %(depth)g m") % {"width": ground["width_m"], "depth": ground["depth_m"]}
+
+
 @register.simple_tag
 def setup_sentences() -> dict[str, str]:
     """Sentences that the set-up screens' scripts complete."""
@@ -150,6 +158,18 @@ def setup_sentences() -> dict[str, str]:
         "numbered_zone": _("Zone {n}"),
         "numbered_line": _("Line {n}"),
         "numbered_mask": _("Mask {n}"),
+        "ground": _("Calibrate the ground"),
+        "delete_zone": _("Delete this zone"),
+        "clear_ground": _("Take the calibration away"),
+        "sure_clear": _("Take the calibration away? Distances are in picture heights again."),
+        "cleared": _("Taken away."),
+        "hint_ground": _("Click the four corners of a rectangle on the ground, one after the other around it."),
+        "hint_grid": _("Enter the two lengths. The grid must lie flat on the ground: drag a corner until it does."),
+        "four_corners": _("The ground needs four corners."),
+        "no_rectangle": _("These are not the corners of a rectangle on the ground: one points inwards. Move it out."),
+        "two_lengths": _("Enter both lengths in metres, measured on the spot or on a map."),
+        "snap_corner": _("On a corner of “{name}”. Hold Alt to put it freely."),
+        "snap_edge": _("On the edge of the picture. Hold Alt to put it freely."),
         "hint_idle": _("Press Zone or Line to draw, or choose a zone to change it."),
         "hint_polygon": _("Click the corners in order; click the first one again, or press Enter, to close."),
         "hint_line": _("Click where the line begins, then where it ends. The arrow shows which way counts."),
@@ -165,7 +185,7 @@ def setup_sentences() -> dict[str, str]:
         "line": _("directed line"),
         "exclusion": _("mask"),
         "make_rule": _("Make a rule"),
-        "walked_none": _("In the last hour nobody walked here, or nothing of it is archived."),
+        "walked_none": _("In the last hour nothing moved here, or nothing of it is archived."),
     }
 
 

@@ -31,6 +31,9 @@ _UNITS = {
     "heights": gettext_lazy("picture heights"),
     "frames": gettext_lazy("pictures"),
     "pictures": gettext_lazy("pictures"),
+    "m": pgettext_lazy("unit", "m"),
+    "km/h": pgettext_lazy("unit", "km/h"),
+    "/m²": pgettext_lazy("unit", "per m²"),
 }
 
 _DEFAULT_UNITS = {"in_zone": "s", "confirmed": "frames", "travel": "heights"}
@@ -168,21 +171,25 @@ class Figure:
     bound: str
 
 
-def _number(value: float, name: str) -> str:
+def _number(value: float, name: str, unit: str) -> str:
     if name == "confirmed":
         return f"{value:.0f}"
-    return f"{value:.1f}".removesuffix(".0") if name == "in_zone" else f"{value:.2f}"
+    return f"{value:.1f}".removesuffix(".0") if name == "in_zone" or unit in ("m", "km/h") else f"{value:.2f}"
 
 
 def figure(fact: dict[str, Any]) -> Figure:
     """One fact of an event as a person reads it."""
     name, value, bound = str(fact["name"]), float(fact["value"]), float(fact["bound"])
     key = fact.get("unit") or _DEFAULT_UNITS.get(name, "")
-    words = {"value": _number(value, name), "bound": _number(bound, name), "unit": str(_UNITS.get(key, key))}
+    words = {
+        "value": _number(value, name, key),
+        "bound": _number(bound, name, key),
+        "unit": str(_UNITS.get(key, key)),
+    }
     title = texts.fact_label(name)
     if name == "in_zone":
         return Figure(title, _("%(value)s s") % words, _("of %(bound)s s") % words)
-    if name == "direction":
+    if fact["relation"] == "=":
         return Figure(title, texts.fact_value(fact), "")
     if fact["relation"] == "of":
         return Figure(title, _("%(value)s of %(bound)s") % words, words["unit"])

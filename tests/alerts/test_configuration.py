@@ -23,11 +23,15 @@ from tests.town import NOW, Town, build_town, new_incident, new_rule
 PASSWORD = "kanarie-password"
 
 
+GROUND = {"points": [[0.1, 0.95], [0.9, 0.95], [0.7, 0.2], [0.3, 0.2]], "width_m": 6.0, "depth_m": 21.0}
+
+
 def furnish(town: Town) -> Rule:
     """Something of everything."""
     for role, address in (("detect", "rtsp://10.0.0.5:554/sub"), ("record", "rtsp://10.0.0.5:554/main")):
         Source.objects.create(camera=town.gate, role=role, address=address, credentials=seal("kanarie-user", PASSWORD))
-    View.objects.filter(camera=town.gate).update(masks=[[[0, 0], [0.2, 0], [0.2, 0.25]]])
+    View.objects.filter(camera=town.gate).update(masks=[[[0, 0], [0.2, 0], [0.2, 0.25]]], ground=GROUND)
+    Zone.objects.create(view=town.zone.view, name="Tree", shape="exclusion", points=[[0, 0], [0.1, 0], [0.1, 0.1]])
     Zone.objects.create(
         view=town.zone.view, name="Ker\u0062 \u201cA\u201d / \u9598\u53e3", shape="line", points=[[0, 0.5], [1, 0.5]]
     )
@@ -146,6 +150,17 @@ def test_a_moved_zone_takes_the_rules_along_that_the_text_leaves(town: Town) -> 
     assert rule.versions.count() == 2
 
 
+def test_another_calibration_takes_the_rules_along_in_one_version(town: Town) -> None:
+    rule = furnish(town)
+    text = write(read_rows())
+    outcome = bring(text.replace("depth_m = 21.0", "depth_m = 22.0").replace("hold_s = 1.0", "hold_s = 2.0"))
+    assert told(outcome) == []
+    (view,) = [one for one in outcome.having("changed") if one.kind == "view"]
+    assert [[words.msgid for words in one.words] for one in view.changes] == [["its ground is calibrated anew"]]
+    assert rule.versions.count() == 2
+    assert rule.versions.get(number=2).embedded["zones"][0]["ground"]["depth_m"] == 22.0
+
+
 def test_what_the_text_lacks_stays_unless_it_is_to_go(town: Town) -> None:
     rule = furnish(town)
     text = write(read_rows())
@@ -179,6 +194,16 @@ WRONG: dict[str, tuple[tuple[str, str], str, str]] = {
         ("[0.6, 0.1], [0.6, 0.9]", "[0.6, 0.9], [0.6, 0.1]"),
         "points = [[0.1, 0.1], [0.6, 0.9]",
         "crosses edge",
+    ),
+    "a ground nobody could measure": (
+        ("depth_m = 21.0", "depth_m = 0.0"),
+        "depth_m = 0.0",
+        "from 0.1 to 1000 m, got 0",
+    ),
+    "a ground of three corners": (
+        (", [0.3, 0.2]]\nwidth_m", "]\nwidth_m"),
+        "points = [[0.1, 0.95]",
+        "four corners, got 3",
     ),
     "a clock nobody has": (('"Asia/Taipei"', '"Asia/Tapei"'), 'time_zone = "Asia/Tapei"', "is not a time zone"),
     "NaN": (("hz = 5.0", "hz = nan"), "hz = nan", "ordinary number, got nan"),

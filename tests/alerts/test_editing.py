@@ -340,6 +340,81 @@ def test_kinds_that_look_at_no_objects_need_no_label(town: Town, kind: str, conf
     assert Demand.objects.get().hz == 0.2
 
 
+def test_turns_need_two_lines_on_a_camera(town: Town) -> None:
+    lines = [
+        Zone.objects.create(view=town.zone.view, name=name, shape="line", points=[[x, 0.1], [x, 0.9]])
+        for name, x in (("North", 0.2), ("East", 0.8))
+    ]
+    rule = new_rule(town, kind="counting", config={"labels": ["person"], "turns": True})
+    with pytest.raises(Refused, match="one line on “Gate”, and a turn needs two") as refused:
+        save_rule(rule, zones=lines[:1], author=None, now=NOW)
+    assert refused.value.field == "turns"
+    save_rule(rule, zones=lines, author=None, now=NOW)
+
+
+GROUND = {"points": [[0.1, 0.9], [0.9, 0.9], [0.7, 0.2], [0.3, 0.2]], "width_m": 6.0, "depth_m": 20.0}
+
+
+def test_a_version_embeds_the_ground_and_a_calibration_makes_a_new_one(town: Town, rule: Rule) -> None:
+    assert in_force(rule).embedded["zones"][0]["ground"] is None
+    editing.save_ground(town.zone.view, GROUND, author=town.bob)
+    version = in_force(rule)
+    assert (version.number, version.author) == (2, town.bob)
+    assert version.embedded["zones"][0]["ground"] == GROUND
+    ground = msgspec.convert(version.embedded, EmbeddedRule).zones[0].ground
+    assert ground is not None and ground.depth_m == 20.0
+    editing.save_ground(View.objects.get(pk=town.zone.view_id), GROUND, author=town.bob)
+    assert in_force(rule) == version
+    draft = editing.draft_version(rule, zones=list(rule.zones.all()), now=NOW)
+    assert draft.zones[0].ground == ground  # so a rehearsal measures as the live rule does
+    editing.save_ground(View.objects.get(pk=town.zone.view_id), None)
+    assert in_force(rule).embedded["zones"][0]["ground"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"depth_m": -1}, "depth_m", "from 0.1 to 1000 m, got -1"),
+        ({"points": [[0.1, 0.9]]}, "points", "four corners, got 1"),
+    ],
+)
+def test_a_wrong_calibration_is_refused_and_changes_nothing(
+    town: Town, changes: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(Refused, match=words) as refused:
+        editing.save_ground(town.zone.view, GROUND | changes)
+    assert refused.value.field == field
+    assert View.objects.get(pk=town.zone.view_id).ground is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting"),
+    [
+        ("presence", {"min_speed_kmh": 30.0}),
+        ("stopped", {"drift_m": 1.0}),
+        ("wrong_way", {"against_m": 10.0}),
+        ("crowd", {"per_m2": 2.0}),
+    ],
+)
+def test_metres_need_a_calibrated_view(town: Town, kind: str, setting: dict[str, Any]) -> None:
+    rule = new_rule(town, kind=kind, config={"labels": ["person"], **setting})
+    with pytest.raises(Refused, match="ground of “Gate: main” is not calibrated") as refused:
+        save_rule(rule, zones=[town.zone], author=None, now=NOW)
+    assert refused.value.field == next(iter(setting))
+    editing.save_ground(town.zone.view, GROUND)
+    save_rule(rule, zones=[town.zone], author=None, now=NOW)
+    with pytest.raises(Refused, match="depends on it: The ground"):
+        editing.save_ground(View.objects.get(pk=town.zone.view_id), None)
+    assert View.objects.get(pk=town.zone.view_id).ground == GROUND
+
+
+def test_a_zone_beyond_what_the_ground_measures_has_no_metres(town: Town) -> None:
+    editing.save_ground(town.zone.view, GROUND | {"points": [[0.1, 0.9], [0.9, 0.9], [0.6, 0.6], [0.4, 0.6]]})
+    rule = new_rule(town, kind="crowd", config={"labels": ["person"], "per_m2": 2.0})
+    with pytest.raises(Refused, match="“Lane” reaches farther"):
+        save_rule(rule, zones=[town.zone], author=None, now=NOW)
+
+
 def test_a_zone_change_that_would_blind_a_rule_is_refused(town: Town, rule: Rule) -> None:
     town.zone.shape, town.zone.points = "line", [[0, 0], [1, 1]]
     with pytest.raises(Refused, match="cannot use"):

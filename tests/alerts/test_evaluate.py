@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -325,3 +326,29 @@ def test_the_numbers_of_a_counting_rule_are_kept_once(
     FoldPosition.objects.update(position=log.start(OBSERVATIONS.name, 0), snapshot=b"")
     turn(evaluators("one"), len(seen), turns=200)
     assert list(Count.objects.values_list("direction", "count", "seen_s").order_by("from_at", "direction")) == counted
+
+
+def test_the_turns_of_a_counting_rule_are_kept_once(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    other = {**lane.embedded["zones"][0], "uid": str(UUID(int=33)), "name": "Gate"}
+    other.update(shape="line", points=[[0.3, 0.0], [0.3, 1.0]])
+    lane.embedded["zones"][0].update(shape="line", points=[[0.5, 0.0], [0.5, 1.0]])
+    lane.embedded["zones"].append(other)
+    lane.kind = lane.embedded["kind"] = "counting"
+    lane.embedded["config"] = {"labels": ["person"], "interval_s": 10, "turns": True}
+    lane.save()
+    seen = [*histories.walk(0, 8, 0.1, 0.95), *histories.nobody(8, 24)]
+    append(log, seen)
+    turn(evaluators("one"), len(seen))
+
+    def turns() -> list[tuple[Any, ...]]:
+        return list(Count.objects.filter(direction="turn").values_list("zone", "to_zone", "from_at", "count"))
+
+    stored, start = sorted(turns()), histories.START
+    assert [row[3] for row in stored if row[:3] == (UUID(int=33), LANE, start)] == [1]
+    assert sum(row[3] for row in stored) == 1 and len(stored) == 2 * 4
+    FoldPosition.objects.update(position=log.start(OBSERVATIONS.name, 0), snapshot=b"")
+    turn(evaluators("one"), len(seen), turns=200)
+    assert sorted(turns()) == stored
+    assert Count.objects.exclude(direction="turn").count() == 2 * 4

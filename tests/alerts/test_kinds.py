@@ -21,7 +21,7 @@ from alerts.rules.registry import RULES, BadConfig, read_config, rule_kind
 from detectors.labels import LABELS
 from detectors.tracking import Track
 from streams.observations import Observation
-from tests.alerts.actors import fitting, of
+from tests.alerts.actors import fitting, line, of, zone
 from tests.alerts.histories import START, VERSION, fold, source, tick
 from tests.alerts.test_engine import history_of, steps
 
@@ -43,9 +43,13 @@ EASY: dict[str, dict[str, Any]] = {
 """Settings with which the histories below make each kind fire often."""
 
 
+OTHER_LINE = zone([(0.35, 0.2), (0.35, 0.9)], "line", UUID(int=34))
+
+
 def each_kind() -> list[EmbeddedRule]:
-    """A rule of every kind, all in one engine."""
-    return [of(kind, version=UUID(int=100 + i), **EASY.get(kind, {})) for i, kind in enumerate(KINDS)]
+    """A rule of every kind, all in one engine; one more counts turns, which takes two lines."""
+    turning = of("counting", version=UUID(int=99), zones=[line(), OTHER_LINE], turns=True, **EASY["counting"])
+    return [turning, *(of(kind, version=UUID(int=100 + i), **EASY.get(kind, {})) for i, kind in enumerate(KINDS))]
 
 
 def found_in(outcome: Outcome) -> list[Any]:
@@ -85,6 +89,7 @@ def test_the_histories_make_most_kinds_fire() -> None:
         *("presence", "crossing", "dwell", "stopped", "wrong_way", "appearance", "absence")
     }
     assert outcome.counts
+    assert any(one.counted.count for one in outcome.counts if one.counted.to_zone)
 
 
 # Logic alone, over tracks of any number, place and shape.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from alerts.editing import Refused, retire_rule, save_rule, save_zone
+from alerts.editing import Refused, retire_rule, save_ground, save_rule, save_zone
 from alerts.evaluate import load_configuration
 from alerts.events import Event, Fact
 from alerts.history import go_back, history
@@ -16,6 +16,7 @@ from alerts.incidents import record
 from alerts.models import Incident, Recipient, Rule, RuleVersion, Zone
 from alerts.versions import changes, content, zone_moved
 from streams.ids import new_uid
+from streams.models import View
 from tests.town import NOW, SQUARE, Town, build_town, new_rule
 
 BEFORE: dict[str, Any] = {
@@ -44,6 +45,8 @@ CHANGES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a corner moved": (zones(A, B, C, [0.2, 0.9]), ["Lane: 1 corner moved"]),
     "moved": (zones(*[[x + 0.1, y] for x, y in SQUARE]), ["Lane: moved"]),
     "renamed": (zones(*SQUARE, name="Dock"), ["Dock: was called “Lane”"]),
+    "calibrated": (
+        zones(*SQUARE, ground={"points": SQUARE, "width_m": 4.0, "depth_m": 9.0}), ["Lane: its ground is calibrated"]),
     "a line now": (zones(A, B, shape="line"), ["Lane: is a directed line now"]),
     "taken out": ({"zones": []}, ["Lane: taken out"]),
 }  # fmt: skip
@@ -212,6 +215,26 @@ def test_a_deleted_zone_comes_back_with_its_name(town: Town, rule: Rule) -> None
     assert not rule.enabled
     made = go_back(first, author=town.ada, now=later(1))
     assert made.active_until_at is None and Zone.objects.get(uid=uid).points == SQUARE
+
+
+@pytest.mark.django_db
+def test_going_back_leaves_the_calibration_and_is_refused_where_metres_need_another(town: Town, rule: Rule) -> None:
+    view, ground = town.zone.view, {"points": SQUARE, "width_m": 4.0, "depth_m": 9.0}
+    save_ground(view, ground)
+    rule.config = {"labels": ["person"], "min_speed_kmh": 20.0}
+    fast = save_rule(rule, zones=[town.zone], author=town.ada, now=NOW)
+    rule.config = {"labels": ["person"]}
+    save_rule(rule, zones=[town.zone], author=town.ada, now=NOW)
+    save_ground(View.objects.get(pk=view.pk), ground | {"depth_m": 10.0})
+    again = go_back(fast, author=town.ada, now=NOW)
+    assert again.embedded["config"]["min_speed_kmh"] == 20.0
+    assert again.embedded["zones"][0]["ground"]["depth_m"] == 10.0
+    rule.refresh_from_db()
+    rule.config = {"labels": ["person"]}
+    save_rule(rule, zones=[Zone.objects.get(pk=town.zone.pk)], author=town.ada, now=NOW)
+    save_ground(View.objects.get(pk=view.pk), None)
+    with pytest.raises(Refused, match="is not calibrated"):
+        go_back(again, author=town.ada, now=NOW)
 
 
 @pytest.mark.django_db

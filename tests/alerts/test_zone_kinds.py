@@ -115,11 +115,6 @@ def test_a_crowd_lasts_in_quiet_time_and_not_in_blind() -> None:
     assert told("crowd", [*begin, source(3.8, "blind", since=3.8), *ticks], count=4, hold_s=20.0) == []
 
 
-def test_a_density_without_an_area_is_refused() -> None:
-    with pytest.raises(BadConfig, match="area_m2: expected the zone's area"):
-        read_config("crowd", {"per_m2": 2.0})
-
-
 # Stopped
 
 

@@ -85,6 +85,28 @@ def served(tmp_path: Path, blank: Path) -> Iterator[Room]:
         valkey.stop()
 
 
+JOBS = ("celery", "-A", "monitor", "worker", "--pool", "solo", "--queues", "jobs", "--without-gossip",
+        "--without-mingle", "--loglevel", "WARNING")  # fmt: skip
+"""The worker that rehearses."""
+
+
+@contextlib.contextmanager
+def beside(room: Room, *module: str) -> Iterator[None]:
+    """``python -m`` a module of ours over the room's rows, log and folder."""
+    own = {
+        "POLISCOPE_DATA": str(room.folder), "POLISCOPE_URL": room.url, "POLISCOPE_SECRET_KEY": "tests-only-" * 6,
+        "DATABASE_URL": f"sqlite:///{room.folder / 'browser.sqlite3'}", "REDIS_URL": room.valkey.rest_url,
+        "POLISCOPE_FRAMES_URL": room.valkey.frames_url, "POLISCOPE_KAFKA": "",
+        "DJANGO_SETTINGS_MODULE": "monitor.settings",
+    }  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, **own})
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
+
+
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     if not CHROMIUM:

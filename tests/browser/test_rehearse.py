@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from streams.observations import Observation
 from tests.alerts.kept import keep, moved, walks
-from tests.browser.conftest import Enter, Room, served
+from tests.browser.conftest import JOBS, Enter, Room, beside, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
@@ -31,23 +28,8 @@ def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
     """With a camera whose archive has some walks in it, and a worker for the queue of long jobs."""
     with served(tmp_path, blank) as one:
         keep(one.folder / "archive", _archived(one))
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "monitor", "worker", "--pool", "solo", "--queues", "jobs",
-             "--without-gossip", "--without-mingle", "--loglevel", "WARNING"],
-            env=_environment(one),
-        )  # fmt: skip
-        yield one
-        worker.kill()
-        worker.wait(10)
-
-
-def _environment(room: Room) -> dict[str, str]:
-    own = {
-        "POLISCOPE_DATA": str(room.folder), "POLISCOPE_URL": room.url, "POLISCOPE_SECRET_KEY": "tests-only-" * 6,
-        "DATABASE_URL": f"sqlite:///{room.folder / 'browser.sqlite3'}", "REDIS_URL": room.valkey.rest_url,
-        "POLISCOPE_FRAMES_URL": room.valkey.frames_url, "POLISCOPE_KAFKA": "",
-    }  # fmt: skip
-    return {**os.environ, **own}
+        with beside(one, *JOBS):
+            yield one
 
 
 def _archived(room: Room) -> list[Observation]:

@@ -228,3 +228,121 @@ def test_what_a_rule_was_is_shown_and_one_click_goes_back(room: Room, enter: Ent
     expect(page.locator("[name=setting_hold_s]")).to_have_value("3.0")
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+# Snapping, and the ground
+
+
+def test_a_corner_near_another_zones_is_put_on_it_unless_alt_is_held(bench: Page, room: Room) -> None:
+    bench.keyboard.press("z")
+    click(bench, [(0.2, 0.25), (0.6, 0.25), (0.6, 0.75), (0.2, 0.25)])
+    save_as(bench, "First")
+    first = zones(room)["First"]
+    bench.keyboard.press("z")
+    near_first = (first[0][0] + 0.005, first[0][1] - 0.005)
+    bench.mouse.move(*spot(bench, *near_first))
+    expect(bench.locator(".snap")).to_have_count(1)
+    expect(bench.locator("#hint")).to_contain_text("On a corner of “First”")
+    click(bench, [near_first, (0.9, 0.3)])
+    bench.keyboard.down("Alt")
+    bench.mouse.move(*spot(bench, first[1][0] + 0.005, first[1][1] + 0.005))
+    expect(bench.locator(".snap")).to_have_count(0)
+    click(bench, [(first[1][0] + 0.005, first[1][1] + 0.005)])
+    bench.keyboard.up("Alt")
+    bench.keyboard.press("Enter")
+    save_as(bench, "Second")
+    second = zones(room)["Second"]
+    assert second[0] == first[0]
+    assert second[2] != first[1] and near(second[2:], [(first[1][0], first[1][1])])
+
+
+def test_a_corner_near_the_edge_is_put_on_it_and_an_arrow_key_takes_it_off_again(bench: Page, room: Room) -> None:
+    bench.keyboard.press("z")
+    click(bench, [(0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.3)])
+    drag(bench, (0.3, 0.3), (0.006, 0.4))
+    bench.locator(".corner").nth(2).focus()
+    bench.keyboard.press("ArrowRight")
+    save_as(bench, "Edge")
+    edge = zones(room)["Edge"]
+    assert edge[0][0] == 0 and 0.38 < edge[0][1] < 0.42
+    bench.click("#zones .line:has-text('Edge')")
+    bench.locator(".corner").nth(0).focus()
+    bench.keyboard.press("ArrowRight")
+    bench.click("[data-do=save]")
+    expect(bench.locator("#draft")).to_be_hidden()
+    assert zones(room)["Edge"][0][0] == 0.005
+
+
+ROAD = [(0.2, 0.9), (0.8, 0.9), (0.6, 0.35), (0.4, 0.35)]
+
+
+def ground(room: Room) -> Any:
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        found = rows.execute(
+            "select v.ground from streams_view v join streams_camera c on c.id = v.camera_id "
+            "where c.name = 'Main entrance'"
+        ).fetchone()
+    return json.loads(found[0]) if found[0] else None
+
+
+def test_the_ground_is_calibrated_changed_by_keyboard_and_cleared(bench: Page, room: Room) -> None:
+    bench.keyboard.press("m")
+    expect(bench.locator("#hint")).to_contain_text("four corners of a rectangle on the ground")
+    click(bench, ROAD[:2])
+    bench.keyboard.press("Control+z")
+    click(bench, ROAD[1:])  # the fourth closes it
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#draft-error")).to_have_text(
+        "Enter both lengths in metres, measured on the spot or on a map."
+    )
+    bench.fill("#ground-width", "6")
+    expect(bench.locator(".grid")).to_have_count(0)
+    bench.fill("#ground-depth", "20")
+    assert bench.locator(".grid.inner").count() >= 7 + 21
+    bench.keyboard.press("Enter")
+    expect(bench.locator("#draft")).to_be_hidden()
+    expect(bench.locator("#ground-size")).to_have_text("Calibrated by 6 × 20 m")
+    kept = ground(room)
+    assert near(kept["points"], ROAD) and (kept["width_m"], kept["depth_m"]) == (6, 20)
+
+    bench.click("[data-do=calibrate]")
+    bench.locator(".corner").nth(2).focus()
+    bench.keyboard.press("Shift+ArrowUp")
+    bench.click("[data-do=save]")
+    expect(bench.locator("#draft")).to_be_hidden()
+    assert near(ground(room)["points"], [*ROAD[:2], (0.6, 0.3), ROAD[3]])
+
+    bench.on("dialog", lambda dialog: dialog.accept())
+    bench.keyboard.press("m")
+    bench.click("[data-do=delete]")
+    expect(bench.locator("#ground-size")).to_contain_text("Not calibrated")
+    assert ground(room) is None
+
+
+def test_a_rectangle_that_is_none_is_refused_where_it_is_drawn(bench: Page, room: Room) -> None:
+    bench.keyboard.press("m")
+    click(bench, [*ROAD[:2], (0.45, 0.7), ROAD[3]])
+    expect(bench.locator(".shape.wrong")).to_have_count(1)
+    bench.fill("#ground-width", "6")
+    bench.fill("#ground-depth", "20")
+    expect(bench.locator(".grid")).to_have_count(0)
+    bench.click("[data-do=save]")
+    expect(bench.locator("#draft-error")).to_contain_text("one points inwards")
+    assert ground(room) is None
+
+
+def test_a_finger_calibrates_on_a_telephone(room: Room, enter: Enter) -> None:
+    page = enter("ada", width=390, height=844, touch=True)
+    page.goto(f"{room.url}/setup/")
+    page.tap(".card:has-text('Main entrance') a")
+    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    page.tap("[data-tool=ground]")
+    for corner in ROAD:
+        page.touchscreen.tap(*spot(page, *corner))
+    expect(page.locator("#ground-width")).to_be_in_viewport()
+    page.fill("#ground-width", "6")
+    page.fill("#ground-depth", "20")
+    page.tap("[data-do=save]")
+    expect(page.locator("#ground-size")).to_have_text("Calibrated by 6 × 20 m")
+    assert near(ground(room)["points"], ROAD)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from django.utils import translation
 from msgspec import Meta
 
 from alerts.editing import save_rule
-from alerts.models import Contact, Recipient, Rule, Zone
+from alerts.models import Contact, Count, Recipient, Rule, Zone
 from alerts.rules.config import CommonConfig
 from alerts.rules.registry import RULES, rule_kind
 from alerts.texts import label_name
@@ -26,6 +27,7 @@ from frontend.admin import rule_form
 from frontend.forms import Unsupported, fields_for, initial_for, values_from
 from frontend.models import ApiToken, User
 from streams.credentials import unseal
+from streams.ids import new_uid
 from streams.models import Camera, Demand, SequenceCounter, Site, Source, View
 from tests.town import NOW, SQUARE, Town, build_town, new_rule
 
@@ -61,6 +63,19 @@ def errors(response: Any) -> str:
     found = [str(context["adminform"].form.errors)]
     found += [str(formset.formset.errors) for formset in context.get("inline_admin_formsets", ())]
     return " ".join(found)
+
+
+def test_counts_name_their_lines_and_turns_both(town: Town, browser: Client) -> None:
+    north = Zone.objects.create(view=town.zone.view, name="North", shape="line", points=[[0.2, 0.1], [0.2, 0.9]])
+    row = {"camera": town.gate, "rule_version": new_uid(), "zone": north.uid, "label": "car", "seen_s": 900.0}
+    row |= {"from_at": NOW, "until_at": NOW + timedelta(minutes=15)}
+    Count.objects.create(**row, direction="turn", to_zone=town.zone.uid, count=7)
+    Count.objects.create(**row, direction="turn", to_zone=new_uid(), count=1)
+    Count.objects.create(**row, direction="forward", count=12)
+    shown = browser.get(page("alerts_count_changelist")).content.decode()
+    assert "North → Lane" in shown and "North → a deleted line" in shown and "with the arrow" in shown
+    (turn,) = Count.objects.filter(count=7)
+    assert "North → Lane" in browser.get(page("alerts_count_change", turn.pk)).content.decode()
 
 
 def camera_form(town: Town, **changes: Any) -> dict[str, Any]:

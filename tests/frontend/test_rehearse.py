@@ -23,7 +23,7 @@ from frontend import health_tail, queries
 from frontend.models import ViewAudit
 from frontend.rehearsal_page import duration, panel
 from streams.cameras import keep_reference, main_view
-from streams.observations import LogPosition
+from streams.observations import Detections, LogPosition
 from tests.alerts.kept import ago, keep, moved, walks
 from tests.frontend import seeding
 from tests.town import Town, build_town, new_rule
@@ -229,12 +229,24 @@ def test_without_an_archive_switched_on_it_is_refused(ada: Client, town: Town, s
     assert response.status_code == 422 and "POLISCOPE_ARCHIVE_DAYS is 0" in json.loads(response.content)["sentence"]
 
 
-def test_where_people_walked_in_the_last_hour(ada: Client, town: Town) -> None:
+def test_the_tracks_of_the_last_hour(ada: Client, town: Town) -> None:
     archived(town, 0, 0, minutes=30)
-    lines = ada.get(f"/setup/cameras/{town.gate.uid}/walked/").json()["lines"]
-    assert len(lines) == 2 and all(0 <= x <= 1 and y == 0.8 for line in lines for x, y in line)
+    answer = ada.get(f"/setup/cameras/{town.gate.uid}/walked/").json()
+    assert len(answer["people"]) == 2 and answer["others"] == []
+    assert all(0 <= x <= 1 and y == 0.8 for line in answer["people"] for x, y in line)
     assert ViewAudit.objects.filter(action="walked", camera=town.gate).count() == 1
-    assert ada.get(f"/setup/cameras/{town.yard.uid}/walked/").json() == {"lines": []}
+    assert ada.get(f"/setup/cameras/{town.yard.uid}/walked/").json() == {"people": [], "others": []}
+
+
+def test_tracks_of_vehicles_stand_beside_those_of_people(ada: Client, town: Town) -> None:
+    drives = [
+        msgspec.structs.replace(one, label=["car"] * len(one.label)) if isinstance(one, Detections) else one
+        for one in walks(0)
+    ]
+    to = ago(minutes=30)
+    keep(rehearsals.archive_root(), moved(drives, camera=town.gate.uid, deployment=town.deployment.uid, to=to))
+    answer = ada.get(f"/setup/cameras/{town.gate.uid}/walked/").json()
+    assert answer["people"] == [] and len(answer["others"]) == 1
 
 
 def test_a_column_is_as_high_as_what_it_counts(town: Town) -> None:

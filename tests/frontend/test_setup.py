@@ -76,7 +76,7 @@ def pages(town: Town) -> list[str]:
 
 def actions(town: Town) -> list[str]:
     uid = town.gate.uid
-    parts = ("try/", "switch/", "delete/", "zones/", "zones/delete/", f"rules/{uuid4()}/switch/")
+    parts = ("try/", "switch/", "delete/", "zones/", "zones/delete/", "ground/", f"rules/{uuid4()}/switch/")
     texts = ("/setup/configuration/compare/", "/setup/configuration/apply/")
     return [*texts, "/setup/try/", "/setup/list/preview/", "/setup/list/apply/", f"/setup/contacts/{uuid4()}/test/"] + [
         f"/setup/cameras/{uid}/{part}" for part in parts
@@ -385,6 +385,59 @@ def test_deleting_a_rules_last_zone_switches_it_off(ada: Client, town: Town) -> 
     assert ada.post(f"/setup/cameras/{town.gate.uid}/zones/delete/", {"zone": str(town.zone.uid)}).status_code == 204
     rule.refresh_from_db()
     assert not rule.enabled and not Demand.objects.exists()
+
+
+# the ground
+
+
+GROUND = {"points": [[0.1, 0.9], [0.9, 0.9], [0.7, 0.2], [0.3, 0.2]], "width_m": 6.0, "depth_m": 20.5}
+
+
+def test_the_ground_is_calibrated_and_the_calibration_taken_away(ada: Client, town: Town) -> None:
+    page, address = f"/setup/cameras/{town.gate.uid}/", f"/setup/cameras/{town.gate.uid}/ground/"
+    assert "Not calibrated: distances are in picture heights" in text(ada.get(page))
+    answer = ada.post(address, {"ground": json.dumps(GROUND)}).json()
+    assert answer == {"ground": GROUND, "size": "Calibrated by 6 × 20.5 m"}
+    assert main_view(town.gate).ground == GROUND
+    assert "Calibrated by 6 × 20.5 m" in text(ada.get(page))
+    assert ada.post(address, {"ground": ""}).json()["ground"] is None
+    assert main_view(town.gate).ground is None
+    assert list(ViewAudit.objects.filter(action__startswith="ground-").values_list("action", flat=True)) == [
+        "ground-saved", "ground-cleared",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "ground, field, says",
+    [
+        (json.dumps(GROUND | {"width_m": 0}), "width_m", "from 0.1 to 1000 m, got 0"),
+        (json.dumps(GROUND | {"points": GROUND["points"][:3]}), "points", "four corners, got 3"),  # type: ignore[index]
+        ("[" * 5000, "points", "could not be read"),
+        ('{"points": [[NaN, 0.9]], "width_m": 1, "depth_m": 1}', "points", "could not be read"),
+        ("{}", "points", "could not be read"),
+    ],
+)
+def test_a_ground_that_measures_nothing_is_refused(ada: Client, town: Town, ground: str, field: str, says: str) -> None:
+    response = ada.post(f"/setup/cameras/{town.gate.uid}/ground/", {"ground": ground})
+    assert (response.status_code, response.json()["field"]) == (422, field)
+    assert says in response.json()["sentence"]
+    assert main_view(town.gate).ground is None
+
+
+def test_only_who_configures_calibrates(town: Town) -> None:
+    bob = Client()
+    bob.force_login(town.bob)
+    assert bob.post(f"/setup/cameras/{town.gate.uid}/ground/", {"ground": json.dumps(GROUND)}).status_code == 404
+    assert main_view(town.gate).ground is None
+
+
+def test_a_rule_in_metres_is_refused_beside_its_field_until_the_ground_is_calibrated(ada: Client, town: Town) -> None:
+    address, fast = f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, setting_min_speed_kmh="30")
+    assert "is not calibrated, so metres and km/h are not known there" in text(ada.post(address, fast))
+    ada.post(f"/setup/cameras/{town.gate.uid}/ground/", {"ground": json.dumps(GROUND)})
+    assert ada.post(address, fast).status_code == 302
+    refused = ada.post(f"/setup/cameras/{town.gate.uid}/ground/", {"ground": ""})
+    assert refused.status_code == 422 and "“Person in the lane” depends on it" in refused.json()["sentence"]
 
 
 # rules and who is told

@@ -611,6 +611,12 @@ def test_a_site_s_own_time_stands_beside_where_it_differs(harbour: Harbour, inci
             "≥ 0.03 heights",
         ),
         ({"name": "opacity", "value": 41.5, "relation": "<=", "bound": 20, "unit": "%"}, "41.50", "≤ 20.00 %"),
+        ({"name": "speed", "value": 31.4, "relation": ">=", "bound": 30.0, "unit": "km/h"}, "31.4", "≥ 30 km/h"),
+        ({"name": "speed", "value": 31.4, "relation": "=", "bound": 31.4, "unit": "km/h"}, "31 km/h", ""),
+        ({"name": "moved", "value": 12.5, "relation": "=", "bound": 12.5, "unit": "m"}, "12.5 m", ""),
+        ({"name": "drift", "value": 0.42, "relation": "<=", "bound": 1.0, "unit": "m"}, "0.4", "≤ 1 m"),
+        ({"name": "density", "value": 2.31, "relation": ">=", "bound": 2.0, "unit": "/m²"}, "2.31", "≥ 2.00 per m²"),
+        ({"name": "direction", "value": -1.0, "relation": "=", "bound": -1.0}, "against the arrow", ""),
     ],
 )
 def test_a_fact_becomes_a_figure(fact: dict[str, Any], value: str, bound: str) -> None:

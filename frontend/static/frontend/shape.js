@@ -1,12 +1,26 @@
 // Zones as points in fractions of the picture: pure, no page in here.
 
-const EDGE = 0.012; // this near to the picture's edge a corner means the edge
+import { problemOfGround } from "./ground.js";
 
-/** A fraction of the picture, never outside it; what is all but at the edge is at the edge. */
+/** A fraction of the picture, never outside it. */
 export function inside(value) {
-  if (value < EDGE) return 0;
-  if (value > 1 - EDGE) return 1;
-  return Math.round(value * 10000) / 10000;
+  return Math.round(Math.min(1, Math.max(0, value)) * 10000) / 10000;
+}
+
+/** Where a point that comes near something lies: on the nearest of `corners` ([{ point, name }]), else on the picture's
+ *  edge. `near` is how many of the page's pixels that is, of a picture of `width` × `height` of them.
+ *  { point, on: "corner" | "edge" | null, name } */
+export function snap([x, y], corners, near, width, height) {
+  let best = null;
+  for (const { point, name } of corners) {
+    const apart = Math.hypot((point[0] - x) * width, (point[1] - y) * height);
+    if (apart <= near && apart < (best?.apart ?? Infinity)) best = { point, name, apart };
+  }
+  if (best) return { point: [...best.point], on: "corner", name: best.name };
+  const edge = (value, size) => (value * size <= near ? 0 : (1 - value) * size <= near ? 1 : inside(value));
+  const point = [edge(x, width), edge(y, height)];
+  const moved = point[0] !== inside(x) || point[1] !== inside(y);
+  return { point, on: moved ? "edge" : null, name: "" };
 }
 
 function side([ax, ay], [bx, by], [cx, cy]) {
@@ -25,6 +39,7 @@ export function crossesItself(points) {
 
 /** Why `points` are no zone of this shape: the name of a sentence, or null. */
 export function problemOf(shape, points) {
+  if (shape === "ground") return problemOfGround(points);
   if (shape === "line") return points.length === 2 ? null : "one_end";
   if (points.length < 3) return "too_few";
   return crossesItself(points) ? "crossing" : null;

@@ -1,12 +1,16 @@
-// Drawing on a camera's picture: polygons and directed lines, by mouse, finger or keyboard, with undo.
+// Drawing on a camera's picture: polygons, directed lines and the rectangle that calibrates the ground, by mouse, finger
+// or keyboard, with undo. Corners snap to the picture's edges and to other corners, unless Alt is held.
 
 import { post, tokens, tryInto, word } from "./ask.js";
 import { fetchText, tell } from "./dom.js";
-import { arrowOf, History, inside, problemOf } from "./shape.js";
+import { gridOf } from "./ground.js";
+import { arrowOf, History, inside, problemOf, snap } from "./shape.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const STEP = 0.005; // of the picture, for an arrow key; ten times as much with Shift
 const TAP_PX = 14; // a press this near to the first corner closes the zone
+const SNAP_PX = 9, SNAP_TOUCH_PX = 16; // a corner this near to another, or to the edge, is put on it
+const FULL = { line: 2, ground: 4 }; // shapes of so many corners, neither more nor fewer
 
 const bench = document.getElementById("bench");
 const canvas = document.getElementById("canvas");
@@ -16,13 +20,16 @@ const shapes = document.getElementById("shapes");
 const list = document.getElementById("zones");
 const nameField = document.getElementById("zone-name");
 const errorLine = document.getElementById("draft-error");
+const lengths = ["ground-width", "ground-depth"].map((id) => document.getElementById(id));
 const history = new History();
 
 const zones = new Map(JSON.parse(document.getElementById("zones-now").textContent).map((zone) => [zone.uid, zone]));
+let ground = JSON.parse(document.getElementById("ground-now").textContent); // { points, width_m, depth_m } or null
 let draft = null; // { uid, shape, points, open }: what is being drawn (open) or changed
 let chosen = null; // index of the chosen corner
 let cross = null; // where the next corner would go, as [x, y]; shown while drawing
 let drag = null; // { index, before }: a corner that is being moved
+let snapped = null; // { point, on, name }: what the corner under the pointer was put on
 let size = [1, 1];
 
 // --- showing --------------------------------------------------------------------------------------------------------
@@ -69,7 +76,7 @@ function showName({ name, points }) {
 
 function showHandles() {
   const { points, shape, open } = draft;
-  if (!open && shape !== "line") {
+  if (!open && !FULL[shape]) {
     points.forEach((point, index) => {
       const next = points[(index + 1) % points.length];
       const [x, y] = at([(point[0] + next[0]) / 2, (point[1] + next[1]) / 2]);
@@ -81,7 +88,20 @@ function showHandles() {
     make("circle", { class: "grip", cx: x, cy: y, r: 18, "data-corner": index });
     const label = `${index + 1} / ${points.length}`;
     make("circle", { class: `corner${index === chosen ? " chosen" : ""}`, cx: x, cy: y, r: 7, "data-corner": index, tabindex: 0, role: "button", "aria-label": label });
+    if (shape === "ground") make("text", { class: "corner-number", x, y: y - 15 }).textContent = index + 1;
   });
+}
+
+/** Metres as a grid, to check by eye whether the ground was calibrated rightly. */
+function showGrid(points, width, depth) {
+  if (problemOf("ground", points) || !(width > 0 && depth > 0)) return;
+  for (const { line, inner } of gridOf(points, width, depth)) make("polyline", { class: `grid${inner ? " inner" : ""}`, points: joined(line) });
+}
+
+function showSnap() {
+  if (!snapped?.on) return;
+  const [x, y] = at(snapped.point);
+  make("circle", { class: "snap", cx: x, cy: y, r: 12 });
 }
 
 function showCross() {
@@ -97,10 +117,12 @@ function show() {
   shapes.replaceChildren();
   for (const zone of zones.values()) if (zone.uid !== draft?.uid) showShape(zone, "other");
   if (draft) {
+    if (draft.shape === "ground" && !draft.open) showGrid(draft.points, ...lengths.map((field) => field.valueAsNumber));
     const wrong = !draft.open && problemOf(draft.shape, draft.points) ? " wrong" : "";
     showShape(draft, `draft${wrong}`);
     showHandles();
     showCross();
+    showSnap();
   }
   if (focused !== null) shapes.querySelector(`.corner[data-corner="${focused}"]`)?.focus({ preventScroll: true });
   showTools();
@@ -110,17 +132,18 @@ function showTools() {
   const doing = (name) => bench.querySelector(`[data-do=${name}]`);
   doing("undo").disabled = !history.past.length;
   doing("redo").disabled = !history.future.length;
-  doing("corner").disabled = !(draft && draft.shape !== "line" && chosen !== null && draft.points.length > (draft.open ? 0 : 3));
+  doing("corner").disabled = !(draft && (draft.open || !FULL[draft.shape]) && chosen !== null && draft.points.length > (draft.open ? 0 : 3));
   doing("turn").hidden = !(draft?.shape === "line" && draft.points.length === 2);
   for (const button of bench.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(Boolean(draft?.open && draft.shape === button.dataset.tool)));
   for (const line of list.querySelectorAll("[data-zone]")) line.setAttribute("aria-current", String(line.dataset.zone === draft?.uid));
-  document.getElementById("hint").textContent = word(hintNow());
+  document.getElementById("hint").textContent = snapped?.on ? word(`snap_${snapped.on}`, { name: snapped.name }) : word(hintNow());
   canvas.classList.toggle("is-drawing", Boolean(draft?.open));
   canvas.classList.toggle("is-editing", Boolean(draft));
 }
 
 function hintNow() {
   if (!draft) return "hint_idle";
+  if (draft.shape === "ground") return draft.open ? "hint_ground" : "hint_grid";
   if (draft.open) return draft.shape === "line" ? "hint_line" : "hint_polygon";
   return draft.shape === "line" ? "hint_turn" : "hint_edit";
 }
@@ -130,12 +153,23 @@ function showPanel() {
   panel.hidden = !draft;
   complain("");
   if (!draft) return;
+  for (const field of panel.querySelectorAll("[data-of]")) field.hidden = (field.dataset.of === "ground") !== (draft.shape === "ground");
+  if (draft.shape === "ground") { showGroundPanel(panel); return; }
   const known = zones.get(draft.uid);
   document.getElementById("draft-title").textContent = known ? word("edit_zone", { name: known.name }) : word({ line: "new_line", exclusion: "new_mask" }[draft.shape] ?? "new_zone");
   panel.querySelector("[data-do=delete]").hidden = !known;
+  panel.querySelector("[data-do=delete]").textContent = word("delete_zone");
   nameField.value = known?.name ?? freeName(draft.shape);
   // On a telephone the panel stands below the picture.
   if (known) panel.scrollIntoView({ block: "nearest" });
+}
+
+function showGroundPanel(panel) {
+  document.getElementById("draft-title").textContent = word("ground");
+  panel.querySelector("[data-do=delete]").hidden = !ground;
+  panel.querySelector("[data-do=delete]").textContent = word("clear_ground");
+  lengths[0].value = ground?.width_m ?? "";
+  lengths[1].value = ground?.depth_m ?? "";
 }
 
 function freeName(shape) {
@@ -156,26 +190,35 @@ function complain(sentence) {
 function begin(shape) {
   history.clear();
   draft = { uid: null, shape, points: [], open: true };
-  chosen = null;
-  cross = null;
+  chosen = cross = snapped = null;
   showPanel();
   show();
   canvas.focus({ preventScroll: true });
 }
 
+/** Calibrates the ground: the rectangle that there is, or a new one. */
+function calibrate() {
+  if (!ground) { begin("ground"); return; }
+  take({ uid: null, shape: "ground", points: ground.points.map((point) => [...point]), open: false });
+}
+
 function choose(uid) {
   const zone = zones.get(uid);
   if (!zone) return;
+  take({ uid, shape: zone.shape, points: zone.points.map((point) => [...point]), open: false });
+}
+
+function take(known) {
   history.clear();
-  draft = { uid, shape: zone.shape, points: zone.points.map((point) => [...point]), open: false };
-  chosen = null;
+  draft = known;
+  chosen = snapped = null;
   showPanel();
   show();
 }
 
 function leave() {
   history.clear();
-  draft = cross = chosen = drag = null;
+  draft = cross = chosen = drag = snapped = null;
   showPanel();
   show();
 }
@@ -194,25 +237,28 @@ function addCorner(point) {
   change(() => {
     draft.points.push(point);
     chosen = draft.points.length - 1;
-    if (draft.shape === "line" && draft.points.length === 2) closeNow();
+    if (draft.points.length === FULL[draft.shape]) closeNow();
   });
 }
 
 function closeNow() {
   draft.open = false;
-  cross = chosen = null;
-  nameField.focus({ preventScroll: true });
-  nameField.select();
+  cross = chosen = snapped = null;
+  const field = draft.shape === "ground" ? lengths[0] : nameField;
+  field.focus({ preventScroll: true });
+  field.select();
+  // Without its lengths a rectangle measures nothing; on a telephone they stand below the picture.
+  if (draft.shape === "ground") document.getElementById("draft").scrollIntoView({ block: "nearest" });
 }
 
 function close() {
   if (!draft?.open) return;
-  if (draft.points.length < (draft.shape === "line" ? 2 : 3)) { complain(word(draft.shape === "line" ? "one_end" : "too_few")); return; }
+  if (draft.points.length < (FULL[draft.shape] ?? 3)) { complain(word({ line: "one_end", ground: "four_corners" }[draft.shape] ?? "too_few")); return; }
   change(closeNow);
 }
 
 function removeCorner() {
-  if (!draft || chosen === null || draft.shape === "line" || draft.points.length <= (draft.open ? 0 : 3)) return;
+  if (!draft || chosen === null || (FULL[draft.shape] && !draft.open) || draft.points.length <= (draft.open ? 0 : 3)) return;
   change(() => {
     draft.points.splice(chosen, 1);
     chosen = null;
@@ -234,13 +280,22 @@ function move(index, [x, y]) {
 
 // --- pointer --------------------------------------------------------------------------------------------------------
 
+/** Where the pointer is in the picture, put on what it comes near. */
 function pointOf(event) {
   const box = canvas.getBoundingClientRect();
-  return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+  const point = [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+  snapped = event.altKey ? null : snap(point, others(), event.pointerType === "touch" ? SNAP_TOUCH_PX : SNAP_PX, ...size);
+  return snapped?.point ?? point;
+}
+
+/** The corners that are shown beside the draft's own. */
+function others() {
+  const shown = [...zones.values()].filter((zone) => zone.uid !== draft.uid);
+  return shown.flatMap((zone) => zone.points.map((point) => ({ point, name: zone.name })));
 }
 
 function nearFirst(event) {
-  if (draft.shape === "line" || draft.points.length < 3) return false;
+  if (FULL[draft.shape] || draft.points.length < 3) return false;
   const box = canvas.getBoundingClientRect();
   const [x, y] = at(draft.points[0]);
   return Math.hypot(event.clientX - box.left - x, event.clientY - box.top - y) <= TAP_PX;
@@ -285,6 +340,9 @@ function glide(event) {
 
 function release() {
   drag = null;
+  if (!snapped) return;
+  snapped = null;
+  show();
 }
 
 drawing.addEventListener("pointerdown", press);
@@ -310,7 +368,7 @@ function arrow(event) {
 }
 
 const KEYS = {
-  z: () => begin("polygon"), g: () => begin("line"), x: () => begin("exclusion"),
+  z: () => begin("polygon"), g: () => begin("line"), x: () => begin("exclusion"), m: calibrate,
   Escape: () => { if (draft) leave(); },
   Enter: () => { if (draft?.open) close(); else if (draft) save(); },
   " ": () => { if (draft?.open) addCorner(cross ?? [0.5, 0.5]); },
@@ -320,8 +378,9 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select");
   if (typing) {
-    if (event.target === nameField && event.key === "Enter") { event.preventDefault(); save(); }
-    if (event.target === nameField && event.key === "Escape") leave();
+    if (!typing.closest("#draft")) return;
+    if (event.key === "Enter") { event.preventDefault(); save(); }
+    if (event.key === "Escape") leave();
     return;
   }
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") { event.preventDefault(); step(!event.shiftKey); return; }
@@ -341,6 +400,7 @@ async function save() {
   if (!draft) return;
   const problem = problemOf(draft.shape, draft.points);
   if (problem) { complain(word(problem)); return; }
+  if (draft.shape === "ground") { await saveGround(); return; }
   const body = tokens();
   body.set("zone", draft.uid ?? "");
   body.set("name", nameField.value);
@@ -360,7 +420,40 @@ async function save() {
   } finally { button.disabled = false; }
 }
 
+/** Stores what `value` says of the ground, or with null that nothing is known of it. */
+async function keepGround(value, said) {
+  const body = tokens();
+  body.set("ground", value ? JSON.stringify(value) : "");
+  const { ground: kept, size: words } = JSON.parse(await post(bench.dataset.ground, body));
+  ground = kept;
+  document.getElementById("ground-size").textContent = words;
+  leave();
+  tell(word(said));
+}
+
+async function saveGround() {
+  const [width, depth] = lengths.map((field) => field.valueAsNumber);
+  const empty = lengths.find((field) => !Number.isFinite(field.valueAsNumber));
+  if (empty) { complain(word("two_lengths")); empty.focus(); return; }
+  const button = bench.querySelector("[data-do=save]");
+  button.disabled = true;
+  try {
+    await keepGround({ points: draft.points, width_m: width, depth_m: depth }, "saved");
+  } catch (error) {
+    complain(error.sentence ?? word("failed"));
+    document.querySelector(`#draft [name="${error.field}"]`)?.focus();
+  } finally { button.disabled = false; }
+}
+
+async function clearGround() {
+  if (!confirm(word("sure_clear"))) return;
+  try {
+    await keepGround(null, "cleared");
+  } catch (error) { complain(error.sentence ?? word("failed")); }
+}
+
 async function remove() {
+  if (draft?.shape === "ground") { await clearGround(); return; }
   const zone = zones.get(draft?.uid);
   if (!zone || !confirm(word("sure_delete", { name: zone.name }))) return;
   const body = tokens();
@@ -415,7 +508,7 @@ async function newPicture(button) {
   note.hidden = !note.textContent || Boolean(picture.getAttribute("src"));
 }
 
-/** Shows or hides, under the zones, the lines along which people walked in the last hour. */
+/** Shows or hides, under the zones, the tracks of the last hour. */
 async function walked(button) {
   const under = document.getElementById("walked");
   const on = button.getAttribute("aria-pressed") !== "true";
@@ -424,9 +517,11 @@ async function walked(button) {
   if (!on) return;
   button.disabled = true;
   try {
-    const { lines } = JSON.parse(await fetchText(bench.dataset.walked) ?? '{"lines":[]}');
-    for (const line of lines) make("polyline", { points: line.map((point) => point.join(",")).join(" ") }, under);
-    if (!lines.length) tell(word("walked_none"));
+    const tracks = JSON.parse(await fetchText(bench.dataset.walked) ?? "{}");
+    for (const [who, lines] of Object.entries(tracks)) {
+      for (const line of lines) make("polyline", { class: who, points: line.map((point) => point.join(",")).join(" ") }, under);
+    }
+    if (!under.children.length) tell(word("walked_none"));
   } catch {
     button.setAttribute("aria-pressed", "false");
     tell(word("failed"));
@@ -438,17 +533,20 @@ if (picture.complete) place();
 new ResizeObserver(fit).observe(canvas);
 
 const DOES = {
-  undo: () => step(true), redo: () => step(false), corner: removeCorner, save, cancel: leave, delete: remove,
+  undo: () => step(true), redo: () => step(false), corner: removeCorner, save, cancel: leave, delete: remove, calibrate,
   turn: () => change(() => draft.points.reverse()), picture: newPicture, try: newPicture, walked,
 };
 
 bench.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  if (button.dataset.tool) begin(button.dataset.tool);
+  if (button.dataset.tool === "ground") calibrate();
+  else if (button.dataset.tool) begin(button.dataset.tool);
   else if (button.dataset.do) DOES[button.dataset.do]?.(button);
   else if (button.dataset.zone) choose(button.dataset.zone);
 });
+
+for (const field of lengths) field.addEventListener("input", () => { complain(""); show(); });
 
 addEventListener("beforeunload", (event) => { if (draft && history.past.length) event.preventDefault(); });
 

@@ -12,8 +12,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from alerts import editing
+from alerts.ground import Ground
 from alerts.models import Zone
 from frontend import queries, setup_queries
+from frontend.templatetags.setup_words import ground_size
 from frontend.views.page import never_stored, page, person_of
 from frontend.views.setup.door import camera_or_404, configures, refuse, write_down
 from streams.cameras import main_view
@@ -39,6 +41,7 @@ def show_camera(request: HttpRequest, uid: UUID) -> HttpResponse:
         "rules": rules,
         "told": _told(rules),
         "sources": setup_queries.sources_of(camera),
+        "ground": main_view(camera).ground,
         "chosen": request.GET.get("zone", ""),
         "current_setup": "cameras",
     }
@@ -87,6 +90,25 @@ def _zone_asked(camera: Camera, uid: str) -> Zone:
     if zone is None:
         raise Http404
     return zone
+
+
+@require_POST
+@configures
+def save_ground(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Calibrate the ground of this camera's view, or with an empty ``ground`` take that away. 422 with the reason."""
+    camera = camera_or_404(uid)
+    view, asked = main_view(camera), request.POST.get("ground", "")
+    try:
+        ground = msgspec.json.decode(asked, type=Ground) if asked else None
+    except (msgspec.DecodeError, RecursionError):
+        return refuse(_("The corners and lengths could not be read. Calibrate again."), "points")
+    try:
+        with transaction.atomic():
+            editing.save_ground(view, ground, author=person_of(request))
+    except editing.Refused as refused:
+        return refuse(str(refused), refused.field)
+    write_down(request, "ground-saved" if ground else "ground-cleared", camera)
+    return never_stored(JsonResponse({"ground": view.ground, "size": ground_size(view.ground)}))
 
 
 @require_POST

@@ -163,14 +163,14 @@ def _kept_by_the_browser(jpeg: bytes) -> HttpResponse:
 @require_GET
 @configures
 def walked(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Where people walked in the last hour, for the drawing under the zones."""
+    """The tracks of the last hour, for the drawing under the zones."""
     # As above.
-    from alerts.walked import walked as lines_of
+    from alerts.walked import walked as tracks_of
 
     camera = camera_or_404(uid)
     try:
-        lines = lines_of(camera.uid, timezone.now(), WALKED)
+        tracks = tracks_of(camera.uid, timezone.now(), WALKED)
     except OSError:
         return refuse(_("The archive could not be read."))
     write_down(request, "walked", camera)
-    return never_stored(JsonResponse({"lines": lines}))
+    return never_stored(JsonResponse(msgspec.to_builtins(tracks)))
