@@ -30,6 +30,7 @@ from monitor.video_part import VideoPart, whole_path
 
 READY_S = 60.0
 VIDEO_S = 40.0
+DEMO_SILENT_S = 60.0
 """For looking at one of the user's files; a decoder that hangs is ended after 30 s."""
 SERVERS = ("valkey", "kafka")
 STOP_ORDER = (
@@ -235,7 +236,11 @@ class Up:
                 return True
             return False
 
-        if not wait_until(answers, 120) or not part.running:
+        said = ""
+        # Drawing the scenes takes what it takes; only a log in which nothing is said any more has stopped.
+        while part.running and not wait_until(answers, DEMO_SILENT_S) and part.last_lines(1) != said:
+            said = part.last_lines(1)
+        if not part.running or not answers():
             raise CannotStart(f"the demo cameras did not start; their log ends:\n{part.last_lines()}")
 
     def _start_videos(self, videos: VideoPart) -> None:
