@@ -30,8 +30,9 @@ from monitor.video_part import VideoPart, whole_path
 
 READY_S = 60.0
 VIDEO_S = 40.0
-DEMO_SILENT_S = 60.0
 """For looking at one of the user's files; a decoder that hangs is ended after 30 s."""
+DEMO_SILENT_S = 60.0
+"""Demo cameras that neither answer nor say anything new for so long will not start."""
 SERVERS = ("valkey", "kafka")
 STOP_ORDER = (
     ("web", "worker", "sweep", "evaluate", "detect", "capture"),
