@@ -2,8 +2,10 @@
 
 Two backgrounds of one camera, a fast and a slow one. Where the fast one differs from the slow one and the picture
 agrees with the fast one for ``still_s``, something has come or gone; whether the region's own edges are in the picture
-or in the slow background says which. It knows no objects: a bag that no detector knows is found like any other. Whether
-it is a bag, a parked car or somebody who waits is for the rule to say, which sees the tracks beside it.
+or in the slow background says which. What stands only in part is somebody who stands about; edges that are alike in
+both are light; what a camera's tremble explains is no difference. It knows no objects: a bag that no detector knows is
+found like any other. Whether it is a bag, a parked car or somebody who waits is for the rule to say, which sees the
+tracks beside it.
 
 Source: Porikli, Ivanov and Haga, Robust abandoned object detection using dual foregrounds, 2008 (the two backgrounds);
 Tian et al., Robust and efficient foreground analysis, 2011 (edges tell an added object from a removed one).
@@ -31,6 +33,11 @@ SETTLED_S = 4.0
 """While the place is learned: what has kept still for so long is part of it."""
 GONE_FASTER = 4.0
 """What a region gains in so many seconds it loses in one."""
+RESTLESS_S = 2.0
+"""What differs for so long and does not stand moves about on its place; who only passes is gone sooner."""
+MOVED_PX, MOVED_SURE, MOVED_S = 1.5, 0.15, 4.0
+"""A picture that lies so far off the background for so long, as sure as this (the correlation's peak, 0–1), was taken
+by a camera that has been moved: every edge of the place would else come and go."""
 
 
 class StaticRegionsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +59,10 @@ class StaticRegionsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Least difference from the slow background."""
     noises: float = 5.0
     """Likewise, in medians of the plane's own differences."""
+    standing_share: float = 0.5
+    """Of a thing and what moves about on it, so much must stand: of somebody who waits only now and then a sleeve does."""
+    least_clear: float = 0.1
+    """The edges of what came, or went, are in one picture so much stronger than in the other, as a share of both."""
     least_area: float = 0.0004
     most_area: float = 0.15
     light_share: float = 0.35
@@ -79,7 +90,9 @@ class _State(msgspec.Struct):
     fast: bytes
     still_s: bytes
     steady_s: bytes
-    v: int = 1
+    restless_s: bytes
+    shifted_s: float
+    v: int = 2
 
 
 class StaticRegions:
@@ -89,11 +102,14 @@ class StaticRegions:
         self.config = config
         shape = config.plane_wh[::-1]
         self._slow: Real | None = None
+        self._window = np.asarray(cv2.createHanningWindow(config.plane_wh, cv2.CV_32F), np.float32)
         self._fast: Real = np.zeros(shape, np.float32)
         self._still_s: Real = np.zeros(shape, np.float32)
         self._steady_s: Real = np.zeros(shape, np.float32)
         """Of each pixel: for how long it has agreed with the fast background."""
-        self._at_s = self._learned_s = 0.0
+        self._restless_s: Real = np.zeros(shape, np.float32)
+        """Of each pixel: for how long, lately, it has differed without standing."""
+        self._at_s = self._learned_s = self._shifted_s = 0.0
         if state is not None:
             self._restore(msgspec.convert(state, _State))
 
@@ -130,6 +146,8 @@ class StaticRegions:
             fast=_packed(self._fast),
             still_s=_packed(self._still_s),
             steady_s=_packed(self._steady_s),
+            restless_s=_packed(self._restless_s),
+            shifted_s=self._shifted_s,
         )
         return msgspec.to_builtins(state, builtin_types=(bytes,))
 
@@ -137,27 +155,32 @@ class StaticRegions:
         if tuple(state.wh) != self.config.plane_wh:
             raise ValueError(f"static regions: expected a state of {self.config.plane_wh}, got {state.wh}; begin anew")
         shape = self.config.plane_wh[::-1]
-        self._slow, self._fast, self._still_s, self._steady_s = (
+        self._slow, self._fast, self._still_s, self._steady_s, self._restless_s = (
             np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
-            for data in (state.slow, state.fast, state.still_s, state.steady_s)
+            for data in (state.slow, state.fast, state.still_s, state.steady_s, state.restless_s)
         )
-        self._at_s, self._learned_s = state.at_s, state.learned_s
+        self._at_s, self._learned_s, self._shifted_s = state.at_s, state.learned_s, state.shifted_s
 
     def _rebase(self, now: Real, at_s: float) -> None:
         self._slow, self._fast = now.copy(), now.copy()
         self._still_s.fill(0)
         self._steady_s.fill(0)
-        self._at_s, self._learned_s = at_s, 0.0
+        self._restless_s.fill(0)
+        self._at_s, self._learned_s, self._shifted_s = at_s, 0.0, 0.0
 
     def _advance(self, now: Real, slow: Real, elapsed_s: float) -> bool:
-        """Take ``now`` in; False when the light changed and everything began anew."""
+        """Take ``now`` in; False when the light changed, or the camera was moved, and everything began anew."""
         config = self.config
         limit, shift = self._limit(now - slow)
         # An even brightening is taken off, and followed.
         slow += shift
         self._fast += shift
-        differs = np.abs(now - slow) > limit
-        if differs.mean() > config.light_share or abs(shift) > 2 * config.levels:
+        differs = _beyond(now, slow, limit)
+        if (
+            differs.mean() > config.light_share
+            or abs(shift) > 2 * config.levels
+            or self._is_moved(now, slow, elapsed_s)
+        ):
             self._rebase(now, self._at_s)
             return False
         agrees = np.abs(now - self._fast) <= limit
@@ -181,6 +204,19 @@ class StaticRegions:
         np.copyto(still, np.maximum(np.minimum(still, most) - np.float32(GONE_FASTER) * step, 0), where=~differs)
         np.copyto(still, still + step, where=differs & stands)
         np.copyto(still, np.maximum(still - step, 0), where=differs & ~stands)
+        change = np.where(differs & ~stands, step, np.where(differs, -step, -np.float32(GONE_FASTER) * step))
+        self._restless_s = np.clip(self._restless_s + change, 0, most).astype(np.float32)
+
+    def _is_moved(self, now: Real, slow: Real, elapsed_s: float) -> bool:
+        """Whether the camera has looked beside its background for long enough.
+
+        Source: Kuglin and Hines, The phase correlation image alignment method, 1975.
+        """
+        # Its own window would be multiplied into what it is given, which is our background.
+        (dx, dy), sure = cv2.phaseCorrelate(*((plane - plane.mean()) * self._window for plane in (slow, now)))
+        is_off = max(abs(dx), abs(dy)) >= MOVED_PX and sure >= MOVED_SURE
+        self._shifted_s = self._shifted_s + elapsed_s if is_off else 0.0
+        return self._shifted_s >= MOVED_S
 
     def _limit(self, difference: Real) -> tuple[float, np.float32]:
         sparse = difference[::3, ::3]
@@ -196,14 +232,31 @@ class StaticRegions:
         count, numbers, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
         assert self._slow is not None
         edges = _steps(self._fast), _steps(self._slow)
+        share = self._standing_share(standing)
         found: list[tuple[int, StaticRegion]] = []
         for number in range(1, count):
             x, y, w, h, area = (int(value) for value in stats[number])
             if self._absorbed(numbers == number):
                 continue
-            if self.config.least_area <= area / standing.size <= self.config.most_area:
-                found.append((area, self._region(numbers == number, (x, y, w, h), *edges)))
+            if not self.config.least_area <= area / standing.size <= self.config.most_area:
+                continue
+            if float(share[numbers == number].max()) < self.config.standing_share:
+                continue
+            region = self._region(numbers == number, (x, y, w, h), *edges)
+            if region is not None:
+                found.append((area, region))
         return [region for _, region in sorted(found, key=lambda one: (-one[0], one[1].xyxy))]
+
+    def _standing_share(self, standing: Plane) -> Real:
+        """Of each pixel: how much of the thing that it belongs to stands; 0 where nothing is."""
+        restless = (self._restless_s >= RESTLESS_S) & (standing == 0)
+        whole = cv2.morphologyEx((standing | restless).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        count, numbers = cv2.connectedComponents(whole, connectivity=8)
+        stands = np.bincount(numbers.ravel(), weights=standing.ravel(), minlength=count)
+        moves = np.bincount(numbers.ravel(), weights=restless.ravel(), minlength=count)
+        shares = stands / np.maximum(stands + moves, 1)
+        shares[0] = 0.0
+        return np.asarray(shares[numbers], np.float32)
 
     def _absorbed(self, mask: Mask) -> bool:
         """Whether the region has stood for so long that it is the place now; whole, with its blurred outline."""
@@ -215,18 +268,30 @@ class StaticRegions:
         self._still_s[whole] = 0
         return True
 
-    def _region(self, mask: Mask, box: tuple[int, int, int, int], now: Real, usual: Real) -> StaticRegion:
+    def _region(self, mask: Mask, box: tuple[int, int, int, int], now: Real, usual: Real) -> StaticRegion | None:
         width, height = self.config.plane_wh
         x, y, w, h = box
         rim = _rim(mask)
         with_it, without = now[rim].mean(), usual[rim].mean()
         clear = float(abs(with_it - without) / max(1e-6, with_it + without))
+        if clear < self.config.least_clear:
+            return None
         return StaticRegion(
             xyxy=(x / width, y / height, (x + w) / width, (y + h) / height),
             label=APPEARED if with_it >= without else VANISHED,
             score=round(0.5 + 0.5 * min(1.0, 2 * clear), 3),
             still_s=round(float(np.median(self._still_s[mask & (self._still_s > 0)])), 1),
         )
+
+
+def _beyond(now: Real, usual: Real, limit: float) -> Mask:
+    """Where ``now`` is brighter or darker than every neighbour in ``usual`` by more than ``limit``.
+
+    A camera on a mast trembles by a pixel: beside an edge that is a large difference, and none at all.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    most, least = cv2.dilate(usual, kernel), cv2.erode(usual, kernel)
+    return np.asarray((now > most + limit) | (now < least - limit), np.bool_)
 
 
 def _packed(plane: Real) -> bytes:
