@@ -177,14 +177,15 @@ def _room(data: Path) -> Any:
 
 def _warm(room: Any, log: Log, film: Path, port: int) -> None:
     """Let the detector load its model: nobody's first seconds are to be lost to that."""
+    posted = room.post([Play("warm-up", 0.0, (), (Watching("appearance", config={"labels": ["person"]}),))], port)
     with _cameras([film], port):
-        posted = room.post([Play("warm-up", 0.0, (), (Watching("appearance", config={"labels": ["person"]}),))], port)
+        room.switch(posted, on=True)
         deadline = time.monotonic() + OPENING_S
         while not _watched(log).analysed:
             if time.monotonic() > deadline:
                 raise SystemExit(f"bench trust: expected a picture to be analysed within {OPENING_S:.0f} s, got none")
             time.sleep(0.5)
-        room.switch_off(posted)
+        room.switch(posted, on=False)
 
 
 @contextlib.contextmanager
@@ -205,8 +206,9 @@ def _cameras(films: Sequence[Path], port: int) -> Iterator[datetime]:
 
 def _play(room: Any, log: Log, plays: Sequence[Play], films: Sequence[Path], port: int) -> list[tuple[Any, datetime]]:
     """Each of ``plays`` once, from its beginning; returns what was posted and when the films began."""
+    posted = room.post(plays, port)
     with _cameras(films, port) as epoch:
-        posted = room.post(plays, port)
+        room.switch(posted, on=True)
         _follow(room, log, posted, epoch)
         return [(one, epoch) for one in posted]
 
@@ -229,7 +231,7 @@ def _follow(room: Any, log: Log, posted: Sequence[Any], epoch: datetime) -> None
         # meanwhile, with what has always been so.
         late = over and now_s < min(one.play.length_s for one in over) + GRACE_S and _waiting(log)
         if over and not late:
-            room.switch_off(over)
+            room.switch(over, on=False)
             playing = [one for one in playing if one not in over]
         time.sleep(0.1)
     producer.close()

@@ -61,14 +61,12 @@ class Room:
         self._usual.refresh_from_db()
 
     def post(self, plays: Sequence[Play], port: int) -> list[Posted]:
-        """Put up a camera for each of ``plays``, as ``/cam0`` on, with its rules; they are live at once."""
+        """Put up a camera for each of ``plays``, as ``/cam0`` on, with its rules. They are still switched off."""
         with transaction.atomic():
-            posted = [self._post(play, f"rtsp://127.0.0.1:{port}/cam{number}") for number, play in enumerate(plays)]
-            touch()
-        return posted
+            return [self._post(play, f"rtsp://127.0.0.1:{port}/cam{number}") for number, play in enumerate(plays)]
 
     def _post(self, play: Play, address: str) -> Posted:
-        camera = Camera.objects.create(name=play.key, site=self._site, group=self._group)
+        camera = Camera.objects.create(name=play.key, site=self._site, group=self._group, enabled=False)
         Source.objects.create(camera=camera, role=Source.Role.DETECT, address=address)
         deployment = self._standing if play.static_regions else self._usual
         deployment.cameras.add(camera)
@@ -102,10 +100,10 @@ class Room:
         return {**watching.config, **{key: str(named[name].uid) for key, name in follows}}
 
     @staticmethod
-    def switch_off(posted: Sequence[Posted]) -> None:
-        """The films of these are over."""
+    def switch(posted: Sequence[Posted], on: bool) -> None:
+        """The films of these begin, or are over."""
         with transaction.atomic():
-            Camera.objects.filter(pk__in=[one.camera.pk for one in posted]).update(enabled=False)
+            Camera.objects.filter(pk__in=[one.camera.pk for one in posted]).update(enabled=on)
             touch()
 
     @staticmethod

@@ -118,7 +118,8 @@ class Watch:
     def _detections(self, frame: int, t_s: float) -> wire.Detections:
         found = [(one.xyxy, 0.8, scenes.label(one.who)) for one in self._seen.get(frame, ())]
         if self._regions is not None:
-            regions = self._regions.update(self._luma(frame, self._regions.config.plane_wh), t_s)
+            people = [box for box, _, label in found if label == "person"]
+            regions = self._regions.update(self._luma(frame, self._regions.config.plane_wh), t_s, people)
             found += [(region.xyxy, region.score, region.label) for region in regions]
         return wire.Detections(
             camera=CAMERA,
