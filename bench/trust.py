@@ -69,18 +69,19 @@ class Verdict:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Options: ``--scene NAME …``, ``--kind KIND …``, ``--only scenes|footage``, ``--at-once N``."""
+    """Options: ``--scene NAME …``, ``--kind KIND …``, ``--only scenes|footage``, ``--at-once N``, ``--films DIR``."""
     parser = argparse.ArgumentParser(prog="poliscope bench trust")
     parser.add_argument("--scene", nargs="+", default=[], help="these scenes or clips")
     parser.add_argument("--kind", nargs="+", default=[], help="what has a rule of one of these kinds")
     parser.add_argument("--only", choices=["scenes", "footage"])
     parser.add_argument("--at-once", type=float, default=AT_ONCE, help="cameras that play together")
+    parser.add_argument("--films", type=Path, help="keep what is drawn in this folder for the next time")
     given = parser.parse_args(arguments)
     plays = _chosen(given)
     if not plays:
         parser.error("no scene and no clip is called so")
     with tempfile.TemporaryDirectory(prefix="poliscope-bench-") as folder:
-        verdicts = measure(plays, given.at_once, Path(folder))
+        verdicts = measure(plays, given.at_once, Path(folder), given.films or Path(folder) / "films")
     _print(verdicts, "./poliscope bench trust" + "".join(f" {one}" for one in arguments))
     return 0
 
@@ -120,9 +121,9 @@ def batches(plays: Sequence[Play], at_once: float) -> list[list[Play]]:
 # One installation
 
 
-def measure(plays: Sequence[Play], at_once: float, folder: Path) -> list[Verdict]:
+def measure(plays: Sequence[Play], at_once: float, folder: Path, films_folder: Path) -> list[Verdict]:
     """Play all of ``plays`` and judge them."""
-    films = _films(plays, folder / "films")
+    films = _films(plays, films_folder)
     port = free_port()
     with _installation(folder / "data", port):
         room = _room(folder / "data")
@@ -143,7 +144,7 @@ def _films(plays: Sequence[Play], folder: Path) -> dict[str, Path]:
     drawn = [play.scene for play in plays if play.scene is not None]
     if drawn:
         _say(f"drawing {len(drawn)} scenes")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     films = scenes.prepare(folder, drawn)
     return films | {play.key: playable(play.film, folder) for play in plays if play.film is not None}
 

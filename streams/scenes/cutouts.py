@@ -95,9 +95,8 @@ def resized(cutout: Cutout, scale: float, feet: tuple[Sequence[float], Sequence[
 
 def flipped(cutout: Cutout, box: Sequence[float]) -> Cutout:
     """The cut-out turned to its other side, about the middle of ``box``."""
-    width = cutout.soft.shape[1]
-    colour, soft, solid = (plane[:, ::-1].copy() for plane in (cutout.colour, cutout.soft, cutout.solid))
-    return Cutout(round(box[0] + box[2] - cutout.x - width), cutout.y, colour, soft, solid)
+    x = round(box[0] + box[2] - cutout.x - cutout.soft.shape[1])
+    return Cutout(x, cutout.y, cutout.colour[:, ::-1], cutout.soft[:, ::-1], cutout.solid[:, ::-1])
 
 
 def turned(cutout: Cutout, degrees: float, feet: Point) -> Cutout:

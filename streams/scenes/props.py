@@ -38,7 +38,12 @@ def _van(empty: bytes) -> tuple[Image, Plane]:
     picture = np.frombuffer(empty, np.uint8).reshape(576, 768, 3)[y : y + height, x : x + width]
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [outline - (x, y)], 255, cv2.LINE_AA)
-    return picture.copy(), np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.6), np.float32) / 255
+    return picture.copy(), _edge(mask, 0.6)
+
+
+def _edge(mask: Image, softness: float) -> Plane:
+    """``mask`` as alpha, 0–1, with a soft edge."""
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), softness) / 255.0, np.float32)
 
 
 @functools.cache
@@ -51,7 +56,7 @@ def _bag() -> tuple[Image, Plane]:
     for x in (22, 54):
         cv2.rectangle(colour, (x, 20), (x + 5, 61), (30, 30, 34), -1)
     cv2.rectangle(colour, (4, 54), (75, 61), (58, 26, 18), -1)
-    return colour, np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.8), np.float32) / 255
+    return colour, _edge(mask, 0.8)
 
 
 @functools.cache

@@ -54,9 +54,9 @@ class Walk:
 
 
 class Pose(NamedTuple):
-    """How a walker is shown: which of his pictures, flipped or not, and how far he has fallen (0 upright, 1 lies)."""
+    """How a walker is shown: which of his boxes, flipped or not, and how far he has fallen (0 upright, 1 lies)."""
 
-    index: int
+    box: int
     flipped: bool = False
     fallen: float = 0.0
 
@@ -230,7 +230,7 @@ def pose(walk: Walk, frame: int, fps: int) -> Pose | None:
 
 def figure(walk: Walk, shown: Pose) -> Box:
     """Where ``walk`` is seen in the clip, px; lying he is as wide as he was tall, and his feet stay where they were."""
-    x1, y1, x2, y2 = placed(walk, walkers()[walk.who].boxes[shown.index])
+    x1, y1, x2, y2 = placed(walk, walkers()[walk.who].boxes[shown.box])
     if not shown.fallen:
         return x1, y1, x2, y2
     width, height, turn = x2 - x1, y2 - y1, math.radians(90 * shown.fallen)
@@ -245,7 +245,7 @@ def on_stage(scene: Scene, frame: int) -> Iterator[tuple[Walk, Pose]]:
     for walk in scene.script:
         how = pose(walk, frame, scene.fps)
         if how is not None:
-            shown.append((walkers()[walk.who].boxes[how.index][3] + walk.dy, walk, how))
+            shown.append((walkers()[walk.who].boxes[how.box][3] + walk.dy, walk, how))
     return ((walk, how) for _, walk, how in sorted(shown, key=lambda one: one[0]))
 
 

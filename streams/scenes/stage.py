@@ -74,8 +74,8 @@ class Stage:
         return sorted([*walking, *put], key=lambda figure: figure.feet_px)
 
     def _walking(self, walk: Walk, how: Pose) -> _Figure:
-        box = walkers()[walk.who].boxes[how.index]
-        cutout, own = self._footage.cutouts[walk.who][how.index], placed(walk, box) == tuple(box)
+        box = walkers()[walk.who].boxes[how.box]
+        cutout, own = self._footage.cutouts[walk.who][how.box], placed(walk, box) == tuple(box)
         if how.flipped or how.fallen or not own:
             cutout = turned(
                 flipped(cutout, box) if how.flipped else cutout, 90 * how.fallen, ((box[0] + box[2]) / 2, box[3])
