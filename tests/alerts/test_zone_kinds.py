@@ -309,9 +309,14 @@ def test_a_guard_who_stands_so_still_that_few_pictures_come_is_not_absent() -> N
     """Nothing changes, so there is one picture in ten seconds: too few to confirm him, and he is on each."""
     history: Rows = [seen(0.0, STILL), source(0.2, "quiet", since=0.0, sequence=0)]
     history += [tick(second) for second in range(1, 10)] + [seen(10.0, STILL)]
-    history += [source(10.2, "quiet", since=10.0), *(tick(second) for second in range(11, 40))]
+    history += [source(10.2, "quiet", since=10.0, sequence=100), *(tick(second) for second in range(11, 40))]
     assert told("absence", history, hold_s=8.0) == []
-    gone = [seen(40.0), source(40.2, "quiet", since=40.0), *(tick(second) for second in range(41, 60))]
+    gone = [
+        seen(40.0),
+        seen(40.2),
+        source(40.4, "quiet", since=40.2, sequence=402),
+        *(tick(second) for second in range(41, 60)),
+    ]
     assert len(told("absence", [*history, *gone], hold_s=8.0)) == 1
 
 
