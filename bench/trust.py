@@ -43,6 +43,8 @@ EARLY_S = 1.0
 SETTLE_S = 8.0
 """After the last picture: the fold's timers run two seconds behind the log, sequences behind all cameras."""
 OPENING_S = 60.0
+CONNECTED_S = 5.0
+"""A clip has no quiet beginning: what is told of its first seconds hangs on how soon the camera is connected."""
 POOL = "general"
 """Of the deployment that an installation begins with."""
 GRACE_S = LEAD_S - 2.0
@@ -283,7 +285,9 @@ def _judged(room: Any, posted: Any, epoch: datetime, seen: Seen) -> Verdict:
         else:
             told = room.told(rule)
             moments = [((one.happened_at - epoch).total_seconds(), one.known_at) for one in told]
-            judge(verdict, watching, [(at_s, (known - epoch).total_seconds()) for at_s, known in moments])
+            asked_s = -EARLY_S if posted.play.scene is not None else CONNECTED_S
+            asked = [(at_s, (known - epoch).total_seconds()) for at_s, known in moments if at_s >= asked_s]
+            judge(verdict, watching, asked)
     return verdict
 
 

@@ -71,7 +71,7 @@ def footage_plays(folder: Path = FOOTAGE) -> list[Play]:
     """The shared clips that are there. What happens in a clip's first seconds is not asked for: the camera connects."""
     always = (NOTHING_LEFT, NOTHING_TAKEN, WELL)
     known: Sequence[tuple[str, float, tuple[SceneZone, ...], tuple[Watching, ...]]] = [
-        ("pets_vtest.avi", 79.0, (LAWN,), (Watching("presence", "Lawn", due=(53.5,)),)),
+        ("pets_vtest.avi", 79.0, (LAWN,), (Watching("presence", "Lawn", due=(53.5, 53.5)),)),
         (
             "intel_one-by-one-person.mp4",
             139.0,
