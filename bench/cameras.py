@@ -1,4 +1,7 @@
-"""Play one video as many live RTSP cameras, ``/cam0`` on: ``python -m bench.cameras --port N --paths 8 FILE``."""
+"""Play videos as live RTSP cameras, ``/cam0`` on: ``python -m bench.cameras --port N --paths 8 FILE``.
+
+One file is played on all paths; of several each is one camera. It says ``ready`` and when every film began.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import asyncio
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from streams.demo_cameras import Movie, Server
@@ -14,32 +18,36 @@ from streams.videos import examine, make_playable
 
 def playable(file: Path, folder: Path) -> Path:
     """``file``, or its playable form in ``folder``: whoever connects waits for a key frame, and gives up after 3 s."""
-    if examine(file).as_it_is:
-        return file
-    make_playable(file, folder / "playable.mp4", lambda share: None)
-    return folder / "playable.mp4"
+    made = folder / f"{file.stem}.playable.mp4"
+    if not made.exists():
+        if examine(file).as_it_is:
+            return file
+        make_playable(file, made, lambda share: None)
+    return made
 
 
-async def play(file: Path, port: int, paths: int) -> None:
-    """Until SIGTERM or SIGINT."""
+async def play(files: Sequence[Path], port: int) -> None:
+    """Each of ``files`` on a path of its own, until SIGTERM or SIGINT."""
     quit = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, quit.set)
-    movies = {f"cam{number}": Movie.open(file, f"Camera {number}") for number in range(paths)}
-    async with Server(movies, port):
-        print("ready", flush=True)
+    opened = {file: Movie.open(file, file.stem) for file in dict.fromkeys(files)}
+    movies = {f"cam{number}": opened[file] for number, file in enumerate(files)}
+    async with Server(movies, port) as server:
+        print(f"ready {server.epoch_at.isoformat()}", flush=True)
         await quit.wait()
 
 
 def main() -> None:
     """The process."""
     parser = argparse.ArgumentParser(prog="python -m bench.cameras")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--paths", type=int, default=8)
+    parser.add_argument("--paths", type=int, default=8, help="of one file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="poliscope-cameras-") as folder:
-        asyncio.run(play(playable(given.file, Path(folder)), given.port, given.paths))
+        files = [playable(file, Path(folder)) for file in given.files]
+        asyncio.run(play(files * given.paths if len(files) == 1 else files, given.port))
 
 
 if __name__ == "__main__":

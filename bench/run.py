@@ -11,6 +11,7 @@ BENCHES = {
     "detect": "what one analysed picture costs, part by part",
     "start": "from a fresh clone to the first incident; memory, and the processor at rest",
     "cost": "CPU milliseconds for each second of each camera, beside Ultralytics' own loop",
+    "trust": "every kind of rule on scenes and real clips: what was found, what was missed, what was false",
     "rules": "what one rule costs on one picture of twenty tracks, 50 cameras with 10 rules each",
     "rehearse": "a week of one camera through a changed rule; what the archive weighs",
     "log": "both log engines: throughput, delay, ten minutes of overload",

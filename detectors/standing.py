@@ -15,10 +15,14 @@ import numpy as np
 from detectors.analytics.static_regions import StaticRegion, StaticRegions, StaticRegionsConfig
 from detectors.backends.base import Picture
 from detectors.detections import Detections
+from detectors.labels import expand
 from streams.frame import Frame
 
 MOST = 256
 """Analyses in memory, 0.7 MB each; the one that was used longest ago goes first."""
+PEOPLE = expand("person")
+PERSON_SCORE = 0.3
+"""So sure the model must be of somebody whom the place is not to be seen through."""
 STEP_BACK_S = 5.0
 """A picture so much earlier than the last follows a clock that was put right: the place is learned anew."""
 
@@ -50,7 +54,7 @@ class Standing:
         place.at_s = at_s
         small = cv2.resize(picture, self._config.plane_wh, interpolation=cv2.INTER_AREA)
         luma = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.uint8)
-        return _joined(found, place.regions.update(luma, at_s))
+        return _joined(found, place.regions.update(luma, at_s, _people(found)))
 
     def _place(self, key: tuple[UUID, UUID], view: UUID, at_s: float) -> _Place:
         place = self._places.get(key)
@@ -60,6 +64,14 @@ class Standing:
         while len(self._places) > MOST:
             self._places.popitem(last=False)
         return place
+
+
+def _people(found: Detections) -> list[tuple[float, float, float, float]]:
+    return [
+        (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+        for box, score, label in zip(found.xyxy, found.score, found.label, strict=True)
+        if label in PEOPLE and score >= PERSON_SCORE
+    ]
 
 
 def _joined(found: Detections, regions: list[StaticRegion]) -> Detections:

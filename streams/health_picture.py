@@ -53,6 +53,9 @@ MOVED_GAIN = 0.25
 """So much better must the edges correlate once they are shifted back …"""
 ELSEWHERE = 0.12
 """… unless they correlate as little as this, as two different places do."""
+RECODED_MEAN, RECODED_MOST = 0.03, 1
+"""A frozen picture that is encoded anew differs by so little from itself, on the mean and anywhere, in grey levels: a
+key frame is not coded as the pictures between. Of real cameras' pictures the mean is at least half a level apart."""
 VISIBLE_SHARE = 0.1
 """Where privacy masks leave less than this, nothing is judged."""
 
@@ -157,7 +160,7 @@ class PictureHealth:
             self._standing = usual
 
     def _judge(self, plane: Plane, sight: _Sight, now_s: float) -> Trouble | None:
-        if self._before is None or not np.array_equal(plane, self._before):
+        if self._before is None or not _is_same(plane, self._before):
             self._before, self._changed_s = plane, now_s
         if sight.level < DARK_LEVEL and sight.spread < DARK_SPREAD:
             return Trouble.DARK
@@ -191,6 +194,11 @@ class PictureHealth:
         reference.level += part * (sight.level - reference.level)
         reference.aligned += part * (aligned - reference.aligned)
         reference.learned_s += elapsed_s
+
+
+def _is_same(one: Plane, other: Plane) -> bool:
+    apart = np.abs(one.astype(np.int16) - other)
+    return bool(apart.max() <= RECODED_MOST and apart.mean() <= RECODED_MEAN)
 
 
 def _see(plane: Plane, masked: bool) -> _Sight:

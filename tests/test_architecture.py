@@ -111,7 +111,7 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 def test_addresses_are_opened_in_one_place() -> None:
     # Its exceptions carry the address with the password; only rtsp.py may see and redact them.
     opens = {path.name for path in SOURCES if "av.open(" in path.read_text()}
-    assert opens <= {"rtsp.py", "scenes.py", "demo_cameras.py", "videos.py"}
+    assert opens <= {"rtsp.py", "cutouts.py", "files.py", "demo_cameras.py", "videos.py"}
 
 
 def test_nobody_opens_cameras_through_opencv() -> None:

@@ -96,7 +96,7 @@ class _Absence(InZone[AbsenceConfig, Standing]):
     def wake_at_s(self) -> float | None:
         """When it will have lasted."""
         state = self._state
-        waits = state.began is not None and not state.told
+        waits = state.began is not None and not state.told and not self._doubtful
         return state.now_s + max(0.0, self._config.hold_s - state.empty_s) if waits else None
 
     def explain(self, at_s: float) -> list[Shortfall]:
@@ -111,9 +111,21 @@ class _Absence(InZone[AbsenceConfig, Standing]):
 
     def _pass(self, at_s: float, *, known: bool) -> None:
         state = self._state
-        if known and state.began is not None and at_s > state.judged_at_s:
+        if known and state.began is not None and at_s > state.judged_at_s and not self._doubtful:
             state.empty_s = round(state.empty_s + elapsed_s(state.judged_at_s, at_s), 3)
         state.judged_at_s = max(at_s, state.judged_at_s)
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the last picture showed somebody who is not confirmed yet: who stands still is on few pictures.
+
+        That time is neither empty nor the end of the absence.
+        """
+        return any(
+            stay.present and stay.inside and stay.confirmed is None and stay.sightings[-1][1]
+            for stay in self._state.stays.values()
+            if stay.sightings
+        )
 
     def _fire(self, at_s: float) -> Sequence[Found]:
         state = self._state

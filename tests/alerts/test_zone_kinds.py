@@ -16,6 +16,7 @@ from tests.alerts.histories import Box, dropped, seen, source, tick
 Rows = list[Any]
 
 IN_AND_STAY = goes((0, 0.2, 0.6), (3, 0.6, 0.6), (40, 0.6, 0.6))
+STILL: Box = ((0.55, 0.3, 0.65, 0.6), 0.8, "person")
 EARLY = Schedule(time_zone="UTC", spans=[ScheduleSpan(from_="06:00", until="06:01")])
 """The histories begin at 06:00 UTC."""
 
@@ -297,6 +298,21 @@ def test_minutes_around_a_blind_time_add_up_without_it() -> None:
     events = told("absence", [*film(10.2), *away, *film(75, start_s=60)], hold_s=20.0)
     [event] = events
     assert (event.happened_at.minute, event.happened_at.second) == (1, 10)
+
+
+def test_a_guard_who_stands_so_still_that_few_pictures_come_is_not_absent() -> None:
+    """Nothing changes, so there is one picture in ten seconds: too few to confirm him, and he is on each."""
+    history: Rows = [seen(0.0, STILL), source(0.2, "quiet", since=0.0, sequence=0)]
+    history += [tick(second) for second in range(1, 10)] + [seen(10.0, STILL)]
+    history += [source(10.2, "quiet", since=10.0, sequence=100), *(tick(second) for second in range(11, 40))]
+    assert told("absence", history, hold_s=8.0) == []
+    gone = [
+        seen(40.0),
+        seen(40.2),
+        source(40.4, "quiet", since=40.2, sequence=402),
+        *(tick(second) for second in range(41, 60)),
+    ]
+    assert len(told("absence", [*history, *gone], hold_s=8.0)) == 1
 
 
 def test_a_hole_between_pictures_is_not_absence() -> None:

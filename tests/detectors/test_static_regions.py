@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.analytics.static_regions import StaticRegion, StaticRegions, StaticRegionsConfig
+from detectors.analytics.static_regions import Box, StaticRegion, StaticRegions, StaticRegionsConfig
 from detectors.labels import APPEARED, LABELS, VANISHED, family
 
 Real = npt.NDArray[np.float32]
@@ -59,13 +60,13 @@ class Watch:
         self.regions = StaticRegions(config or StaticRegionsConfig())
         self.now_s, self.last = 100.0, list[StaticRegion]()
 
-    def show(self, scene: Real, seconds: float, step_s: float = STEP_S) -> list[str]:
+    def show(self, scene: Real, seconds: float, step_s: float = STEP_S, people: Sequence[Box] = ()) -> list[str]:
         """Show ``scene`` for ``seconds``; what was reported, in order, each once."""
         said: list[str] = []
         for number in range(round(seconds / step_s)):
             self.now_s += step_s
             shot = np.clip(scene + GRAIN[(number * 7 + round(self.now_s)) % len(GRAIN)], 0, 255).astype(np.uint8)
-            self.last = self.regions.update(shot, self.now_s)
+            self.last = self.regions.update(shot, self.now_s, people)
             said += [one.label for one in self.last]
         return list(dict.fromkeys(said))
 
@@ -149,6 +150,40 @@ def test_a_cloud_that_comes_slowly_is_none(watch: Watch) -> None:
         assert watch.show((HALL * (1 - step / 150)).astype(np.float32), 3) == []
 
 
+def box_of(x: int) -> Box:
+    return (x / WIDTH, 80 / HEIGHT, (x + 16) / WIDTH, 135 / HEIGHT)
+
+
+def test_who_is_known_as_a_person_is_none_and_is_not_learned() -> None:
+    watch = Watch()
+    # From the first picture on, through all of the learning.
+    assert watch.show(person(HALL, 150), 60, people=[box_of(150)]) == []
+    assert watch.show(HALL, 30) == [], "the place behind who was there is learned when it is seen"
+    assert watch.show(with_box(HALL, 152, 100, 12, 12), 30) == [APPEARED]
+
+
+def test_a_bag_waits_for_whoever_stands_before_it(watch: Watch) -> None:
+    owner = [box_of(148)]
+    assert watch.show(person(bag(HALL), 148), 40, people=owner) == []
+    assert watch.show(bag(HALL), 9) == []
+    assert watch.show(bag(HALL), 10) == [APPEARED]
+    assert watch.show(person(bag(HALL), 148), 5, people=owner) == [APPEARED], "what stands is not forgotten behind him"
+
+
+@pytest.mark.parametrize("dx, dy", [(1, 0), (0, 1), (-1, -1)])
+def test_a_mast_that_trembles_is_none(watch: Watch, dx: int, dy: int) -> None:
+    for _ in range(10):
+        assert watch.show(np.roll(HALL, (dy, dx), (0, 1)), 7) == []
+        assert watch.show(HALL, 5) == []
+
+
+@pytest.mark.parametrize("dx, dy", [(3, 0), (-6, 4), (0, 9)])
+def test_a_camera_that_was_moved_learns_its_new_place(watch: Watch, dx: int, dy: int) -> None:
+    elsewhere = np.asarray(np.roll(HALL, (dy, dx), (0, 1)), np.float32)
+    assert watch.show(elsewhere, 120) == []
+    assert watch.show(bag(elsewhere), 30) == [APPEARED]
+
+
 @pytest.mark.parametrize("w, h", [(3, 3), (200, 100)])
 def test_too_small_and_too_large_are_none(watch: Watch, w: int, h: int) -> None:
     assert watch.show(with_box(HALL, 60, 40, w, h), 30) == []
@@ -182,7 +217,7 @@ def test_a_campus_where_people_walk_and_talk_leaves_nothing(shared: Path) -> Non
                 continue
             watch.now_s += 0.5
             plane = cv2.resize(frame.to_ndarray(format="gray"), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-            assert APPEARED not in [one.label for one in watch.regions.update(plane, watch.now_s)]
+            assert watch.regions.update(plane, watch.now_s) == []
     assert watch.now_s > 170
 
 

@@ -171,6 +171,26 @@ def test_a_frozen_picture_has_been_so_since_it_last_changed() -> None:
     assert watch.health.trouble is None
 
 
+def test_a_frozen_picture_that_is_encoded_anew_is_frozen(tmp_path: Path) -> None:
+    """What a stuck sensor sends through a real encoder: key frames differ a little from the pictures between."""
+    film, stuck = tmp_path / "stuck.mp4", cv2.resize(shot(STREET), (640, 360), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "veryfast", "crf": "24", "g": "20"})
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for _ in range(1000):
+            picture = av.VideoFrame.from_ndarray(np.repeat(stuck[..., None], 3, axis=2), format="bgr24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    health, planes = PictureHealth(), []
+    with av.open(str(film)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if health.due(number / 10):
+                planes.append(gate_plane(planes_of(frame)))
+                health.look(planes[-1], number / 10)
+    assert health.trouble is Trouble.FROZEN
+    assert any(not np.array_equal(planes[-1], plane) for plane in planes[-5:]), "the encoder gave the very same again"
+
+
 def test_it_accuses_nobody_before_it_has_learned() -> None:
     watch = Watch()
     watch.show(STREET, LEARN_S / 2)

@@ -124,6 +124,78 @@ def test_an_unknown_scene_is_named_with_those_there_are() -> None:
         scenes.scene("harbour")
 
 
+# What a walker may do besides walking
+
+
+def boxes_of(walk: Walk, seconds: float = 30.0) -> dict[float, scenes.Box]:
+    """Where the one walker of a scene is, by time."""
+    scene = dataclasses.replace(scenes.CAMPUS, script=(walk,), length_s=seconds)
+    return {one.t_s: one.xyxy for one in scenes.truth(scene)}
+
+
+def test_who_stands_keeps_his_place_and_goes_on_from_it() -> None:
+    walks, stands = boxes_of(Walk("red", 0.0)), boxes_of(Walk("red", 0.0, stand_at=40, stand_s=5.0))
+    assert {stands[t_s] for t_s in np.arange(4.0, 9.1, 0.5).round(1)} == {walks[4.0]}
+    assert stands[12.0] == walks[7.0]
+
+
+def test_who_returns_goes_back_the_way_he_came() -> None:
+    walks, turns = boxes_of(Walk("red", 0.0)), boxes_of(Walk("red", 0.0, stand_at=40, stand_s=1.0, returns=True))
+    assert turns[6.0] == walks[3.0]
+    assert max(turns) < 9.1
+
+
+def test_who_goes_back_to_front_begins_at_the_end() -> None:
+    walks, back = boxes_of(Walk("red", 0.0)), boxes_of(Walk("red", 0.0, back=True))
+    assert back[min(back)] == walks[max(walks)]
+
+
+def test_who_lies_is_as_wide_as_he_was_tall_and_gets_up_again() -> None:
+    walks, lies = boxes_of(Walk("red", 0.0)), boxes_of(Walk("red", 0.0, stand_at=40, stand_s=6.0, lies=True))
+    (x1, y1, x2, y2), (left, top, right, bottom) = walks[4.0], lies[7.0]
+    assert (right - left) * 640 == pytest.approx((y2 - y1) * 480, abs=0.5)
+    assert (bottom - top) * 480 == pytest.approx((x2 - x1) * 640, abs=0.5)
+    assert bottom == y2
+    assert lies[10.0] == walks[4.0]
+
+
+def test_a_prop_moves_evenly_and_is_only_there_in_its_time() -> None:
+    van = scenes.Prop("van", (scenes.Stand(2.0, 300, 300, 60), scenes.Stand(4.0, 400, 340, 80)))
+    scene = dataclasses.replace(scenes.CAMPUS, script=(), props=(van,), length_s=6.0)
+    seen = {one.t_s: one for one in scenes.truth(scene)}
+    assert (min(seen), max(seen)) == (2.0, 3.9)
+    x1, y1, x2, y2 = seen[3.0].xyxy
+    assert ((x1 + x2) / 2 * 640 + 100, y2 * 480 + 96) == pytest.approx((350, 320))
+    assert (y2 - y1) * 480 == pytest.approx(70)
+    assert scenes.label(seen[3.0].who) == "car"
+
+
+def test_what_is_drawn_of_a_walker_who_lies_is_where_the_truth_says(footage: scenes.Footage) -> None:
+    walk = Walk("red", 0.0, stand_at=40, stand_s=6.0, lies=True)
+    scene = dataclasses.replace(scenes.CAMPUS, script=(walk,), length_s=12.0)
+    changed = np.abs(Stage(scene, footage).picture(75)[:480].astype(int) - Stage(scene, footage).picture(0)[:480]) > 40
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    drawn = (columns[0] / 640, rows[0] / 480, (columns[-1] + 1) / 640, (rows[-1] + 1) / 480)
+    assert _iou(boxes_of(walk)[7.5], drawn) > 0.7
+
+
+@pytest.mark.parametrize("kind", ["dark", "covered", "blurred", "lorry"])
+def test_a_fault_is_in_the_picture_in_its_time_only(kind: str, footage: scenes.Footage) -> None:
+    fault = scenes.Fault(kind, 2.0, 4.0)  # type: ignore[arg-type]
+    scene = dataclasses.replace(scenes.CAMPUS, script=(), faults=(fault,), length_s=6.0)
+    stage = Stage(scene, footage)
+    well = stage.picture(10)
+    assert np.array_equal(stage.picture(40), well)
+    assert np.abs(stage.picture(30).astype(int) - well).mean() > 3
+
+
+def test_a_frozen_sensor_gives_the_same_picture_again(footage: scenes.Footage) -> None:
+    walk, fault = Walk("red", 0.0), scenes.Fault("frozen", 2.0, 4.0)
+    stage = Stage(dataclasses.replace(scenes.CAMPUS, script=(walk,), faults=(fault,), length_s=6.0), footage)
+    assert np.array_equal(stage.picture(39), stage.picture(20))
+    assert not np.array_equal(stage.picture(40), stage.picture(20))
+
+
 # The pictures
 
 
