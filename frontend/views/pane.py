@@ -8,8 +8,8 @@ from uuid import UUID
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from alerts.incidents import reminder_due_at
 from alerts.models import Incident
+from alerts.telling import reminder_due_at
 from frontend import queries
 from frontend.models import User
 from frontend.permissions import may_act, may_configure

@@ -10,11 +10,10 @@ from alerts.incidents import (
     IllegalTransition,
     acknowledge,
     record,
-    remind_unacknowledged,
-    reminder_due_at,
     resolve,
 )
 from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition
+from alerts.telling import remind_unacknowledged, reminder_due_at
 from streams.models import SequenceCounter
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at, at_once
 
