@@ -29,6 +29,7 @@ from django.utils import timezone
 
 from alerts import texts
 from alerts.announce import hold, stamp
+from alerts.confirmation import opt_out
 from alerts.handover import broker_away_s, hand_over
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.base import DeliveryError, Message, Receipt
@@ -183,7 +184,7 @@ def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | 
     if not wanted(row):
         return _finish(row, owner, State.CANCELLED, clock())
     try:
-        if row.contact.disabled_at is not None:
+        if not row.contact.usable:
             raise DeliveryError("rejected", row.contact.disabled_reason or "this contact is switched off")
         receipt = _send(row, owner, clock())
     except DeliveryError as error:
@@ -287,7 +288,7 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
         logger.warning("delivery %s: outcome unknown: %s", row.uid, problem)
         return _finish(row, owner, State.UNKNOWN, now, problem=problem)
     if error.outcome == "rejected":
-        return _rejected(row, owner, problem, now)
+        return _rejected(row, owner, problem, now, unsubscribed=error.unsubscribed)
     if (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
         logger.error("delivery %s: given up after %s attempts: %s", row.uid, row.attempts, problem)
         return _finish(row, owner, State.FAILED, now, problem=problem)
@@ -296,15 +297,15 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
     return _finish(row, owner, State.QUEUED, now, problem=problem, not_before_at=now + timedelta(seconds=wait_s))
 
 
-def _rejected(row: Delivery, owner: str, problem: str, now: datetime) -> str | None:
+def _rejected(row: Delivery, owner: str, problem: str, now: datetime, *, unsubscribed: bool) -> str | None:
     """Switch the contact off, and give the recipient's next one its turn at once."""
     with transaction.atomic():
         state = _finish(row, owner, State.FAILED, now, problem=problem)
         if state is None:
             return None
-        Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
-            disabled_at=now, disabled_reason=problem[:300]
-        )
+        if unsubscribed:
+            opt_out(row.contact, now)
+        Contact.objects.usable().filter(pk=row.contact_id).update(disabled_at=now, disabled_reason=problem[:300])
         following = _next_contact(row)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
@@ -316,7 +317,7 @@ def _rejected(row: Delivery, owner: str, problem: str, now: datetime) -> str | N
 def _next_contact(row: Delivery) -> Contact | None:
     """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
-    left = Contact.objects.filter(recipient=row.alert.recipient_id, disabled_at__isnull=True).exclude(pk__in=tried)
+    left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
     suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident)]
     return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
 
@@ -402,6 +403,7 @@ def resend_unknown(now: datetime) -> int:
         finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S),
         finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
         contact__disabled_at__isnull=True,
+        contact__opted_out_at__isnull=True,
     ).exclude(alert__incident__state=Incident.State.RESOLVED)
     found = rows.select_related("alert__incident", "contact").order_by("finished_at")[:500]
     return sum(_resend(row, now) for row in found if wanted(row))

@@ -21,9 +21,9 @@ from django.db.models.functions import Greatest
 from alerts.announce import stamp
 from alerts.delivery import cancel_queued
 from alerts.events import SEVERITIES, Event, to_json
-from alerts.models import Alert, Incident, IncidentTransition, Recipient, RuleVersion
+from alerts.models import Alert, Incident, IncidentTransition, RuleVersion
 from alerts.models import Event as EventRow
-from alerts.telling import Decided, reachable, step_of, tell
+from alerts.telling import Decided, inform
 from streams.models import Camera
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Batch:
     @classmethod
     def of(cls, events: Sequence[Event]) -> _Batch:
         cameras = Camera.objects.select_related("site").filter(uid__in={event.camera for event in events})
-        versions = RuleVersion.objects.select_related("rule").filter(
+        versions = RuleVersion.objects.select_related("rule__policy").filter(
             uid__in={event.rule_version for event in events if event.rule_version}
         )
         stored = EventRow.objects.filter(uid__in={event.uid for event in events}).values_list("uid", flat=True)
@@ -116,9 +116,7 @@ def _record_one(event: Event, batch: _Batch, decided: Decided, now: datetime) ->
     batch.unresolved[key] = incident
     decided.touched.add(incident.pk)
     if reason is not None and version is not None:
-        recipients = reachable(Recipient.objects.filter(rules=version.rule))
-        for uids in tell(incident, reason, recipients, now, step=step_of(incident, reason)):
-            decided.tell(incident, incident.severity, uids)
+        inform(incident, version.rule, reason, decided, now)
 
 
 def _insert(event: Event, camera: Camera, version: RuleVersion | None, incident: Incident, now: datetime) -> None:

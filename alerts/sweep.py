@@ -141,12 +141,12 @@ class Sweeper:
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
-            return [lambda: telling.remind_unacknowledged(self._now()), self._sequence, self._copy, self._tidy]
+            return [lambda: telling.take_due_steps(self._now()), self._sequence, self._copy, self._tidy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
             delivery.resend_unknown,
-            telling.remind_unacknowledged,
+            telling.take_due_steps,
         )
         return [
             *(lambda step=step: step(self._now()) for step in by_time),

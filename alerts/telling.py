@@ -1,25 +1,33 @@
-"""Who is told of an incident, by what, and again when nobody acknowledges.
+"""Who is told of an incident, by what, and who next when nobody acknowledges.
 
-Decided in the caller's transaction as rows, Alerts and their Deliveries; sending is another matter (``delivery``).
+Decided in the caller's transaction as rows, Alerts and their Deliveries; sending is another matter (``delivery``). Each
+step of an escalation is claimed by a conditional UPDATE of its incident, open and with just so many steps taken: the
+same row that an acknowledgement changes. So a step is taken once, by whichever sweep comes first, and none after.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import Max, Prefetch
+from django.db.models import Prefetch, Q
 
-from alerts.announce import hold, stamp
+from alerts import duty
+from alerts.announce import stamp
 from alerts.delivery import channels_pending, hand_over, queue, suits
+from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.events import SEVERITIES
-from alerts.models import Alert, Contact, Incident, Recipient
+from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
+from alerts.quiet_hours import is_quiet
 
-REMIND_AFTER_S = 120.0
+AT_ONCE = 200
+"""Steps of one look. What is left is due still, and taken a second later."""
+
+Reason = Alert.Reason
 
 
 @dataclass(slots=True)
@@ -43,17 +51,202 @@ class Decided:
                 transaction.on_commit(partial(hand_over, uids, severity=severity))
 
 
+# Steps
+
+
+def inform(incident: Incident, rule: Rule, reason: Alert.Reason, decided: Decided, now: datetime) -> None:
+    """There is news of ``incident``: the first step of its escalation, or word to those that it has reached by now.
+
+    In the caller's transaction, which has changed the incident already.
+    """
+    steps = _steps(rule)
+    plan = plan_of(rule, steps)
+    if incident.steps_taken == 0:
+        _take(incident, rule, steps, reason, decided, now)
+        return
+    reached = {plan.index(number) for number in range(incident.steps_taken)} if steps else {0}
+    for index in sorted(reached):
+        _tell_step(incident, rule, steps, index, reason, decided, now, step=step_of(incident, reason))
+    due_at = told_otherwise(plan, incident.steps_taken, incident.next_step_at, now)
+    if due_at != incident.next_step_at:
+        _next_at(incident, due_at)
+
+
+def take_due_steps(now: datetime) -> int:
+    """Take the step of every open incident whose time has come; returns how many. Safe to call at any moment."""
+    due = Incident.objects.filter(state=Incident.State.OPEN, next_step_at__lte=now)
+    found = due.select_related("rule__policy", "site").order_by("next_step_at", "pk")[:AT_ONCE]
+    return sum(_take_due(incident, now) for incident in found)
+
+
+def _take_due(incident: Incident, now: datetime) -> bool:
+    with transaction.atomic():
+        decided = Decided()
+        reason = Reason.REMINDER if incident.steps_taken else Reason.OPENED
+        _take(incident, incident.rule, _steps(incident.rule), reason, decided, now)
+        decided.conclude()
+    return bool(decided.touched)
+
+
+def _take(
+    incident: Incident,
+    rule: Rule | None,
+    steps: list[EscalationStep],
+    reason: Alert.Reason,
+    decided: Decided,
+    now: datetime,
+) -> None:
+    """Take the next step unless somebody did, or has the incident by now."""
+    plan, number = plan_of(rule, steps), incident.steps_taken
+    if number >= plan.count:
+        _next_at(incident, None)  # the policy became shorter meanwhile
+        return
+    if not _claim(incident):
+        return
+    decided.touched.add(incident.pk)
+    reached = _tell_step(incident, rule, steps, number, reason, decided, now, step=number)
+    again = reached is not None or not plan.tells_again
+    _next_at(incident, next_at(plan, number + 1, now, reached=bool(reached)) if again else None)
+
+
+def _claim(incident: Incident) -> bool:
+    number = incident.steps_taken
+    open_rows = Incident.objects.filter(pk=incident.pk, state=Incident.State.OPEN, steps_taken=number)
+    if not open_rows.update(steps_taken=number + 1, next_step_at=None):
+        return False
+    incident.steps_taken = number + 1
+    return True
+
+
+def _next_at(incident: Incident, at: datetime | None) -> None:
+    Incident.objects.filter(pk=incident.pk, steps_taken=incident.steps_taken).update(next_step_at=at)
+    incident.next_step_at = at
+
+
+def stop(incident: int) -> None:
+    """Take no further step of an incident (key), although it is open: somebody wants no more of it."""
+    Incident.objects.filter(pk=incident).update(next_step_at=None)
+
+
+def go_on(incident: Incident, now: datetime) -> bool:
+    """Take the steps that are left after a ``stop``, the next one at once. False: there is none, or it is not open."""
+    if incident.steps_taken >= plan_of(incident.rule, _steps(incident.rule)).count:
+        return False
+    rows = Incident.objects.filter(pk=incident.pk, state=Incident.State.OPEN, steps_taken=incident.steps_taken)
+    return bool(rows.filter(next_step_at__isnull=True).update(next_step_at=now))
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """The step that is taken next unless somebody acknowledges.
+
+    ``again``: the same people are told once more. Else ``duties`` are the rotas of the step, each with who will have
+    the duty (empty: nobody), ``names`` its people and teams, and ``channels`` the only ways to use, if not all.
+    """
+
+    at: datetime
+    again: bool = False
+    duties: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+def upcoming(incident: Incident) -> Upcoming | None:
+    """What happens next by itself; None: nothing."""
+    if incident.state != Incident.State.OPEN or incident.next_step_at is None:
+        return None
+    steps = _steps(incident.rule)
+    plan, number = plan_of(incident.rule, steps), incident.steps_taken
+    if number >= plan.count:
+        return None
+    if not steps:
+        return Upcoming(incident.next_step_at, again=True)
+    return _foreseen(steps[plan.index(number)], incident.next_step_at)
+
+
+def _foreseen(step: EscalationStep, at: datetime) -> Upcoming:
+    on = {row: duty.on_duty(row, at) for row in step.rotas.all()}
+    people = dict(Recipient.objects.filter(pk__in=[key for key in on.values() if key]).values_list("pk", "name"))
+    return Upcoming(
+        at,
+        duties=tuple((row.name, people.get(key or 0, "")) for row, key in on.items()),
+        names=(*step.recipients.values_list("name", flat=True), *step.teams.values_list("name", flat=True)),
+        channels=tuple(step.channels),
+    )
+
+
+# Whom
+
+
+def _steps(rule: Rule | None) -> list[EscalationStep]:
+    """Of the rule's policy, in order; none without one."""
+    if rule is None or rule.policy is None:
+        return []
+    return list(rule.policy.steps.order_by("order"))
+
+
+def plan_of(rule: Rule | None, steps: list[EscalationStep]) -> Plan:
+    """How the steps of ``rule`` follow each other. A policy as it stands: an edit holds from the next step on."""
+    if rule is None or rule.policy is None or not steps:
+        return IMPLICIT
+    return Plan(tuple(float(step.wait_s) for step in steps), rule.policy.repeats)
+
+
+def _tell_step(
+    incident: Incident,
+    rule: Rule | None,
+    steps: list[EscalationStep],
+    number: int,
+    reason: Alert.Reason,
+    decided: Decided,
+    now: datetime,
+    *,
+    step: int,
+) -> int | None:
+    """Tell the people of a step. Returns how many messages reach them, those on their way included; None: no people."""
+    # Where an earlier message still waits for its channel, another would only make two of it.
+    without = channels_pending(incident.pk) if reason is Reason.REMINDER else frozenset()
+    waited_for = {person for person, _channel in without}
+    told, reached = False, 0
+    for people, channels in _groups(incident, rule, steps, number, now):
+        reached += sum(person.pk in waited_for for person in people)
+        for uids in tell(incident, reason, people, now, step=step, without=without, channels=channels):
+            decided.tell(incident, incident.severity, uids)
+            told, reached = True, reached + len(uids)
+    return reached if told or reached else None
+
+
+def _groups(
+    incident: Incident, rule: Rule | None, steps: list[EscalationStep], number: int, now: datetime
+) -> Iterable[tuple[list[Recipient], Collection[str]]]:
+    """People with the channels by which they are told; none: by all."""
+    if not steps and number:
+        # Those who were told, whoever the rule tells by now.
+        yield reachable(Recipient.objects.filter(alerts__incident=incident).distinct()), ()
+        return
+    if number == 0 and rule is not None:
+        yield reachable(Recipient.objects.filter(rules=rule)), ()
+    if steps:
+        step = steps[number % len(steps)]
+        yield reachable(Recipient.objects.filter(pk__in=people_of(step, now))), step.channels
+
+
+def people_of(step: EscalationStep, at: datetime) -> set[int]:
+    """The keys of everybody whom ``step`` tells at ``at``."""
+    named = Recipient.objects.filter(Q(steps=step) | Q(teams__steps=step)).values_list("pk", flat=True)
+    on = (duty.on_duty(row, at) for row in Rota.objects.filter(steps=step))
+    return {*named, *(person for person in on if person is not None)}
+
+
 def reachable(recipients: models.QuerySet[Recipient]) -> list[Recipient]:
     """The active ones, with their usable contacts in order in ``usable``."""
-    usable = Contact.objects.filter(disabled_at__isnull=True).order_by("order", "id")
+    usable = Contact.objects.usable().order_by("order", "id")
     return list(recipients.filter(active=True).prefetch_related(Prefetch("contacts", usable, to_attr="usable")))
 
 
 def step_of(incident: Incident, reason: Alert.Reason) -> int:
-    """Reminders are step 1; an incident that gets worse a second time is one step further."""
-    if reason is Alert.Reason.WORSE:
-        return SEVERITIES.index(incident.severity)
-    return 1 if reason is Alert.Reason.REMINDER else 0
+    """What sets apart two alerts of one reason: an incident that gets worse a second time is one step further."""
+    return SEVERITIES.index(incident.severity) if reason is Reason.WORSE else 0
 
 
 def tell(
@@ -64,16 +257,21 @@ def tell(
     *,
     step: int,
     without: frozenset[tuple[int, str]] = frozenset(),
+    channels: Collection[str] = (),
 ) -> Iterable[list[UUID]]:
     """Create the alerts and their deliveries; yields the deliveries' uids for each recipient.
 
     ``without``: pairs of recipient key and channel that are left out, as something is on its way there still.
+    ``channels``: the only ones to use; none: all.
     """
     for recipient in recipients:
         contacts = [
             contact
             for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
-            if (recipient.pk, contact.channel) not in without and suits(contact, incident)
+            if (recipient.pk, contact.channel) not in without
+            and (not channels or contact.channel in channels)
+            and suits(contact, incident)
+            and not disturbs(contact, recipient, incident, now)
         ]
         if not contacts and without:
             continue
@@ -95,36 +293,9 @@ def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:
     return list(chosen.values())
 
 
-def reminder_due_at(incident: Incident) -> datetime | None:
-    """When it is sent once more unless somebody acknowledges; None when it will not be."""
-    if incident.state != Incident.State.OPEN or incident.alerts.filter(reason=Alert.Reason.REMINDER).exists():
-        return None
-    last: datetime | None = incident.alerts.aggregate(last=Max("created_at"))["last"]
-    return last + timedelta(seconds=REMIND_AFTER_S) if last else None
-
-
-def remind_unacknowledged(now: datetime) -> int:
-    """Send once more whatever is still open ``REMIND_AFTER_S`` after its last alert; returns how many incidents.
-
-    Where an earlier message still waits for its channel, another would only make two of it: that channel is left out.
-    """
-    due = (
-        Incident.objects.filter(state=Incident.State.OPEN)
-        .exclude(alerts__reason=Alert.Reason.REMINDER)
-        .annotate(last_alert_at=Max("alerts__created_at"))
-        .filter(last_alert_at__lte=now - timedelta(seconds=REMIND_AFTER_S))
-        .order_by("pk")
-    )
-    return sum(_remind(incident, now) for incident in due[:200])
-
-
-def _remind(incident: Incident, now: datetime) -> bool:
-    with transaction.atomic():
-        hold(incident.pk)
-        decided = Decided()
-        recipients = reachable(Recipient.objects.filter(alerts__incident=incident).distinct())
-        told = tell(incident, Alert.Reason.REMINDER, recipients, now, step=1, without=channels_pending(incident.pk))
-        for uids in told:
-            decided.tell(incident, incident.severity, uids)
-        decided.conclude()
-    return bool(decided.touched)
+def disturbs(contact: Contact, recipient: Recipient, incident: Incident, now: datetime) -> bool:
+    """Whether a message would come in somebody's quiet hours: only e-mail and what is critical may."""
+    if contact.channel == Contact.Channel.EMAIL or incident.severity == "critical":
+        return False
+    zone = recipient.time_zone or incident.site.time_zone
+    return is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)

@@ -13,7 +13,8 @@ from uuid import UUID
 from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
 
 from alerts.events import SEVERITIES
-from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
+from alerts.models import Delivery, Event, Incident, IncidentTransition, Rule
+from alerts.policies import reaching_somebody
 from frontend.models import User
 from frontend.permissions import visible_cameras, visible_incidents
 from streams.health import PartHealth
@@ -145,8 +146,7 @@ def last_message(user: User) -> Delivery | None:
 def nobody_told() -> bool:
     """Whether there are enabled rules, and not one of them tells anybody who can be reached."""
     rules = Rule.objects.filter(enabled=True)
-    reachable = Contact.objects.filter(disabled_at__isnull=True, recipient__active=True).values("recipient")
-    return rules.exists() and not rules.filter(recipients__in=Recipient.objects.filter(pk__in=reachable)).exists()
+    return rules.exists() and not rules.filter(reaching_somebody()).exists()
 
 
 REMEMBERED_S = 1.0

@@ -68,7 +68,7 @@ def last_picture(camera: Camera) -> bytes | None:
 
 def rules_of(camera: Camera) -> list[Rule]:
     """Every rule with a zone of ``camera``, on or off, with whom it tells."""
-    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True))
+    contacts = Prefetch("contacts", Contact.objects.usable())
     recipients = Prefetch("recipients", Recipient.objects.prefetch_related(contacts))
     found = Rule.objects.filter(zones__view__camera=camera).distinct().select_related("deployment")
     return list(found.prefetch_related("zones", recipients))
@@ -107,6 +107,6 @@ class Reach:
 
 def reachable() -> list[Reach]:
     """Every active recipient with the contacts that work."""
-    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True), to_attr="working")
+    contacts = Prefetch("contacts", Contact.objects.usable(), to_attr="working")
     found = Recipient.objects.filter(active=True).prefetch_related(contacts)
     return [Reach(recipient, recipient.working) for recipient in found]

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from alerts import texts
 from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition
+from alerts.telling import Upcoming
 from frontend.models import User
 from frontend.queries import CameraState
 from streams.health import PartHealth
@@ -276,6 +277,19 @@ def reason_word(alert: Alert) -> str:
         Alert.Reason.LATE: _("known late"),
     }
     return words.get(Alert.Reason(alert.reason), "")
+
+
+@register.filter
+def step_told(upcoming: Upcoming) -> str:
+    """Whom the next step tells, and how: “Night duty (Alice), Control room, SMS”."""
+    on = [_("%(rota)s (%(name)s)") % {"rota": rota, "name": name or _("nobody")} for rota, name in upcoming.duties]
+    return ", ".join([*on, *upcoming.names, *map(channel_word, upcoming.channels)])
+
+
+@register.filter
+def channel_word(channel: str) -> str:
+    """How somebody is reached, as a word."""
+    return str(Contact.Channel(channel).label) if channel in Contact.Channel.values else channel
 
 
 @register.filter

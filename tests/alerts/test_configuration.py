@@ -33,7 +33,7 @@ def furnish(town: Town) -> Rule:
     )
     bob = Recipient.objects.create(name="Bob", language="zh-hant", time_zone="Asia/Taipei", user=town.bob)
     for order, (channel, address) in enumerate((("email", "bob@example.org"), ("sms", "+886912345678"))):
-        Contact.objects.create(recipient=bob, channel=channel, address=address, order=order)
+        Contact.objects.create(recipient=bob, channel=channel, address=address, order=order, confirmed_at=NOW)
     town.deployment.cameras.add(town.yard)
     schedule = [{"days": [0, 1], "from": "22:00", "until": "06:00"}]
     words = 'Look.\nCall "the gate" at C:\\n and """wait""".\n\ttab \x7f\r'

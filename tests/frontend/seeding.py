@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from alerts.events import Event as Fired
 from alerts.events import Fact, SeenBox, event_uid, occurrence_id
@@ -135,7 +136,7 @@ def make_harbour(now: datetime) -> Harbour:
 
 def make_recipient(name: str, channel: str, address: str) -> Recipient:
     recipient = Recipient.objects.create(name=name)
-    Contact.objects.create(recipient=recipient, channel=channel, address=address)
+    Contact.objects.create(recipient=recipient, channel=channel, address=address, confirmed_at=timezone.now())
     return recipient
 
 

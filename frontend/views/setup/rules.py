@@ -184,6 +184,8 @@ def send_test(request: HttpRequest, uid: UUID) -> HttpResponse:
     contact = Contact.objects.select_related("recipient").filter(uid=uid).first()
     if contact is None:
         raise Http404
+    if not contact.usable:
+        return refuse(_("It is sent nothing but its code until it is confirmed."))
     now = timezone.now()
     earlier = ViewAudit.objects.filter(action=TRIAL, subject=contact.uid).order_by("-at")[:10]
     if too_many([row.at for row in earlier], now):
