@@ -34,6 +34,7 @@ from alerts.handover import broker_away_s, hand_over
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.base import DeliveryError, Message, Receipt
 from alerts.notifiers.registry import notifier_for
+from alerts.quiet_hours import is_quiet
 
 __all__ = ["broker_away_s", "deliver", "hand_over", "queue"]
 
@@ -64,9 +65,13 @@ def queue(alert: Alert, contact: Contact, now: datetime, *, resends: Delivery | 
     return Delivery.objects.create(alert=alert, contact=contact, resends=resends, not_before_at=now, created_at=now)
 
 
-def suits(contact: Contact, incident: Incident) -> bool:
-    """What is long past wakes nobody by SMS, unless it is critical."""
-    return contact.channel == Contact.Channel.EMAIL or not incident.late or incident.severity == "critical"
+def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
+    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical."""
+    if contact.channel == Contact.Channel.EMAIL or incident.severity == "critical":
+        return True
+    recipient = contact.recipient
+    zone = recipient.time_zone or incident.site.time_zone
+    return not incident.late and not is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)
 
 
 def wanted(delivery: Delivery) -> bool:
@@ -305,8 +310,11 @@ def _rejected(row: Delivery, owner: str, problem: str, now: datetime, *, unsubsc
             return None
         if unsubscribed:
             opt_out(row.contact, now)
-        Contact.objects.usable().filter(pk=row.contact_id).update(disabled_at=now, disabled_reason=problem[:300])
-        following = _next_contact(row)
+        if row.contact.usable:  # one that was out of use already has its own reason
+            Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
+                disabled_at=now, disabled_reason=problem[:300]
+            )
+        following = _next_contact(row, now)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
             return state
@@ -314,11 +322,12 @@ def _rejected(row: Delivery, owner: str, problem: str, now: datetime, *, unsubsc
     return state
 
 
-def _next_contact(row: Delivery) -> Contact | None:
+def _next_contact(row: Delivery, now: datetime) -> Contact | None:
     """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
     left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
-    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident)]
+    left = left.select_related("recipient")
+    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident, now)]
     return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
 
 

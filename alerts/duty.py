@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import Prefetch, QuerySet
 
 from alerts import rota as pure
 from alerts.models import Contact, Recipient, Rota, RotaOverride
@@ -15,10 +15,10 @@ AHEAD = timedelta(weeks=4)
 """How far ahead rotas are shown, and gaps told."""
 
 
-def with_turns() -> Iterable[Rota]:
-    """Every rota with what ``read`` needs, in a fixed number of queries."""
+def with_turns(**which: Any) -> QuerySet[Rota]:
+    """The rotas with such columns, each with what ``read`` needs, in a fixed number of queries."""
     made_last = Prefetch("overrides", RotaOverride.objects.order_by("created_at", "id").select_related("recipient"))
-    return Rota.objects.select_related("on_holidays").prefetch_related("places__recipient", made_last)
+    return Rota.objects.filter(**which).select_related("on_holidays").prefetch_related("places__recipient", made_last)
 
 
 def read(row: Rota) -> pure.Rota:

@@ -22,7 +22,6 @@ from alerts.delivery import channels_pending, hand_over, queue, suits
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.events import SEVERITIES
 from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
-from alerts.quiet_hours import is_quiet
 
 AT_ONCE = 200
 """Steps of one look. What is left is due still, and taken a second later."""
@@ -270,8 +269,7 @@ def tell(
             for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
             if (recipient.pk, contact.channel) not in without
             and (not channels or contact.channel in channels)
-            and suits(contact, incident)
-            and not disturbs(contact, recipient, incident, now)
+            and suits(contact, incident, now)
         ]
         if not contacts and without:
             continue
@@ -291,11 +289,3 @@ def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:
     for contact in contacts:
         chosen.setdefault(contact.channel, contact)
     return list(chosen.values())
-
-
-def disturbs(contact: Contact, recipient: Recipient, incident: Incident, now: datetime) -> bool:
-    """Whether a message would come in somebody's quiet hours: only e-mail and what is critical may."""
-    if contact.channel == Contact.Channel.EMAIL or incident.severity == "critical":
-        return False
-    zone = recipient.time_zone or incident.site.time_zone
-    return is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)

@@ -6,12 +6,14 @@ import hashlib
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
+from django.utils import timezone
 
+from alerts.duty import gaps_that_matter
 from alerts.events import SEVERITIES
 from alerts.models import Delivery, Event, Incident, IncidentTransition, Rule
 from alerts.policies import reaching_somebody
@@ -149,6 +151,9 @@ def nobody_told() -> bool:
     return rules.exists() and not rules.filter(reaching_somebody()).exists()
 
 
+GAPS_AHEAD = timedelta(days=1)
+"""So long before it comes a gap is told to everybody; on the rota's own page it stands four weeks before."""
+
 REMEMBERED_S = 1.0
 """How long an answer serves while neither sequence moves: edits of who sees what are in neither of them."""
 REMEMBERED_MOST = 1000
@@ -179,6 +184,20 @@ def _once(key: Hashable, ask: Callable[[], _T]) -> _T:
 
 
 @dataclass(frozen=True, slots=True)
+class DutyGap:
+    """A rota by which a rule tells, and when it next would tell nobody. ``from_at``: None for now."""
+
+    rota: str
+    from_at: datetime | None
+
+
+def duty_gaps(now: datetime) -> tuple[DutyGap, ...]:
+    """The gaps of today and tomorrow."""
+    found = gaps_that_matter(now, GAPS_AHEAD)
+    return tuple(DutyGap(row.name, None if gap.from_at <= now else gap.from_at) for row, gap in found)
+
+
+@dataclass(frozen=True, slots=True)
 class Strip:
     """The health strip: can we see, does anything wait, does sending work."""
 
@@ -189,6 +208,7 @@ class Strip:
     nobody_told: bool
     change: int
     starting: bool
+    gaps: tuple[DutyGap, ...] = ()
 
     @property
     def seeing(self) -> int:
@@ -211,7 +231,7 @@ class Strip:
     @property
     def level(self) -> str:
         """``bad``: nobody watches or nobody is told; ``poor``: something does not work; ``good``; ``none``: empty."""
-        if not self.watching or self.nobody_told:
+        if not self.watching or self.nobody_told or any(gap.from_at is None for gap in self.gaps):
             return "bad"
         if self.silent or self.offline:
             return "poor"
@@ -225,7 +245,7 @@ class Strip:
             [(part.part, part.instance, part.state, part.problem) for part in self.silent],
             (self.counts.waiting, self.counts.mine, self.counts.newest),
             self.last and (self.last.pk, self.last.sent_at),
-            (self.nobody_told, self.starting),
+            (self.nobody_told, self.starting, self.gaps),
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
@@ -240,8 +260,9 @@ def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
     known = change, SequenceCounter.current(SequenceCounter.CONFIGURATION)
     last = _once(("last_message", user.pk, known), lambda: last_message(user))
     untold = _once(("nobody_told", known), nobody_told)
+    gaps = _once(("duty_gaps", known), lambda: duty_gaps(timezone.now()))
     coming = starting and any(part.state == "missing" for part in parts)
-    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming)
+    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming, gaps)
 
 
 def last_incident(user: User) -> Incident | None:

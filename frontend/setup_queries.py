@@ -104,9 +104,14 @@ class Reach:
     recipient: Recipient
     contacts: list[Contact] = field(default_factory=list)
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether one of them may be sent something."""
+        return any(contact.usable for contact in self.contacts)
+
 
 def reachable() -> list[Reach]:
-    """Every active recipient with the contacts that work."""
-    contacts = Prefetch("contacts", Contact.objects.usable(), to_attr="working")
+    """Every active recipient with the contacts that are not refused, confirmed or not."""
+    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True), to_attr="working")
     found = Recipient.objects.filter(active=True).prefetch_related(contacts)
     return [Reach(recipient, recipient.working) for recipient in found]

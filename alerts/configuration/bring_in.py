@@ -25,9 +25,9 @@ from django.utils.translation import gettext_noop
 from alerts import editing
 from alerts.configuration.difference import Difference, compare
 from alerts.configuration.entries import Key
-from alerts.configuration.export import TAKEN_OUT, read_rows
+from alerts.configuration.export import read_rows
 from alerts.configuration.text import Problem, Text, read
-from alerts.contacts import clean_address
+from alerts.contacts import TAKEN_OUT, clean_address, drop_contact
 from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.removal import remove_camera
 from alerts.schedule import stored
@@ -286,14 +286,7 @@ class _Writer:
                 row.order = order
                 row.save()
         for row in kept.values():
-            self._drop_contact(row)
-
-    def _drop_contact(self, row: Contact) -> None:
-        """Taken out; one that messages went to stays for their sake, and is not used any more."""
-        if row.deliveries.exists():
-            Contact.objects.filter(pk=row.pk).update(disabled_at=self._now, disabled_reason=TAKEN_OUT)
-        else:
-            row.delete()
+            drop_contact(row, self._now)
 
     # What names others
 

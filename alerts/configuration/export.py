@@ -24,15 +24,13 @@ from alerts.configuration.entries import (
     ZoneEntry,
     nothing,
 )
-from alerts.models import Contact, Recipient, Rule, RuleTemplate, Zone
+from alerts.contacts import in_use
+from alerts.models import Recipient, Rule, RuleTemplate, Zone
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import parts
 from detectors.models import Deployment
 from streams.credentials import without_login
 from streams.models import Camera, CameraGroup, Site, View
-
-TAKEN_OUT = "taken out of the configuration"
-"""Why a contact is not used that must stay, since messages went to it."""
 
 
 def read_rows() -> Entries:
@@ -141,20 +139,14 @@ def _deployment(row: Deployment) -> DeploymentEntry:
 
 
 def _recipient(row: Recipient) -> RecipientEntry:
-    contacts = sorted(_in_use(row), key=lambda contact: (contact.order, contact.pk))
     return RecipientEntry(
         name=row.name,
         user=row.user.get_username() if row.user else "",
         language=row.language,
         time_zone=row.time_zone,
         active=row.active,
-        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in contacts],  # type: ignore[arg-type]
+        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in in_use(row)],  # type: ignore[arg-type]
     )
-
-
-def _in_use(row: Recipient) -> list[Contact]:
-    """Those that a text did not take out; one that a provider refused is configured still."""
-    return [one for one in row.contacts.all() if one.disabled_reason != TAKEN_OUT]
 
 
 def full_config(kind: str, config: dict[str, Any]) -> dict[str, Any]:

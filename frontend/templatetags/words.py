@@ -20,7 +20,7 @@ from alerts import texts
 from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition
 from alerts.telling import Upcoming
 from frontend.models import User
-from frontend.queries import CameraState
+from frontend.queries import CameraState, DutyGap
 from streams.health import PartHealth
 from streams.models import Camera
 from streams.problems import SENTENCES
@@ -303,6 +303,15 @@ def step_word(step: IncidentTransition) -> str:
     if step.before:
         return _("It happened again")
     return _("The rule fired")
+
+
+@register.filter
+def gap_sentence(gap: DutyGap) -> str:
+    """Where nobody is on duty, or will not be."""
+    if gap.from_at is None:
+        return _("Nobody is on duty: %(rota)s. Let somebody take it over, in Set-up.") % {"rota": gap.rota}
+    words = {"rota": gap.rota, "time": moment_text(gap.from_at)}
+    return _("From %(time)s nobody is on duty: %(rota)s.") % words
 
 
 @register.filter

@@ -183,6 +183,7 @@ def make_incident(
         group_key=str(new_uid()), severity=rule.severity, kind="presence", label=rule.config["labels"][0],
         site=harbour.site, camera=camera, rule=rule, rule_version=version, zone_name=rule.name, happened_at=at,
         opened_at=known_at, last_event_at=at, event_count=1, late=(known_at - at).total_seconds() > 120,
+        steps_taken=1, next_step_at=known_at + timedelta(seconds=120),
     )  # fmt: skip
     make_event(incident, at, known_at, picture)
     IncidentTransition.objects.create(incident=incident, at=known_at, after="open", through="engine")
