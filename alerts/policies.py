@@ -40,15 +40,16 @@ def draft_of(step: EscalationStep) -> StepDraft:
     )
 
 
-def reaches(step: StepDraft) -> bool:
-    """Whether anybody whom ``step`` may tell can be reached by its channels."""
-    contacts = Contact.objects.usable().filter(recipient__in=Recipient.objects.filter(step.people, active=True))
+def reaches(step: StepDraft, *, confirmed: bool = True) -> bool:
+    """Whether anybody whom ``step`` may tell can be reached by its channels; ``confirmed``: now, not only one day."""
+    contacts = Contact.objects.usable() if confirmed else Contact.objects.filter(disabled_at__isnull=True)
+    contacts = contacts.filter(recipient__in=Recipient.objects.filter(step.people, active=True))
     if step.channels:
         contacts = contacts.filter(channel__in=step.channels)
     return contacts.exists()
 
 
-def check_policy(steps: Sequence[StepDraft]) -> None:
+def check_policy(steps: Sequence[StepDraft], *, confirmed: bool = True) -> None:
     """There are steps, each has somebody, and they would reach at least one person. Raises ``Refused``."""
     if not 0 < len(steps) <= STEPS_MOST:
         raise Refused(_("A policy has 1 to %(most)d steps.") % {"most": STEPS_MOST})
@@ -60,7 +61,7 @@ def check_policy(steps: Sequence[StepDraft]) -> None:
                 _("Step %(number)d must wait between %(least)d and %(most)d seconds.")
                 % {"number": number, "least": WAIT_LEAST_S, "most": WAIT_MOST_S}
             )
-    if not any(reaches(step) for step in steps):
+    if not any(reaches(step, confirmed=confirmed) for step in steps):
         raise Refused(
             _(
                 "This would reach nobody: none of these people has a confirmed number or address for the ways chosen. "
@@ -69,13 +70,13 @@ def check_policy(steps: Sequence[StepDraft]) -> None:
         )
 
 
-def save_policy(policy: EscalationPolicy, steps: Sequence[StepDraft]) -> EscalationPolicy:
+def save_policy(policy: EscalationPolicy, steps: Sequence[StepDraft], *, confirmed: bool = True) -> EscalationPolicy:
     """Write ``policy`` with these steps in place of its own. Incidents that wait go on by them. Raises ``Refused``."""
     if EscalationPolicy.objects.filter(name__iexact=policy.name).exclude(pk=policy.pk).exists():
         raise Refused(
             _("There is a policy named “%(name)s” already. Choose another name.") % {"name": policy.name}, field="name"
         )
-    check_policy(steps)
+    check_policy(steps, confirmed=confirmed)
     with transaction.atomic():
         policy.save()
         policy.steps.all().delete()

@@ -188,13 +188,18 @@ class DutyGap:
     """A rota by which a rule tells, and when it next would tell nobody. ``from_at``: None for now."""
 
     rota: str
+    person: str
+    """Who has the duty and cannot be reached; empty: nobody has it."""
     from_at: datetime | None
 
 
 def duty_gaps(now: datetime) -> tuple[DutyGap, ...]:
     """The gaps of today and tomorrow."""
     found = gaps_that_matter(now, GAPS_AHEAD)
-    return tuple(DutyGap(row.name, None if gap.from_at <= now else gap.from_at) for row, gap in found)
+    return tuple(
+        DutyGap(row.name, gap.recipient.name if gap.recipient else "", None if gap.from_at <= now else gap.from_at)
+        for row, gap in found
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,9 @@ _ENTRIES = {
     "zone": gettext_lazy("Zone"),
     "deployment": gettext_lazy("Deployment"),
     "recipient": gettext_lazy("Recipient"),
+    "team": gettext_lazy("Team"),
+    "rota": gettext_lazy("Rota"),
+    "policy": gettext_lazy("Escalation policy"),
     "template": gettext_lazy("Template"),
     "rule": gettext_lazy("Rule"),
 }

@@ -308,10 +308,12 @@ def step_word(step: IncidentTransition) -> str:
 @register.filter
 def gap_sentence(gap: DutyGap) -> str:
     """Where nobody is on duty, or will not be."""
-    if gap.from_at is None:
-        return _("Nobody is on duty: %(rota)s. Let somebody take it over, in Set-up.") % {"rota": gap.rota}
-    words = {"rota": gap.rota, "time": moment_text(gap.from_at)}
-    return _("From %(time)s nobody is on duty: %(rota)s.") % words
+    words = {"rota": gap.rota, "name": gap.person, "time": moment_text(gap.from_at) if gap.from_at else ""}
+    if gap.from_at is not None:
+        return _("From %(time)s nobody can be told who is on duty (%(rota)s). See to it in Set-up.") % words
+    if gap.person:
+        return _("%(name)s is on duty (%(rota)s) and cannot be reached: confirm a number, in Set-up.") % words
+    return _("Nobody is on duty (%(rota)s): let somebody take it over, in Set-up.") % words
 
 
 @register.filter

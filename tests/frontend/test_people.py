@@ -238,7 +238,7 @@ def test_a_rota_without_anybody_is_refused(ada: Client) -> None:
 def test_a_gap_stands_on_the_screen_before_it_comes_with_the_remedy(ada: Client) -> None:
     make_rota(make_person("Alice"), make_person("Bob", confirmed=False))
     shown = text(ada.get("/setup/rotas/"))
-    assert "Bob has no confirmed number or address" in shown
+    assert re.search(r"Bob has the duty from .* and no confirmed number or address", shown)
     assert "is-gap" in shown
 
 
@@ -249,7 +249,7 @@ def test_nobody_on_duty_is_said_in_the_strip_of_every_page(ada: Client, town: To
     rule = new_rule(town, policy=EscalationPolicy.objects.get())
     rule.save()
     queries.forget()
-    assert "Nobody is on duty: Night." in text(ada.get("/"))
+    assert "Nobody is on duty (Night): let somebody take it over" in text(ada.get("/"))
     rule.policy = None
     rule.save()
     queries.forget()

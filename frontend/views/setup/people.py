@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from alerts.contacts import in_use
-from alerts.models import Contact, EscalationStep, Recipient, Team
+from alerts.models import EscalationStep, Recipient, Team
 from frontend import setup_queries
 from frontend.people_forms import ContactAddForm, RecipientPageForm, TeamForm
 from frontend.views.page import page
@@ -137,11 +137,6 @@ def person_or_404(uid: UUID) -> Recipient:
 def team_or_404(uid: UUID) -> Team:
     """The team of that name in the address."""
     return _or_404(Team.objects.filter(uid=uid).first())
-
-
-def contact_or_404(uid: UUID) -> Contact:
-    """The contact of that name in the address."""
-    return _or_404(Contact.objects.select_related("recipient").filter(uid=uid).first())
 
 
 def _or_404(row: Any) -> Any:
