@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import admin
 from django.forms import ModelForm
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
@@ -187,7 +187,7 @@ class ContactInline(TabularInline):  # type: ignore[misc]
     fields = ("channel", "address", "order", "confirmed", "switched_off", "try_again")
     readonly_fields = ("confirmed", "switched_off")
 
-    @admin.display(description=gettext_lazy("confirmed"), boolean=True)
+    @admin.display(description=pgettext_lazy("contact", "confirmed"), boolean=True)
     def confirmed(self, contact: Contact) -> bool:
         """Whether it is told anything; codes are sent from its own page."""
         return contact.confirmed_at is not None

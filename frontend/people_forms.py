@@ -210,9 +210,9 @@ class PolicyForm(forms.Form):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=100)
     repeats = forms.TypedChoiceField(label=gettext_lazy("After the last step"), coerce=int)
 
-    def __init__(self, *args: Any, policy: EscalationPolicy, **kwargs: Any) -> None:
+    def __init__(self, given: Any, *, policy: EscalationPolicy) -> None:
         steps = list(policy.steps.all()) if policy.pk else []
-        super().__init__(*args, initial={"name": policy.name, "repeats": policy.repeats}, **kwargs)
+        super().__init__(given, initial={"name": policy.name, "repeats": policy.repeats})
         self.fields["repeats"].choices = [(n, again_word(n)) for n in range(REPEATS_MOST + 1)]  # type: ignore[attr-defined]
         self._count = min(STEPS_MOST, max(2, len(steps) + 1))
         who = _everybody()
@@ -231,7 +231,8 @@ class PolicyForm(forms.Form):
             label=_("Then wait"), choices=waits, coerce=int, initial=kept_s
         )
         if step is not None:
-            self.initial |= {f"who_{number}": _told_by(step), f"channels_{number}": step.channels}
+            self.initial[f"who_{number}"] = _told_by(step)
+            self.initial[f"channels_{number}"] = step.channels
 
     @property
     def steps(self) -> list[StepFields]:

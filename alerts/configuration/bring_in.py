@@ -521,7 +521,7 @@ def _recipients(names: Iterable[str]) -> list[Recipient]:
 
 
 def _policy_named(name: str | None) -> EscalationPolicy | None:
-    return _named(EscalationPolicy, gettext_noop("escalation policy"), name) if name else None  # type: ignore[no-any-return]
+    return _named(EscalationPolicy, gettext_noop("escalation policy"), name) if name else None
 
 
 def _step(entry: StepEntry) -> StepDraft:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils.formats import date_format
-from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext as _
 
 from alerts import texts
@@ -65,7 +65,7 @@ _STATES = {
     "refused": gettext_lazy("refused by the provider"),
     "unsubscribed": gettext_lazy("unsubscribed"),
     "unconfirmed": gettext_lazy("not confirmed yet"),
-    "confirmed": gettext_lazy("confirmed"),
+    "confirmed": pgettext_lazy("contact", "confirmed"),
 }
 
 
