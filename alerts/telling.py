@@ -53,20 +53,39 @@ class Decided:
 # Steps
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How a rule escalates. A policy is read as it stands, so an edit holds from the next step on."""
+
+    rule: Rule | None
+    steps: tuple[EscalationStep, ...]
+    plan: Plan
+
+    @classmethod
+    def of(cls, rule: Rule | None) -> _Course:
+        policy = rule.policy if rule is not None else None
+        steps = tuple(policy.steps.order_by("order")) if policy is not None else ()
+        if policy is None or not steps:
+            return cls(rule, (), IMPLICIT)
+        return cls(rule, steps, Plan(tuple(float(step.wait_s) for step in steps), policy.repeats))
+
+    def reached(self, taken: int) -> list[int]:
+        """The steps whose people know by now, each once; the first one in any case."""
+        return sorted({self.plan.index(number) for number in range(max(1, taken))}) if self.steps else [0]
+
+
 def inform(incident: Incident, rule: Rule, reason: Alert.Reason, decided: Decided, now: datetime) -> None:
     """There is news of ``incident``: the first step of its escalation, or word to those that it has reached by now.
 
     In the caller's transaction, which has changed the incident already.
     """
-    steps = _steps(rule)
-    plan = plan_of(rule, steps)
-    if incident.steps_taken == 0:
-        _take(incident, rule, steps, reason, decided, now)
+    course = _Course.of(rule)
+    if incident.steps_taken == 0 and incident.state == Incident.State.OPEN:
+        _take(incident, course, reason, decided, now)
         return
-    reached = {plan.index(number) for number in range(incident.steps_taken)} if steps else {0}
-    for index in sorted(reached):
-        _tell_step(incident, rule, steps, index, reason, decided, now, step=step_of(incident, reason))
-    due_at = told_otherwise(plan, incident.steps_taken, incident.next_step_at, now)
+    for index in course.reached(incident.steps_taken):
+        _tell_step(incident, course, index, reason, decided, now, step=step_of(incident, reason))
+    due_at = told_otherwise(course.plan, incident.steps_taken, incident.next_step_at, now)
     if due_at != incident.next_step_at:
         _next_at(incident, due_at)
 
@@ -82,36 +101,32 @@ def _take_due(incident: Incident, now: datetime) -> bool:
     with transaction.atomic():
         decided = Decided()
         reason = Reason.REMINDER if incident.steps_taken else Reason.OPENED
-        _take(incident, incident.rule, _steps(incident.rule), reason, decided, now)
+        _take(incident, _Course.of(incident.rule), reason, decided, now)
         decided.conclude()
     return bool(decided.touched)
 
 
-def _take(
-    incident: Incident,
-    rule: Rule | None,
-    steps: list[EscalationStep],
-    reason: Alert.Reason,
-    decided: Decided,
-    now: datetime,
-) -> None:
-    """Take the next step unless somebody did, or has the incident by now."""
-    plan, number = plan_of(rule, steps), incident.steps_taken
+def _take(incident: Incident, course: _Course, reason: Alert.Reason, decided: Decided, now: datetime) -> None:
+    """Take the next step unless somebody did, or has the incident by now, or wants no more of it."""
+    plan, number = course.plan, incident.steps_taken
     if number >= plan.count:
         _next_at(incident, None)  # the policy became shorter meanwhile
         return
     if not _claim(incident):
         return
     decided.touched.add(incident.pk)
-    reached = _tell_step(incident, rule, steps, number, reason, decided, now, step=number)
+    reached = _tell_step(incident, course, number, reason, decided, now, step=number)
     again = reached is not None or not plan.tells_again
     _next_at(incident, next_at(plan, number + 1, now, reached=bool(reached)) if again else None)
 
 
 def _claim(incident: Incident) -> bool:
+    """Whether the next step is ours. It is not where anything of the row is not as we read it."""
     number = incident.steps_taken
-    open_rows = Incident.objects.filter(pk=incident.pk, state=Incident.State.OPEN, steps_taken=number)
-    if not open_rows.update(steps_taken=number + 1, next_step_at=None):
+    rows = Incident.objects.filter(pk=incident.pk, state=Incident.State.OPEN, steps_taken=number)
+    if incident.next_step_at is not None:
+        rows = rows.filter(next_step_at=incident.next_step_at)
+    if not rows.update(steps_taken=number + 1, next_step_at=None):
         return False
     incident.steps_taken = number + 1
     return True
@@ -129,7 +144,7 @@ def stop(incident: int) -> None:
 
 def go_on(incident: Incident, now: datetime) -> bool:
     """Take the steps that are left after a ``stop``, the next one at once. False: there is none, or it is not open."""
-    if incident.steps_taken >= plan_of(incident.rule, _steps(incident.rule)).count:
+    if incident.steps_taken >= _Course.of(incident.rule).plan.count:
         return False
     rows = Incident.objects.filter(pk=incident.pk, state=Incident.State.OPEN, steps_taken=incident.steps_taken)
     return bool(rows.filter(next_step_at__isnull=True).update(next_step_at=now))
@@ -154,13 +169,12 @@ def upcoming(incident: Incident) -> Upcoming | None:
     """What happens next by itself; None: nothing."""
     if incident.state != Incident.State.OPEN or incident.next_step_at is None:
         return None
-    steps = _steps(incident.rule)
-    plan, number = plan_of(incident.rule, steps), incident.steps_taken
-    if number >= plan.count:
+    course, number = _Course.of(incident.rule), incident.steps_taken
+    if number >= course.plan.count:
         return None
-    if not steps:
+    if not course.steps:
         return Upcoming(incident.next_step_at, again=True)
-    return _foreseen(steps[plan.index(number)], incident.next_step_at)
+    return _foreseen(course.steps[course.plan.index(number)], incident.next_step_at)
 
 
 def _foreseen(step: EscalationStep, at: datetime) -> Upcoming:
@@ -177,24 +191,9 @@ def _foreseen(step: EscalationStep, at: datetime) -> Upcoming:
 # Whom
 
 
-def _steps(rule: Rule | None) -> list[EscalationStep]:
-    """Of the rule's policy, in order; none without one."""
-    if rule is None or rule.policy is None:
-        return []
-    return list(rule.policy.steps.order_by("order"))
-
-
-def plan_of(rule: Rule | None, steps: list[EscalationStep]) -> Plan:
-    """How the steps of ``rule`` follow each other. A policy as it stands: an edit holds from the next step on."""
-    if rule is None or rule.policy is None or not steps:
-        return IMPLICIT
-    return Plan(tuple(float(step.wait_s) for step in steps), rule.policy.repeats)
-
-
 def _tell_step(
     incident: Incident,
-    rule: Rule | None,
-    steps: list[EscalationStep],
+    course: _Course,
     number: int,
     reason: Alert.Reason,
     decided: Decided,
@@ -207,7 +206,7 @@ def _tell_step(
     without = channels_pending(incident.pk) if reason is Reason.REMINDER else frozenset()
     waited_for = {person for person, _channel in without}
     told, reached = False, 0
-    for people, channels in _groups(incident, rule, steps, number, now):
+    for people, channels in _groups(incident, course, number, now):
         reached += sum(person.pk in waited_for for person in people)
         for uids in tell(incident, reason, people, now, step=step, without=without, channels=channels):
             decided.tell(incident, incident.severity, uids)
@@ -216,17 +215,17 @@ def _tell_step(
 
 
 def _groups(
-    incident: Incident, rule: Rule | None, steps: list[EscalationStep], number: int, now: datetime
+    incident: Incident, course: _Course, number: int, now: datetime
 ) -> Iterable[tuple[list[Recipient], Collection[str]]]:
-    """People with the channels by which they are told; none: by all."""
-    if not steps and number:
+    """The people of a step with the channels by which they are told; none: by all."""
+    if not course.steps and number:
         # Those who were told, whoever the rule tells by now.
         yield reachable(Recipient.objects.filter(alerts__incident=incident).distinct()), ()
         return
-    if number == 0 and rule is not None:
-        yield reachable(Recipient.objects.filter(rules=rule)), ()
-    if steps:
-        step = steps[number % len(steps)]
+    if number == 0 and course.rule is not None:
+        yield reachable(Recipient.objects.filter(rules=course.rule)), ()
+    if course.steps:
+        step = course.steps[course.plan.index(number)]
         yield reachable(Recipient.objects.filter(pk__in=people_of(step, now))), step.channels
 
 

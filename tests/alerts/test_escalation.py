@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from itertools import pairwise
 
 import pytest
@@ -211,6 +211,22 @@ def stop(how: str, incident: Incident) -> None:
             resolve(incident.uid, by=None, disposition="test", note="", through="api", now=at(5))
         case _:
             telling.stop(incident.pk)
+
+
+@pytest.mark.django_db
+def test_it_takes_no_step_that_was_found_due_before_a_silence(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard, chief = somebody("Guard", SMS, town=town), somebody("Chief", EMAIL, town=town)
+    policy_of(town, StepDraft([guard], wait_s=60), StepDraft([chief], wait_s=60))
+    record([town.event()], now=at(0))
+    take_due = telling._take_due
+
+    def after_a_silence(incident: Incident, now: datetime) -> bool:
+        telling.stop(incident.pk)
+        return take_due(incident, now)
+
+    monkeypatch.setattr(telling, "_take_due", after_a_silence)
+    assert take_due_steps(at(61)) == 0
+    assert told() == [("Guard", 0)]
 
 
 @pytest.mark.django_db
