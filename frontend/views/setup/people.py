@@ -131,18 +131,18 @@ def still_told(step: EscalationStep) -> str:
 
 def person_or_404(uid: UUID) -> Recipient:
     """The recipient of that name in the address."""
-    return _or_404(Recipient.objects.filter(uid=uid).first())
+    person = Recipient.objects.filter(uid=uid).first()
+    if person is None:
+        raise Http404
+    return person
 
 
 def team_or_404(uid: UUID) -> Team:
     """The team of that name in the address."""
-    return _or_404(Team.objects.filter(uid=uid).first())
-
-
-def _or_404(row: Any) -> Any:
-    if row is None:
+    team = Team.objects.filter(uid=uid).first()
+    if team is None:
         raise Http404
-    return row
+    return team
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
