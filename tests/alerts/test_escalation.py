@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from datetime import datetime, time, timedelta
 from itertools import pairwise
 
 import pytest
+from django.apps import apps
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,7 @@ from alerts.escalation import IMPLICIT, Plan, next_at, timetable, told_otherwise
 from alerts.incidents import acknowledge, record, resolve
 from alerts.models import (
     Alert,
+    Contact,
     Delivery,
     EscalationPolicy,
     Incident,
@@ -314,6 +318,31 @@ def test_somebody_who_sleeps_and_has_no_address_is_not_waited_for(town: Town) ->
     take_due_steps(at(1))
 
     assert [one.contact.recipient.name for one in Delivery.objects.all()] == ["Chief"]
+
+
+# Coming from a version without any of this
+
+
+@pytest.mark.django_db
+def test_whoever_was_told_before_goes_on_being_told_and_is_reminded_where_that_was_due(town: Town) -> None:
+    town.person("Alice", SMS)
+    record([town.event()], now=at(0))
+    record([town.event(camera=town.yard.uid)], now=at(0))
+    sent_all()
+    yard = Incident.objects.get(camera=town.yard)
+    Alert.objects.create(incident=yard, recipient=Recipient.objects.get(), reason="reminder", step=1, created_at=at(1))
+    Contact.objects.update(confirmed_at=None)
+    Incident.objects.update(steps_taken=0, next_step_at=None)
+
+    migration = importlib.import_module("alerts.migrations.0011_people")
+    migration.confirm_contacts(apps, connection.schema_editor())
+    migration.number_steps(apps, connection.schema_editor())
+
+    assert Contact.objects.usable().count() == 1
+    steps = dict(Incident.objects.values_list("camera__name", "steps_taken"))
+    assert steps == {"Gate": 1, "Yard": 2}
+    assert take_due_steps(at(120)) == 1
+    assert Alert.objects.filter(incident__camera=town.gate, reason="reminder").count() == 1
 
 
 # Many at once, and restarts

@@ -335,6 +335,58 @@ def test_one_that_reaches_nobody_any_more_says_so(ada: Client) -> None:
     assert "It reaches nobody now" in text(ada.get(reverse("setup-policy", args=[policy.uid])))
 
 
+def rule_address(town: Town) -> str:
+    return f"/setup/cameras/{town.gate.uid}/rules/add/"
+
+
+def rule_typed(town: Town, policy: EscalationPolicy) -> dict[str, Any]:
+    return {
+        "name": "Person in the lane", "severity": "high", "enabled": "on", "zones": [town.zone.pk],
+        "deployment": town.deployment.pk, "policy": policy.pk, "setting_labels": ["person"],
+        "setting_confidence": "0.5", "setting_confirm_k": "3", "setting_confirm_n": "5",
+        "setting_confirm_within_s": "3", "setting_min_travel": "0", "setting_rearm": "quiet", "setting_rearm_s": "20",
+        "setting_stale_s": "120", "setting_hold_s": "2", "setting_leave_s": "1", "setting_anchor": "bottom",
+    }  # fmt: skip
+
+
+def test_a_rule_goes_by_a_policy_unless_that_reaches_nobody(ada: Client, town: Town) -> None:
+    alice = make_person("Alice")
+    ada.post("/setup/policies/add/", policy_typed(f"person:{alice.pk}"))
+    policy = EscalationPolicy.objects.get()
+    Contact.objects.update(confirmed_at=None)
+    assert "“Night” would reach nobody" in text(ada.post(rule_address(town), rule_typed(town, policy)))
+    Contact.objects.update(confirmed_at=timezone.now())
+    ada.post(rule_address(town), rule_typed(town, policy))
+    assert policy.rules.get().name == "Person in the lane"
+    queries.forget()
+    assert not queries.nobody_told()
+    refused = ada.post(f"/setup/policies/{policy.uid}/delete/", follow=True)
+    assert "Rules or templates go by it." in text(refused)
+
+
+def test_somebody_new_on_the_rules_form_is_asked_to_confirm_next(ada: Client, town: Town) -> None:
+    alice = make_person("Alice")
+    ada.post("/setup/policies/add/", policy_typed(f"person:{alice.pk}"))
+    new = {"recipient_name": "Guard", "recipient_sms": "+886912000999", "recipient_language": "en"}
+    saved = ada.post(rule_address(town), rule_typed(town, EscalationPolicy.objects.get()) | new)
+    guard = Recipient.objects.get(name="Guard")
+    assert saved.headers["Location"] == f"/setup/people/{guard.uid}/"
+    assert "not confirmed yet" in text(ada.get(f"/setup/people/{guard.uid}/"))
+
+
+def test_the_incident_counts_down_to_the_next_step_and_says_whom_it_tells(ada: Client, town: Town) -> None:
+    alice, bob = make_person("Alice"), make_person("Bob")
+    rota = make_rota(bob)
+    ada.post("/setup/policies/add/", policy_typed(f"person:{alice.pk}", f"rota:{rota.pk}", channels_1=["sms"]))
+    rule = new_rule(town, policy=EscalationPolicy.objects.get())
+    rule.save()
+    soon = timezone.now() + timedelta(seconds=54)
+    incident = new_incident(town.gate, town.site, rule=rule, steps_taken=1, next_step_at=soon)
+    shown = text(ada.get(f"/incidents/{incident.uid}/"))
+    assert "next step in" in shown
+    assert re.search(r"unless acknowledged: Night \(Bob\), SMS", shown)
+
+
 def test_codes_run_out(ada: Client, provider: FakeTwilio) -> None:
     contact = make_person("Guard", confirmed=False).contacts.get()
     for _ in range(confirmation.MOST_PER_ADDRESS):
