@@ -10,6 +10,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -159,15 +160,18 @@ class RotaForm(forms.ModelForm[Rota]):
 
 
 class TakeOverForm(forms.Form):
-    """Somebody takes the duty for a while; times are by the rota's clock."""
+    """Somebody takes the duty for a while; times are by the rota's clock. ``who``: those who may be chosen."""
 
     recipient = forms.ModelChoiceField(Recipient.objects.filter(active=True), label=gettext_lazy("Who"))
     from_at = forms.CharField(label=gettext_lazy("From"), widget=forms.TextInput(attrs={"type": "datetime-local"}))
     until_at = forms.CharField(label=gettext_lazy("Until"), widget=forms.TextInput(attrs={"type": "datetime-local"}))
 
-    def __init__(self, *args: Any, rota: Rota, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, rota: Rota, who: QuerySet[Recipient] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._zone = zoneinfo.ZoneInfo(rota.time_zone)
+        if who is not None:
+            self.fields["recipient"].queryset = who  # type: ignore[attr-defined]
+            self.initial["recipient"] = who.first()
 
     def clean_from_at(self) -> datetime:
         """As an instant."""

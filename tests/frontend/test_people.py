@@ -296,6 +296,27 @@ def test_no_address_opens_a_rota_that_has_no_calendar(ada: Client) -> None:
     assert Client().get("/rotas/x.ics").status_code == 404
 
 
+def test_somebody_takes_a_night_themselves_and_for_nobody_else(town: Town) -> None:
+    mine, other = make_person("Bob", user=town.bob), make_person("Guard")
+    rota, theirs = make_rota(mine, other), Rota.objects.create(name="Elsewhere", starts_on=timezone.localdate())
+    RotaMember.objects.create(rota=theirs, recipient=other, order=0)
+    bob = client_of(town.bob)
+    assert "My duties" in text(bob.get("/contacts/"))
+
+    night = {"recipient": mine.pk, "from_at": "2030-01-01T22:00", "until_at": "2030-01-02T06:00"}
+    bob.post(f"/contacts/duties/{rota.uid}/", night | {"recipient": other.pk})
+    assert bob.post(f"/contacts/duties/{theirs.uid}/", night).status_code == 404
+    assert not RotaOverride.objects.exists()
+    bob.post(f"/contacts/duties/{rota.uid}/", night)
+    override = RotaOverride.objects.get()
+    assert (override.recipient, override.author) == (mine, town.bob)
+
+    assert client_of(town.alice).post(f"/contacts/duties/{override.pk}/drop/").status_code == 404
+    assert "You take it over" in text(bob.get("/contacts/"))
+    bob.post(f"/contacts/duties/{override.pk}/drop/")
+    assert not RotaOverride.objects.exists()
+
+
 # policies
 
 
