@@ -6,7 +6,6 @@ late somebody looks. A look that comes late takes one step late; the wait for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -59,12 +58,3 @@ def told_otherwise(plan: Plan, taken: int, due_at: datetime | None, now: datetim
     if due_at is None or not plan.tells_again:
         return due_at
     return next_at(plan, taken, now)
-
-
-def timetable(plan: Plan, taken: int, due_at: datetime | None) -> Iterator[tuple[int, datetime]]:
-    """The steps to come, by number and moment, if nobody does anything and each reaches somebody."""
-    at, number = due_at, taken
-    while at is not None and number < plan.count:
-        yield number, at
-        number += 1
-        at = next_at(plan, number, at)

@@ -156,9 +156,3 @@ def _cuts(rota: Rota, from_at: datetime, until_at: datetime) -> Iterable[datetim
 def gaps(shared: Iterable[Turn], reachable: Collection[int]) -> list[Turn]:
     """The turns in which a message would reach nobody: nobody has the duty, or somebody who cannot be reached."""
     return [turn for turn in shared if turn.person is None or turn.person not in reachable]
-
-
-def next_turn(shared: Iterable[Turn]) -> Turn | None:
-    """The first turn of somebody else than has the duty at the beginning of ``shared``."""
-    rows = list(shared)
-    return next((turn for turn in rows[1:] if turn.person != rows[0].person), None)

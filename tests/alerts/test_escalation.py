@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from alerts import telling
 from alerts.duty import outlooks
-from alerts.escalation import IMPLICIT, Plan, next_at, timetable, told_otherwise
+from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.incidents import acknowledge, record, resolve
 from alerts.models import (
     Alert,
@@ -42,12 +42,14 @@ def test_it_waits_after_each_step_and_ends_after_the_last() -> None:
 
 
 def test_it_begins_again_as_often_as_asked() -> None:
-    plan = Plan((60.0, 30.0), repeats=1)
-    assert [(number, (due - NOON).total_seconds()) for number, due in timetable(plan, 1, at(60))] == [
-        (1, 60.0),
-        (2, 90.0),
-        (3, 150.0),
-    ]
+    plan, now, waits_s = Plan((60.0, 30.0), repeats=1), NOON, []
+    for taken in range(1, plan.count):
+        due_at = next_at(plan, taken, now)
+        assert due_at is not None
+        waits_s.append((due_at - now).total_seconds())
+        now = due_at
+    assert waits_s == [60.0, 30.0, 60.0]
+    assert next_at(plan, plan.count, now) is None
 
 
 def test_it_does_not_wait_for_a_step_that_reached_nobody() -> None:
@@ -186,9 +188,11 @@ def test_where_nobody_is_on_duty_the_next_step_does_not_wait(town: Town) -> None
     assert told() == []
     take_due_steps(at(1))
     assert told() == [("Chief", 1)]
-    [seen] = outlooks(NOON)
+    [seen] = outlooks(NOON, timedelta(days=60))
     assert seen.now.recipient is None
     assert seen.now.gap
+    assert seen.next is not None
+    assert seen.next.recipient == alice
 
 
 @pytest.mark.django_db

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.rota import Override, Rota, gaps, next_turn, on_duty, turns
+from alerts.rota import Override, Rota, gaps, on_duty, turns
 
 ALICE, BOB, CHARLIE = 1, 2, 3
 MONDAY = date(2026, 3, 2)
@@ -104,13 +104,6 @@ def test_a_gap_is_told_before_it_comes() -> None:
     shared = turns(weekly(), begin, begin + timedelta(days=14))
     found = gaps(shared, {ALICE})
     assert [(gap.person, gap.from_at) for gap in found] == [(None, begin), (BOB, moment("2026-03-09T08:00"))]
-
-
-def test_the_next_turn_is_of_somebody_else() -> None:
-    begin = moment("2026-03-03T00:00")
-    following = next_turn(turns(weekly(members=(ALICE, ALICE, BOB)), begin, begin + timedelta(days=30)))
-    assert following is not None
-    assert (following.person, following.from_at) == (BOB, moment("2026-03-16T08:00"))
 
 
 ZONES = st.sampled_from(
