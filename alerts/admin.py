@@ -10,7 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
@@ -187,6 +187,9 @@ class ContactForm(ModelForm[Contact]):
 
     def save(self, commit: bool = True) -> Contact:
         """What was mended, or works again as somebody knows, is tried again."""
+        if {"address", "channel"} & set(self.changed_data):
+            # Somebody else's, until they confirm it.
+            self.instance.confirmed_at = self.instance.opted_out_at = None
         if "address" in self.changed_data or self.cleaned_data.get("try_again"):
             self.instance.disabled_at, self.instance.disabled_reason = None, ""
         return super().save(commit)
@@ -199,12 +202,19 @@ class ContactInline(TabularInline):  # type: ignore[misc]
     form = ContactForm
     extra = 0
     min_num = 1
-    fields = ("channel", "address", "order", "switched_off", "try_again")
-    readonly_fields = ("switched_off",)
+    fields = ("channel", "address", "order", "confirmed", "switched_off", "try_again")
+    readonly_fields = ("confirmed", "switched_off")
+
+    @admin.display(description=pgettext_lazy("contact", "confirmed"), boolean=True)
+    def confirmed(self, contact: Contact) -> bool:
+        """Whether it is told anything; codes are sent from its own page."""
+        return contact.confirmed_at is not None
 
     @admin.display(description=gettext_lazy("switched off, because"))
     def switched_off(self, contact: Contact) -> str:
         """What the provider said."""
+        if contact.opted_out_at:
+            return _("unsubscribed")
         return contact.disabled_reason if contact.disabled_at else "–"
 
 
@@ -215,12 +225,14 @@ class RecipientAdmin(Page):
     inlines = (ContactInline,)
     list_display = ("name", "language", "reached_by", "active")
     search_fields = ("name",)
-    fieldsets = ((None, {"fields": (("name", "user"), ("language", "time_zone"), "active")}),)
+    fieldsets = (
+        (None, {"fields": (("name", "user"), ("language", "time_zone"), ("quiet_from", "quiet_until"), "active")}),
+    )
 
     @admin.display(description=gettext_lazy("reached by"))
     def reached_by(self, recipient: Recipient) -> str:
-        """Channels in their order; those that a provider refused are left out."""
-        working = [contact for contact in recipient.contacts.all() if contact.disabled_at is None]
+        """Channels in their order; those that a provider refused or nobody confirmed are left out."""
+        working = [contact for contact in recipient.contacts.all() if contact.usable]
         return ", ".join(str(contact.get_channel_display()) for contact in working) or _("nothing: add a contact")
 
     def get_queryset(self, request: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -10,6 +11,9 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from alerts.models import Contact, Recipient
+
+TAKEN_OUT = "taken out of the configuration"
+"""Why a contact is not used that must stay, since messages went to it."""
 
 
 def clean_address(channel: str, typed: str) -> str:
@@ -28,6 +32,20 @@ def clean_address(channel: str, typed: str) -> str:
         except ValidationError:
             raise ValidationError(_("Write an e-mail address, for example guard@example.org.")) from None
     return address
+
+
+def drop_contact(contact: Contact, now: datetime) -> None:
+    """Take it out; one that messages went to stays for their sake, and is not used any more."""
+    if contact.deliveries.exists():
+        Contact.objects.filter(pk=contact.pk).update(disabled_at=now, disabled_reason=TAKEN_OUT)
+    else:
+        contact.delete()
+
+
+def in_use(recipient: Recipient) -> list[Contact]:
+    """Those that nobody took out, in order; one that a provider refused is there still."""
+    kept = (one for one in recipient.contacts.all() if one.disabled_reason != TAKEN_OUT)
+    return sorted(kept, key=lambda one: (one.order, one.pk))
 
 
 def add_recipient(name: str, language: str, time_zone: str, addresses: dict[str, str]) -> Recipient:

@@ -29,10 +29,12 @@ from django.utils import timezone
 
 from alerts import texts
 from alerts.announce import hold, stamp
+from alerts.confirmation import opt_out
 from alerts.handover import broker_away_s, hand_over
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.base import DeliveryError, Message, Receipt
 from alerts.notifiers.registry import notifier_for
+from alerts.quiet_hours import is_quiet
 
 __all__ = ["broker_away_s", "deliver", "hand_over", "queue"]
 
@@ -63,9 +65,13 @@ def queue(alert: Alert, contact: Contact, now: datetime, *, resends: Delivery | 
     return Delivery.objects.create(alert=alert, contact=contact, resends=resends, not_before_at=now, created_at=now)
 
 
-def suits(contact: Contact, incident: Incident) -> bool:
-    """What is long past wakes nobody by SMS, unless it is critical."""
-    return contact.channel == Contact.Channel.EMAIL or not incident.late or incident.severity == "critical"
+def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
+    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical."""
+    if contact.channel == Contact.Channel.EMAIL or incident.severity == "critical":
+        return True
+    recipient = contact.recipient
+    zone = recipient.time_zone or incident.site.time_zone
+    return not incident.late and not is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)
 
 
 def wanted(delivery: Delivery) -> bool:
@@ -183,7 +189,7 @@ def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | 
     if not wanted(row):
         return _finish(row, owner, State.CANCELLED, clock())
     try:
-        if row.contact.disabled_at is not None:
+        if not row.contact.usable:
             raise DeliveryError("rejected", row.contact.disabled_reason or "this contact is switched off")
         receipt = _send(row, owner, clock())
     except DeliveryError as error:
@@ -287,7 +293,7 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
         logger.warning("delivery %s: outcome unknown: %s", row.uid, problem)
         return _finish(row, owner, State.UNKNOWN, now, problem=problem)
     if error.outcome == "rejected":
-        return _rejected(row, owner, problem, now)
+        return _rejected(row, owner, problem, now, unsubscribed=error.unsubscribed)
     if (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
         logger.error("delivery %s: given up after %s attempts: %s", row.uid, row.attempts, problem)
         return _finish(row, owner, State.FAILED, now, problem=problem)
@@ -296,16 +302,19 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
     return _finish(row, owner, State.QUEUED, now, problem=problem, not_before_at=now + timedelta(seconds=wait_s))
 
 
-def _rejected(row: Delivery, owner: str, problem: str, now: datetime) -> str | None:
+def _rejected(row: Delivery, owner: str, problem: str, now: datetime, *, unsubscribed: bool) -> str | None:
     """Switch the contact off, and give the recipient's next one its turn at once."""
     with transaction.atomic():
         state = _finish(row, owner, State.FAILED, now, problem=problem)
         if state is None:
             return None
-        Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
-            disabled_at=now, disabled_reason=problem[:300]
-        )
-        following = _next_contact(row)
+        if unsubscribed:
+            opt_out(row.contact, now)
+        if row.contact.usable:  # one that was out of use already has its own reason
+            Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
+                disabled_at=now, disabled_reason=problem[:300]
+            )
+        following = _next_contact(row, now)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
             return state
@@ -313,11 +322,12 @@ def _rejected(row: Delivery, owner: str, problem: str, now: datetime) -> str | N
     return state
 
 
-def _next_contact(row: Delivery) -> Contact | None:
+def _next_contact(row: Delivery, now: datetime) -> Contact | None:
     """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
-    left = Contact.objects.filter(recipient=row.alert.recipient_id, disabled_at__isnull=True).exclude(pk__in=tried)
-    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident)]
+    left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
+    left = left.select_related("recipient")
+    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident, now)]
     return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
 
 
@@ -402,6 +412,7 @@ def resend_unknown(now: datetime) -> int:
         finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S),
         finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
         contact__disabled_at__isnull=True,
+        contact__opted_out_at__isnull=True,
     ).exclude(alert__incident__state=Incident.State.RESOLVED)
     found = rows.select_related("alert__incident", "contact").order_by("finished_at")[:500]
     return sum(_resend(row, now) for row in found if wanted(row))

@@ -487,11 +487,12 @@ def write_demand(rule: Rule) -> None:
 
 def _new_version(rule: Rule, zones: Sequence[Zone], author: AbstractBaseUser | None, now: datetime) -> RuleVersion:
     newest = rule.versions.order_by("-number").first()
-    embedded, beside = _embed(rule, zones, now), msgspec.to_builtins(_beside(rule))
+    embedded, beside = _embed(rule, zones, now), _beside(rule)
     plain = msgspec.to_builtins(embedded)
     lives_on = newest is not None and _same(newest, embedded) and (newest.active_until_at is None) == rule.enabled
     if newest is not None and lives_on:
-        if newest.beside == beside:
+        # Read, so that what came later stands in it as it was then.
+        if newest.beside and msgspec.convert(newest.beside, Beside) == beside:
             return newest
         plain = newest.embedded
     _end_version(rule, now)
@@ -503,7 +504,7 @@ def _new_version(rule: Rule, zones: Sequence[Zone], author: AbstractBaseUser | N
         severity=rule.severity,
         deployment=embedded.deployment,
         embedded=plain,
-        beside=beside,
+        beside=msgspec.to_builtins(beside),
         author=cast(Any, author),
         active_from_at=now,
         active_until_at=None if rule.enabled else now,
@@ -543,6 +544,7 @@ def _beside(rule: Rule) -> Beside:
         why_it_matters=rule.why_it_matters,
         procedure=rule.procedure,
         told=sorted(Told(name, str(uid)) for name, uid in rule.recipients.values_list("name", "uid")),
+        policy=rule.policy.name if rule.policy else "",
     )
 
 

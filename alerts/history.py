@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from alerts.editing import Refused, republish, save_rule
-from alerts.models import Recipient, Rule, RuleVersion, Zone
+from alerts.models import EscalationPolicy, Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule, EmbeddedZone
 from alerts.schedule import stored
 from alerts.versions import Change, changes, content
@@ -92,6 +92,8 @@ def _fill(rule: Rule, version: RuleVersion, old: EmbeddedRule) -> None:
     rule.enabled = beside.get("enabled", version.active_until_at != version.active_from_at)
     rule.why_it_matters = beside.get("why_it_matters", rule.why_it_matters)
     rule.procedure = beside.get("procedure", rule.procedure)
+    if "policy" in beside:
+        rule.policy = EscalationPolicy.objects.filter(name=beside["policy"]).first()
 
 
 def _told(version: RuleVersion) -> list[Recipient] | None:

@@ -8,22 +8,22 @@ number of writers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Max, Prefetch, Value
+from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
-from alerts.announce import hold, stamp
-from alerts.delivery import cancel_queued, channels_pending, hand_over, queue, suits
+from alerts.announce import stamp
+from alerts.delivery import cancel_queued
 from alerts.events import SEVERITIES, Event, to_json
-from alerts.models import Alert, Contact, Incident, IncidentTransition, Recipient, RuleVersion
+from alerts.models import Alert, Incident, IncidentTransition, RuleVersion
 from alerts.models import Event as EventRow
+from alerts.telling import Decided, inform
 from streams.models import Camera
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REMIND_AFTER_S = 120.0
 TRIES = 5
 """An incident can be resolved between looking and extending; nobody resolves five in a row."""
 
@@ -56,27 +55,6 @@ class IllegalTransition(ValueError):
         self.before, self.after = before, after
 
 
-@dataclass(slots=True)
-class _Decided:
-    """What one transaction changed: incidents by key, and the deliveries that it made, by severity."""
-
-    touched: set[int] = field(default_factory=set)
-    deliveries: dict[str, list[UUID]] = field(default_factory=dict)
-
-    def tell(self, incident: Incident, severity: str, uids: Iterable[UUID]) -> None:
-        self.touched.add(incident.pk)
-        self.deliveries.setdefault(severity, []).extend(uids)
-
-    def conclude(self) -> None:
-        """Advance ``changes``, last in the transaction; hand over and announce once it is committed."""
-        if not self.touched:
-            return
-        stamp(self.touched)
-        for severity, uids in self.deliveries.items():
-            if uids:
-                transaction.on_commit(partial(hand_over, uids, severity=severity))
-
-
 # Events
 
 
@@ -87,7 +65,7 @@ def record(events: Sequence[Event], *, now: datetime) -> None:
     """
     with transaction.atomic():
         batch = _Batch.of(events)
-        decided = _Decided()
+        decided = Decided()
         for event in events:
             _record_one(event, batch, decided, now)
         decided.conclude()
@@ -108,14 +86,14 @@ class _Batch:
     @classmethod
     def of(cls, events: Sequence[Event]) -> _Batch:
         cameras = Camera.objects.select_related("site").filter(uid__in={event.camera for event in events})
-        versions = RuleVersion.objects.select_related("rule").filter(
+        versions = RuleVersion.objects.select_related("rule__policy").filter(
             uid__in={event.rule_version for event in events if event.rule_version}
         )
         stored = EventRow.objects.filter(uid__in={event.uid for event in events}).values_list("uid", flat=True)
         return cls({row.uid: row for row in cameras}, {row.uid: row for row in versions}, set(stored))
 
 
-def _record_one(event: Event, batch: _Batch, decided: _Decided, now: datetime) -> None:
+def _record_one(event: Event, batch: _Batch, decided: Decided, now: datetime) -> None:
     if event.uid in batch.stored:
         return
     camera = batch.cameras.get(event.camera)
@@ -138,9 +116,7 @@ def _record_one(event: Event, batch: _Batch, decided: _Decided, now: datetime) -
     batch.unresolved[key] = incident
     decided.touched.add(incident.pk)
     if reason is not None and version is not None:
-        recipients = _reachable(Recipient.objects.filter(rules=version.rule))
-        for uids in _tell(incident, reason, recipients, now, step=_step(incident, reason)):
-            decided.tell(incident, incident.severity, uids)
+        inform(incident, version.rule, reason, decided, now)
 
 
 def _insert(event: Event, camera: Camera, version: RuleVersion | None, incident: Incident, now: datetime) -> None:
@@ -252,96 +228,6 @@ def _escalate(incident: Incident, event: Event, now: datetime) -> Alert.Reason |
         return None
     incident.refresh_from_db()
     return Alert.Reason.OPENED if fresh else Alert.Reason.WORSE
-
-
-# Telling
-
-
-def _reachable(recipients: models.QuerySet[Recipient]) -> list[Recipient]:
-    """The active ones, with their usable contacts in order in ``usable``."""
-    usable = Contact.objects.filter(disabled_at__isnull=True).order_by("order", "id")
-    return list(recipients.filter(active=True).prefetch_related(Prefetch("contacts", usable, to_attr="usable")))
-
-
-def _step(incident: Incident, reason: Alert.Reason) -> int:
-    """Reminders are step 1; an incident that gets worse a second time is one step further."""
-    if reason is Alert.Reason.WORSE:
-        return SEVERITIES.index(incident.severity)
-    return 1 if reason is Alert.Reason.REMINDER else 0
-
-
-def _tell(
-    incident: Incident,
-    reason: Alert.Reason,
-    recipients: Iterable[Recipient],
-    now: datetime,
-    *,
-    step: int,
-    without: frozenset[tuple[int, str]] = frozenset(),
-) -> Iterable[list[UUID]]:
-    """Create the alerts and their deliveries; yields the deliveries' uids for each recipient.
-
-    ``without``: pairs of recipient key and channel that are left out, as something is on its way there still.
-    """
-    for recipient in recipients:
-        contacts = [
-            contact
-            for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
-            if (recipient.pk, contact.channel) not in without and suits(contact, incident)
-        ]
-        if not contacts and without:
-            continue
-        try:
-            with transaction.atomic():
-                alert = Alert.objects.create(
-                    incident=incident, recipient=recipient, reason=reason, step=step, created_at=now
-                )
-        except IntegrityError:
-            continue
-        yield [queue(alert, contact, now).uid for contact in contacts]
-
-
-def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:
-    """The first contact of each channel; the others stand in when it is rejected."""
-    chosen: dict[str, Contact] = {}
-    for contact in contacts:
-        chosen.setdefault(contact.channel, contact)
-    return list(chosen.values())
-
-
-def reminder_due_at(incident: Incident) -> datetime | None:
-    """When it is sent once more unless somebody acknowledges; None when it will not be."""
-    if incident.state != State.OPEN or incident.alerts.filter(reason=Alert.Reason.REMINDER).exists():
-        return None
-    last: datetime | None = incident.alerts.aggregate(last=Max("created_at"))["last"]
-    return last + timedelta(seconds=REMIND_AFTER_S) if last else None
-
-
-def remind_unacknowledged(now: datetime) -> int:
-    """Send once more whatever is still open ``REMIND_AFTER_S`` after its last alert; returns how many incidents.
-
-    Where an earlier message still waits for its channel, another would only make two of it: that channel is left out.
-    """
-    due = (
-        Incident.objects.filter(state=State.OPEN)
-        .exclude(alerts__reason=Alert.Reason.REMINDER)
-        .annotate(last_alert_at=Max("alerts__created_at"))
-        .filter(last_alert_at__lte=now - timedelta(seconds=REMIND_AFTER_S))
-        .order_by("pk")
-    )
-    return sum(_remind(incident, now) for incident in due[:200])
-
-
-def _remind(incident: Incident, now: datetime) -> bool:
-    with transaction.atomic():
-        hold(incident.pk)
-        decided = _Decided()
-        recipients = _reachable(Recipient.objects.filter(alerts__incident=incident).distinct())
-        told = _tell(incident, Alert.Reason.REMINDER, recipients, now, step=1, without=channels_pending(incident.pk))
-        for uids in told:
-            decided.tell(incident, incident.severity, uids)
-        decided.conclude()
-    return bool(decided.touched)
 
 
 # What people decide

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import time
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -62,6 +64,9 @@ class Recipient(models.Model):
     language = models.CharField(_("language"), max_length=10, default="en")
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True, validators=[validate_time_zone])
     active = models.BooleanField(_("active"), default=True)
+    quiet_from = models.TimeField(_("quiet from"), null=True, blank=True)
+    quiet_until = models.TimeField(_("quiet until"), null=True, blank=True)
+    """By their own clock; both or neither. Then nothing but what is critical comes by SMS."""
 
     class Meta:
         ordering = ("name",)
@@ -72,8 +77,19 @@ class Recipient(models.Model):
         return self.name
 
 
+class ContactQuerySet(models.QuerySet["Contact"]):
+    """Contacts, with the one question that everybody asks."""
+
+    def usable(self) -> ContactQuerySet:
+        """Those that may be sent something: confirmed, not refused by a provider, not unsubscribed."""
+        return self.filter(confirmed_at__isnull=False, disabled_at__isnull=True, opted_out_at__isnull=True)
+
+
 class Contact(models.Model):
-    """A Recipient's number or address. A definite rejection disables it, with the reason."""
+    """A Recipient's number or address. A definite rejection disables it, with the reason.
+
+    Until its owner has confirmed it, it is sent nothing but its code (``alerts.confirmation``).
+    """
 
     class Channel(models.TextChoices):
         SMS = "sms", _("SMS")
@@ -84,8 +100,13 @@ class Contact(models.Model):
     channel = models.CharField(_("channel"), max_length=16, choices=Channel)
     address = models.CharField(_("address"), max_length=254)
     order = models.PositiveSmallIntegerField(_("order"), default=0)
+    confirmed_at = models.DateTimeField(null=True, editable=False)
+    opted_out_at = models.DateTimeField(null=True, editable=False)
+    """Its owner wants nothing more; only they can take it back."""
     disabled_at = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=300, blank=True, editable=False)
+
+    objects = ContactQuerySet.as_manager()
 
     class Meta:
         ordering = ("recipient", "order", "id")
@@ -97,6 +118,141 @@ class Contact(models.Model):
 
     def __str__(self) -> str:
         return f"{self.recipient}, {self.get_channel_display()}"
+
+    @property
+    def usable(self) -> bool:
+        """As ``ContactQuerySet.usable`` says."""
+        return self.confirmed_at is not None and self.disabled_at is None and self.opted_out_at is None
+
+
+class ContactCode(models.Model):
+    """A code that was sent to confirm a contact. The rows stay, so that nobody sends more by making it anew."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.SET_NULL, null=True, related_name="codes")
+    address = models.CharField(max_length=254)
+    number = models.PositiveIntegerField()
+    """The how manieth to this address: of two at the same moment one is refused."""
+    digest = models.CharField(max_length=64)
+    """HMAC of the code under the secret key; six digits are soon guessed from a plain hash."""
+    sent_at = models.DateTimeField(db_index=True)
+    expires_at = models.DateTimeField()
+    tries = models.PositiveSmallIntegerField(default=0)
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-sent_at", "-id")
+        constraints = [models.UniqueConstraint(fields=("address", "number"), name="code_numbered_per_address")]
+
+
+class Team(models.Model):
+    """People who are told together."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    members = models.ManyToManyField(Recipient, blank=True, related_name="teams", verbose_name=_("members"))
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("team")
+        verbose_name_plural = _("teams")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Rota(models.Model):
+    """Who has the duty, in turn. ``alerts.rota`` says who that is at an instant."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_time_zone])
+    weekday = models.PositiveSmallIntegerField(_("handed over on"), default=0)
+    """0: Monday."""
+    hand_over_at = models.TimeField(_("handed over at"), default=time(8))
+    starts_on = models.DateField(_("begins on"))
+    holidays = models.JSONField(_("holidays"), default=list, blank=True)
+    """Days of its calendar as ``YYYY-MM-DD``."""
+    on_holidays = models.ForeignKey(
+        Recipient,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("on holidays instead"),
+    )
+    feed_digest = models.CharField(max_length=64, blank=True, editable=False)
+    """SHA-256 of the calendar feed's secret; empty: there is no feed."""
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("rota")
+        verbose_name_plural = _("rotas")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RotaMember(models.Model):
+    """One place in a rota's turn; the same person may have several."""
+
+    rota = models.ForeignKey(Rota, on_delete=models.CASCADE, related_name="places")
+    recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="places")
+    order = models.PositiveSmallIntegerField()
+
+    class Meta:
+        ordering = ("rota", "order")
+        constraints = [models.UniqueConstraint(fields=("rota", "order"), name="rota_place_once")]
+
+
+class RotaOverride(models.Model):
+    """Somebody takes the duty within [from_at, until_at); of two the one made last holds."""
+
+    rota = models.ForeignKey(Rota, on_delete=models.CASCADE, related_name="overrides")
+    recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="+", verbose_name=_("who"))
+    from_at = models.DateTimeField(_("from"))
+    until_at = models.DateTimeField(_("until"))
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("from_at", "id")
+        constraints = [
+            models.CheckConstraint(condition=Q(until_at__gt=models.F("from_at")), name="override_lasts"),
+        ]
+
+
+class EscalationPolicy(models.Model):
+    """Ordered steps, taken one after the other until somebody acknowledges."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    repeats = models.PositiveSmallIntegerField(_("gone through again"), default=0)
+    """How many more times, after the last step."""
+
+    class Meta:
+        ordering = ("name",)
+        verbose_name = _("escalation policy")
+        verbose_name_plural = _("escalation policies")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EscalationStep(models.Model):
+    """Whom a step tells, how, and how long it then waits for somebody to acknowledge."""
+
+    policy = models.ForeignKey(EscalationPolicy, on_delete=models.CASCADE, related_name="steps")
+    order = models.PositiveSmallIntegerField()
+    recipients = models.ManyToManyField(Recipient, blank=True, related_name="steps", verbose_name=_("people"))
+    teams = models.ManyToManyField(Team, blank=True, related_name="steps", verbose_name=_("teams"))
+    rotas = models.ManyToManyField(Rota, blank=True, related_name="steps", verbose_name=_("whoever is on duty in"))
+    channels = models.JSONField(_("by"), default=list, blank=True)
+    """Channels of ``Contact``; empty: by all that the person has."""
+    wait_s = models.PositiveIntegerField(_("then wait (s)"), default=120)
+
+    class Meta:
+        ordering = ("policy", "order")
+        constraints = [models.UniqueConstraint(fields=("policy", "order"), name="escalation_step_once")]
 
 
 class Rule(models.Model):
@@ -117,6 +273,15 @@ class Rule(models.Model):
     schedule = models.JSONField(_("schedule"), default=list, blank=True)
     """``alerts.rules.config.ScheduleSpan`` as plain values, in the clock of the zones' site; empty: always."""
     recipients = models.ManyToManyField(Recipient, blank=True, related_name="rules", verbose_name=_("who is told"))
+    policy = models.ForeignKey(
+        EscalationPolicy,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="rules",
+        verbose_name=_("escalation policy"),
+    )
+    """None: the recipients at once, and once more when nobody acknowledges (``alerts.escalation.IMPLICIT``)."""
     why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
     procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
     template = models.ForeignKey(
@@ -156,6 +321,14 @@ class RuleTemplate(models.Model):
     config = models.JSONField(_("settings"), default=dict, blank=True)
     schedule = models.JSONField(_("schedule"), default=list, blank=True)
     recipients = models.ManyToManyField(Recipient, blank=True, related_name="templates", verbose_name=_("who is told"))
+    policy = models.ForeignKey(
+        EscalationPolicy,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="templates",
+        verbose_name=_("escalation policy"),
+    )
     why_it_matters = models.CharField(_("why it matters"), max_length=300, blank=True)
     procedure = models.TextField(_("procedure"), blank=True, help_text=_("One step a line, shown with the incident."))
     cameras = models.ManyToManyField(Camera, blank=True, related_name="templates", verbose_name=_("cameras"))
@@ -291,12 +464,23 @@ class Incident(models.Model):
     disposition = models.CharField(max_length=16, choices=Disposition, blank=True)
     false_reason = models.CharField(max_length=16, choices=FalseReason, blank=True)
     """Only with the disposition *false*; empty: nobody said."""
+    steps_taken = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """Of its escalation. A step is claimed by a conditional UPDATE of this, in the transaction of its alerts."""
+    next_step_at = models.DateTimeField(null=True)
+    """When the next one is due; null: there is none."""
     change = models.BigIntegerField(default=0, db_index=True)
     """Value of the ``changes`` sequence at the last change; screens resync by it."""
 
     class Meta:
         ordering = ("-opened_at", "-id")
-        indexes = [models.Index(fields=("state", "opened_at"))]
+        indexes = [
+            models.Index(fields=("state", "opened_at")),
+            models.Index(
+                fields=("next_step_at",),
+                name="incident_next_step",
+                condition=Q(state="open", next_step_at__isnull=False),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=("group_key",), condition=~Q(state="resolved"), name="one_unresolved_incident_per_group"

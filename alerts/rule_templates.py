@@ -63,6 +63,7 @@ def values_of(template: RuleTemplate) -> dict[str, Any]:
     return {
         **{name: getattr(template, name) for name in plain},
         "deployment": str(template.deployment.uid),
+        "policy": template.policy.name if template.policy else None,
         "recipients": sorted(str(uid) for uid in template.recipients.values_list("uid", flat=True)),
     }
 
@@ -160,7 +161,7 @@ class _Maker:
         if deployment is None:
             raise Refused(_("The deployment of this override is gone. Choose another one there."))
         rule.name = rule_name(self._template.name, camera.name, camera.site.name, self._taken)
-        rule.kind, rule.deployment = self._template.kind, deployment
+        rule.kind, rule.deployment, rule.policy = self._template.kind, deployment, self._template.policy
         for name in ("enabled", "severity", "schedule", "why_it_matters", "procedure", "config"):
             setattr(rule, name, values[name])
 

@@ -15,11 +15,23 @@ from django.dispatch import receiver
 from django.utils import timezone
 
 from alerts import editing
-from alerts.models import Contact, Recipient, Rule, RuleVersion, Zone
+from alerts.models import (
+    Contact,
+    EscalationPolicy,
+    Recipient,
+    Rota,
+    RotaMember,
+    RotaOverride,
+    Rule,
+    RuleVersion,
+    Team,
+    Zone,
+)
 from detectors.models import Deployment, Model
 from streams.models import Camera, Demand, Site, Source, View
 
-WATCHED: tuple[type[Row], ...] = (Site, Camera, Source, View, Zone, Model, Deployment, Recipient, Contact)
+PEOPLE: tuple[type[Row], ...] = (Recipient, Contact, Team, Rota, RotaMember, RotaOverride, EscalationPolicy)
+WATCHED: tuple[type[Row], ...] = (Site, Camera, Source, View, Zone, Model, Deployment, *PEOPLE)
 NOT_CONFIGURATION = frozenset(
     {"problem", "reference", "found", "found_at", "disabled_at", "disabled_reason", "latency_ms", "cpu_ms"}
     | {"measured_on"}
@@ -44,7 +56,7 @@ def _linked(action: str, **_: Any) -> None:
 for _row in WATCHED:
     post_save.connect(_changed, sender=_row, dispatch_uid=f"alerts.touch.save.{_row.__name__}")
     post_delete.connect(_changed, sender=_row, dispatch_uid=f"alerts.touch.delete.{_row.__name__}")
-for _links in (Rule.zones.through, Rule.recipients.through, Deployment.cameras.through):
+for _links in (Rule.zones.through, Rule.recipients.through, Deployment.cameras.through, Team.members.through):
     m2m_changed.connect(_linked, sender=_links, dispatch_uid=f"alerts.touch.links.{_links.__name__}")
 
 

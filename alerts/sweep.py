@@ -19,7 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, connection
 from django.db.models import Q
 
-from alerts import delivery, incidents, pictures, rehearsals
+from alerts import delivery, pictures, rehearsals, telling
 from alerts.events import Event as Content
 from alerts.events import encode_event
 from alerts.models import Event, ProcessLease
@@ -141,12 +141,12 @@ class Sweeper:
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
-            return [lambda: incidents.remind_unacknowledged(self._now()), self._sequence, self._copy, self._tidy]
+            return [lambda: telling.take_due_steps(self._now()), self._sequence, self._copy, self._tidy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
             delivery.resend_unknown,
-            incidents.remind_unacknowledged,
+            telling.take_due_steps,
         )
         return [
             *(lambda step=step: step(self._now()) for step in by_time),

@@ -35,6 +35,8 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     why_it_matters: str = ""
     procedure: str = ""
     told: list[Told] = msgspec.field(default_factory=list)
+    policy: str = ""
+    """Name of the escalation policy; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ TITLES = {
     "why_it_matters": _("Why it matters"),
     "procedure": _("Procedure"),
     "told": _("Who is told"),
+    "policy": _("Escalation policy"),
 }
 """In the order in which they are told."""
 
@@ -102,6 +105,8 @@ def content(embedded: Mapping[str, Any], beside: Mapping[str, Any]) -> dict[str,
         **kept,
         **({"name": beside["name"]} if beside.get("name") else {}),
         **({"told": told} if "told" in beside else {}),
+        # Versions older than policies had none.
+        **({"policy": beside.get("policy") or None} if beside else {}),
         "schedule": schedule.get("spans", []),
         "holidays": schedule.get("holidays", []),
         # Without holidays it says nothing.

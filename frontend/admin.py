@@ -30,7 +30,8 @@ from unfold.widgets import (
 )
 
 from alerts import editing, texts
-from alerts.models import Rule
+from alerts.models import EscalationPolicy, Rule
+from alerts.policies import policy_reaches
 from alerts.rules.config import TIME, CommonConfig
 from alerts.rules.registry import RULES, rule_kind
 from alerts.schedule import parts, stored
@@ -171,6 +172,7 @@ class RuleForm(ModelForm[Rule]):
             "zones",
             "deployment",
             "recipients",
+            "policy",
             "why_it_matters",
             "procedure",
         )
@@ -187,6 +189,16 @@ class RuleForm(ModelForm[Rule]):
             self.initial[f"days_{number}"] = span.get("days", list(range(7)))
             self.initial[f"from_{number}"] = span.get("from", "00:00")
             self.initial[f"until_{number}"] = span.get("until", "00:00")
+
+    def clean_policy(self) -> EscalationPolicy | None:
+        """One that is chosen now reaches somebody; one that stood here before is told of on its own page."""
+        policy: EscalationPolicy | None = self.cleaned_data["policy"]
+        if policy is not None and "policy" in self.changed_data and not policy_reaches(policy):
+            raise ValidationError(
+                _("“%(policy)s” would reach nobody: confirm a number or address of its people first.")
+                % {"policy": policy.name}
+            )
+        return policy
 
     def _post_clean(self) -> None:
         """The whole rule is judged as the engine would: what could never fire is refused beside its field."""
@@ -283,7 +295,7 @@ class RuleAdmin(Page):
             (gettext_lazy("What is looked for"), {"fields": _pairs(first)}),
             (gettext_lazy("Fine tuning"), {"fields": _pairs(rest), "classes": ("collapse",)}),
             (gettext_lazy("When it acts"), {"fields": spans}),
-            (gettext_lazy("Who is told"), {"fields": ("recipients", "why_it_matters", "procedure")}),
+            (gettext_lazy("Who is told"), {"fields": ("recipients", "policy", "why_it_matters", "procedure")}),
         )
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

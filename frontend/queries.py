@@ -6,14 +6,17 @@ import hashlib
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
+from django.utils import timezone
 
+from alerts.duty import gaps_that_matter
 from alerts.events import SEVERITIES
-from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
+from alerts.models import Delivery, Event, Incident, IncidentTransition, Rule
+from alerts.policies import reaching_somebody
 from frontend.models import User
 from frontend.permissions import visible_cameras, visible_incidents
 from streams.health import PartHealth
@@ -145,9 +148,11 @@ def last_message(user: User) -> Delivery | None:
 def nobody_told() -> bool:
     """Whether there are enabled rules, and not one of them tells anybody who can be reached."""
     rules = Rule.objects.filter(enabled=True)
-    reachable = Contact.objects.filter(disabled_at__isnull=True, recipient__active=True).values("recipient")
-    return rules.exists() and not rules.filter(recipients__in=Recipient.objects.filter(pk__in=reachable)).exists()
+    return rules.exists() and not rules.filter(reaching_somebody()).exists()
 
+
+GAPS_AHEAD = timedelta(days=1)
+"""So long before it comes a gap is told to everybody; on the rota's own page it stands four weeks before."""
 
 REMEMBERED_S = 1.0
 """How long an answer serves while neither sequence moves: edits of who sees what are in neither of them."""
@@ -179,6 +184,25 @@ def _once(key: Hashable, ask: Callable[[], _T]) -> _T:
 
 
 @dataclass(frozen=True, slots=True)
+class DutyGap:
+    """A rota by which a rule tells, and when it next would tell nobody. ``from_at``: None for now."""
+
+    rota: str
+    person: str
+    """Who has the duty and cannot be reached; empty: nobody has it."""
+    from_at: datetime | None
+
+
+def duty_gaps(now: datetime) -> tuple[DutyGap, ...]:
+    """The gaps of today and tomorrow."""
+    found = gaps_that_matter(now, GAPS_AHEAD)
+    return tuple(
+        DutyGap(row.name, gap.recipient.name if gap.recipient else "", None if gap.from_at <= now else gap.from_at)
+        for row, gap in found
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Strip:
     """The health strip: can we see, does anything wait, does sending work."""
 
@@ -189,6 +213,7 @@ class Strip:
     nobody_told: bool
     change: int
     starting: bool
+    gaps: tuple[DutyGap, ...] = ()
 
     @property
     def seeing(self) -> int:
@@ -211,7 +236,7 @@ class Strip:
     @property
     def level(self) -> str:
         """``bad``: nobody watches or nobody is told; ``poor``: something does not work; ``good``; ``none``: empty."""
-        if not self.watching or self.nobody_told:
+        if not self.watching or self.nobody_told or any(gap.from_at is None for gap in self.gaps):
             return "bad"
         if self.silent or self.offline:
             return "poor"
@@ -225,7 +250,7 @@ class Strip:
             [(part.part, part.instance, part.state, part.problem) for part in self.silent],
             (self.counts.waiting, self.counts.mine, self.counts.newest),
             self.last and (self.last.pk, self.last.sent_at),
-            (self.nobody_told, self.starting),
+            (self.nobody_told, self.starting, self.gaps),
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
@@ -240,8 +265,9 @@ def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
     known = change, SequenceCounter.current(SequenceCounter.CONFIGURATION)
     last = _once(("last_message", user.pk, known), lambda: last_message(user))
     untold = _once(("nobody_told", known), nobody_told)
+    gaps = _once(("duty_gaps", known), lambda: duty_gaps(timezone.now()))
     coming = starting and any(part.state == "missing" for part in parts)
-    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming)
+    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming, gaps)
 
 
 def last_incident(user: User) -> Incident | None:

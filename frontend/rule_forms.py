@@ -183,6 +183,8 @@ def setup_form(kind: str) -> type[SetupRuleForm]:
 class RecipientForm(forms.Form):
     """Somebody new to tell: a name and a number, an address, or both. All empty: nobody."""
 
+    added: Recipient | None = None
+
     recipient_name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
     recipient_sms = forms.CharField(label=gettext_lazy("Mobile number"), max_length=40, required=False)
     recipient_email = forms.CharField(label=gettext_lazy("E-mail address"), max_length=254, required=False)
@@ -216,9 +218,10 @@ class RecipientForm(forms.Form):
     def add(self, time_zone: str) -> Recipient | None:
         """The new recipient; None when nobody was typed."""
         name = self.cleaned_data["recipient_name"].strip()
-        if not name:
-            return None
-        return add_recipient(name, self.cleaned_data["recipient_language"] or "en", time_zone, self.addresses)
+        if name:
+            language = self.cleaned_data["recipient_language"] or "en"
+            self.added = add_recipient(name, language, time_zone, self.addresses)
+        return self.added
 
 
 def usual_rule(camera: Camera, zone: Zone | None) -> Rule:

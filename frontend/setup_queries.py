@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 
-from alerts.models import Contact, Event, Recipient, Rule, Zone
+from alerts.models import Contact, EscalationPolicy, Event, Recipient, Rule, Zone
 from frontend.queries import CameraState
 from streams.models import Camera, Source, View
 
@@ -35,9 +35,17 @@ class Overview:
         return "" if self.told else "recipient"
 
 
+POLICY_PEOPLE = (
+    "policy__steps__recipients",
+    "policy__steps__teams__members",
+    "policy__steps__rotas__places__recipient",
+)
+"""What ``told_by`` needs beside a rule's own recipients."""
+
+
 def overview(states: Mapping[int, CameraState]) -> list[Overview]:
     """Every camera, by name, in a fixed number of queries."""
-    rules = Rule.objects.filter(enabled=True).prefetch_related("recipients")
+    rules = Rule.objects.filter(enabled=True).prefetch_related("recipients", *POLICY_PEOPLE)
     zones = Prefetch("zones", Zone.objects.prefetch_related(Prefetch("rules", rules)))
     views = Prefetch("views", View.objects.order_by("pk").prefetch_related(zones))
     kept = Event.objects.filter(camera=OuterRef("pk"), picture=Event.Picture.KEPT)
@@ -49,9 +57,19 @@ def _overview(camera: Camera, state: CameraState | None) -> Overview:
     views = list(camera.views.all())
     zones = [zone for view in views for zone in view.zones.all()]
     rules = {rule.pk: rule for zone in zones for rule in zone.rules.all()}
-    told = {recipient.pk for rule in rules.values() for recipient in rule.recipients.all() if recipient.active}
+    told = {recipient.pk for rule in rules.values() for recipient in told_by(rule) if recipient.active}
     has_picture = camera.seen or any(view.reference for view in views)  # type: ignore[attr-defined]
     return Overview(camera, len(zones), len(rules), len(told), state, has_picture)
+
+
+def told_by(rule: Rule) -> set[Recipient]:
+    """Everybody whom ``rule`` may tell, of itself or by its policy; fetched with ``POLICY_PEOPLE``."""
+    found = set(rule.recipients.all())
+    for step in rule.policy.steps.all() if rule.policy else ():
+        found |= set(step.recipients.all())
+        found |= {one for team in step.teams.all() for one in team.members.all()}
+        found |= {place.recipient for rota in step.rotas.all() for place in rota.places.all()}
+    return found
 
 
 def last_picture(camera: Camera) -> bytes | None:
@@ -68,10 +86,16 @@ def last_picture(camera: Camera) -> bytes | None:
 
 def rules_of(camera: Camera) -> list[Rule]:
     """Every rule with a zone of ``camera``, on or off, with whom it tells."""
-    contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True))
+    contacts = Prefetch("contacts", Contact.objects.usable())
     recipients = Prefetch("recipients", Recipient.objects.prefetch_related(contacts))
-    found = Rule.objects.filter(zones__view__camera=camera).distinct().select_related("deployment")
+    found = Rule.objects.filter(zones__view__camera=camera).distinct().select_related("deployment", "policy")
     return list(found.prefetch_related("zones", recipients))
+
+
+def policies_of(rules: Iterable[Rule]) -> list[EscalationPolicy]:
+    """The policies by which the enabled ones of ``rules`` go, each once."""
+    found = {rule.policy.pk: rule.policy for rule in rules if rule.enabled and rule.policy}
+    return sorted(found.values(), key=lambda policy: policy.name)
 
 
 def zones_of(camera: Camera) -> list[Zone]:
@@ -104,9 +128,14 @@ class Reach:
     recipient: Recipient
     contacts: list[Contact] = field(default_factory=list)
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether one of them may be sent something."""
+        return any(contact.usable for contact in self.contacts)
+
 
 def reachable() -> list[Reach]:
-    """Every active recipient with the contacts that work."""
+    """Every active recipient with the contacts that are not refused, confirmed or not."""
     contacts = Prefetch("contacts", Contact.objects.filter(disabled_at__isnull=True), to_attr="working")
     found = Recipient.objects.filter(active=True).prefetch_related(contacts)
     return [Reach(recipient, recipient.working) for recipient in found]

@@ -28,8 +28,8 @@ class TemplateForm(ShownForm):
     class Meta(RuleForm.Meta):
         model = RuleTemplate  # type: ignore[assignment]
         fields = (  # type: ignore[assignment]
-            *("name", "enabled", "severity", "zone_name", "deployment", "cameras", "recipients", "why_it_matters"),
-            "procedure",
+            *("name", "enabled", "severity", "zone_name", "deployment", "cameras", "recipients", "policy"),
+            *("why_it_matters", "procedure"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

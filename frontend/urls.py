@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from frontend.views import account, incidents, outbox, pictures, proposals, room, wall
-from frontend.views.setup import camera, camera_list, cameras, configuration, rehearse, rules, templates, why
+from frontend.views import account, contacts, incidents, outbox, pictures, proposals, room, wall
+from frontend.views.setup import (
+    camera,
+    camera_list,
+    cameras,
+    configuration,
+    people,
+    policies,
+    rehearse,
+    rotas,
+    rules,
+    templates,
+    why,
+)
 
 urlpatterns = [
     path("", room.show_room, name="room"),
@@ -67,6 +79,33 @@ urlpatterns = [
     path("setup/rehearsals/<uuid:uid>/cameras/<uuid:camera>.jpg", rehearse.ground, name="rehearsal-ground"),
     path("setup/why/", why.show_why, name="setup-why"),
     path("setup/contacts/<uuid:uid>/test/", rules.send_test, name="setup-test"),
+    path("setup/people/", people.show_people, name="setup-people"),
+    path("setup/people/add/", people.add_person, name="setup-person-add"),
+    path("setup/people/<uuid:uid>/", people.edit_person, name="setup-person"),
+    path("setup/people/<uuid:uid>/contacts/", people.add_contact, name="setup-contact-add"),
+    path("setup/teams/add/", people.add_team, name="setup-team-add"),
+    path("setup/teams/<uuid:uid>/", people.edit_team, name="setup-team"),
+    path("setup/teams/<uuid:uid>/delete/", people.delete_team, name="setup-team-delete"),
+    path("setup/rotas/", rotas.show_rotas, name="setup-rotas"),
+    path("setup/rotas/add/", rotas.add_rota, name="setup-rota-add"),
+    path("setup/rotas/<uuid:uid>/", rotas.edit_rota, name="setup-rota"),
+    path("setup/rotas/<uuid:uid>/overrides/", rotas.take_over, name="setup-rota-override"),
+    path("setup/rotas/<uuid:uid>/overrides/<int:override>/drop/", rotas.drop_override, name="setup-rota-override-drop"),
+    path("setup/rotas/<uuid:uid>/feed/", rotas.change_feed, name="setup-rota-feed"),
+    path("setup/rotas/<uuid:uid>/delete/", rotas.delete_rota, name="setup-rota-delete"),
+    path("setup/policies/", policies.show_policies, name="setup-policies"),
+    path("setup/policies/add/", policies.add_policy, name="setup-policy-add"),
+    path("setup/policies/<uuid:uid>/", policies.edit_policy, name="setup-policy"),
+    path("setup/policies/<uuid:uid>/delete/", policies.delete_policy, name="setup-policy-delete"),
+    path("rotas/<str:secret>.ics", rotas.feed, name="rota-feed"),
+    path("contacts/", contacts.show_mine, name="contacts"),
+    path("contacts/duties/<uuid:uid>/", contacts.take_duty, name="take-duty"),
+    path("contacts/duties/<int:override>/drop/", contacts.give_duty_back, name="give-duty-back"),
+    path("contacts/<uuid:uid>/", contacts.show_contact, name="contact"),
+    path("contacts/<uuid:uid>/send/", contacts.send, name="contact-send"),
+    path("contacts/<uuid:uid>/code/", contacts.enter_code, name="contact-code"),
+    path("contacts/<uuid:uid>/unsubscribe/", contacts.unsubscribe, name="contact-unsubscribe"),
+    path("contacts/<uuid:uid>/remove/", contacts.remove, name="contact-remove"),
     path("login/", account.LogIn.as_view(), name="login"),
     path("logout/", account.LogOut.as_view(), name="logout"),
     path("language/", account.choose_language, name="language"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from django.conf import settings
@@ -24,12 +24,26 @@ from django.utils.translation import gettext_noop
 
 from alerts import editing
 from alerts.configuration.difference import Difference, compare
-from alerts.configuration.entries import Key
-from alerts.configuration.export import TAKEN_OUT, read_rows
+from alerts.configuration.entries import Key, StepEntry
+from alerts.configuration.export import WEEKDAYS, read_rows
 from alerts.configuration.text import Problem, Text, read
-from alerts.contacts import clean_address
+from alerts.contacts import TAKEN_OUT, clean_address, drop_contact
 from alerts.ground import stored as ground_stored
-from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.models import (
+    Contact,
+    EscalationPolicy,
+    Event,
+    Incident,
+    Recipient,
+    Rota,
+    RotaMember,
+    Rule,
+    RuleTemplate,
+    Team,
+    TemplateOverride,
+    Zone,
+)
+from alerts.policies import StepDraft, save_policy
 from alerts.removal import remove_camera
 from alerts.schedule import stored
 from alerts.versions import Words
@@ -277,6 +291,7 @@ class _Writer:
         row = Recipient.objects.filter(name=entry.name).first() or Recipient(name=entry.name)
         row.user = _user(entry.user)
         row.language, row.time_zone, row.active = entry.language, entry.time_zone, entry.active
+        row.quiet_from, row.quiet_until = (_clock(at) for at in (entry.quiet_from, entry.quiet_until))
         row.save()
         self._contacts(row, entry.contacts)
 
@@ -293,16 +308,34 @@ class _Writer:
                 row.order = order
                 row.save()
         for row in kept.values():
-            self._drop_contact(row)
-
-    def _drop_contact(self, row: Contact) -> None:
-        """Taken out; one that messages went to stays for their sake, and is not used any more."""
-        if row.deliveries.exists():
-            Contact.objects.filter(pk=row.pk).update(disabled_at=self._now, disabled_reason=TAKEN_OUT)
-        else:
-            row.delete()
+            drop_contact(row, self._now)
 
     # What names others
+
+    def _team(self, one: Difference) -> None:
+        entry = self._entry(one)
+        row = Team.objects.filter(name=entry.name).first() or Team.objects.create(name=entry.name)
+        row.members.set(_recipients(entry.members))
+
+    def _rota(self, one: Difference) -> None:
+        entry = self._entry(one)
+        row = Rota.objects.filter(name=entry.name).first() or Rota(name=entry.name)
+        row.time_zone, row.weekday, row.holidays = entry.time_zone, WEEKDAYS.index(entry.weekday), entry.holidays
+        row.hand_over_at, row.starts_on = time.fromisoformat(entry.hand_over_at), date.fromisoformat(entry.starts_on)
+        row.on_holidays = _recipients([entry.on_holidays])[0] if entry.on_holidays else None
+        members = _recipients(entry.members)
+        row.save()
+        row.places.all().delete()
+        RotaMember.objects.bulk_create(
+            RotaMember(rota=row, recipient=person, order=order) for order, person in enumerate(members)
+        )
+
+    def _policy(self, one: Difference) -> None:
+        """Also one whose people have not confirmed anything here yet: confirming is nothing that a text can do."""
+        entry = self._entry(one)
+        row = EscalationPolicy.objects.filter(name=entry.name).first() or EscalationPolicy(name=entry.name)
+        row.repeats = entry.repeats
+        save_policy(row, [_step(step) for step in entry.steps], confirmed=False)
 
     def _template(self, one: Difference) -> None:
         entry = self._entry(one)
@@ -312,6 +345,7 @@ class _Writer:
         row.config = entry.config
         row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
+        row.policy = _policy_named(entry.policy)
         row.save()
         row.cameras.set([_camera_of(ref) for ref in entry.cameras])
         row.recipients.set(_recipients(entry.recipients))
@@ -331,6 +365,7 @@ class _Writer:
             None if entry.template is None else _named(RuleTemplate, gettext_noop("template"), entry.template)
         )
         row.template_camera = None if entry.template_camera is None else _camera_of(entry.template_camera)
+        row.policy = _policy_named(entry.policy)
         zones = [_zone_of(ref) for ref in entry.zones]
         recipients = _recipients(entry.recipients)
         editing.save_rule(row, zones=zones, author=self._author, now=self._now, recipients=recipients)
@@ -387,6 +422,9 @@ class _Writer:
         "zone": _zone,
         "deployment": _deployment,
         "recipient": _recipient,
+        "team": _team,
+        "rota": _rota,
+        "policy": _policy,
         "template": _template,
         "rule": _rule,
     }
@@ -405,6 +443,8 @@ def _bound(row: Row) -> str:
         case Recipient():
             told = row.alerts.count()
             return _("%(n)d messages went there") % {"n": told} if told else ""
+        case Team() | Rota():
+            return _("a policy tells it") if row.steps.exists() else ""
         case View():
             return _("a camera keeps its last view") if row.camera.views.count() == 1 else ""
     return ""
@@ -425,6 +465,9 @@ def _row(kind: str, key: Key) -> Row | None:
         "camera_group": CameraGroup,
         "deployment": Deployment,
         "recipient": Recipient,
+        "team": Team,
+        "rota": Rota,
+        "policy": EscalationPolicy,
         "template": RuleTemplate,
         "rule": Rule,
     }
@@ -482,6 +525,24 @@ def _zone_of(ref: tuple[str, str, str, str]) -> Zone:
 
 def _recipients(names: Iterable[str]) -> list[Recipient]:
     return [_named(Recipient, gettext_noop("recipient"), name) for name in names]
+
+
+def _policy_named(name: str | None) -> EscalationPolicy | None:
+    return _named(EscalationPolicy, gettext_noop("escalation policy"), name) if name else None
+
+
+def _step(entry: StepEntry) -> StepDraft:
+    return StepDraft(
+        recipients=_recipients(entry.recipients),
+        teams=[_named(Team, gettext_noop("team"), name) for name in entry.teams],
+        rotas=[_named(Rota, gettext_noop("rota"), name) for name in entry.rotas],
+        channels=entry.channels,
+        wait_s=entry.wait_s,
+    )
+
+
+def _clock(text: str | None) -> time | None:
+    return time.fromisoformat(text) if text else None
 
 
 def _user(name: str) -> Any:

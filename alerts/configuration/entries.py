@@ -24,6 +24,7 @@ ZoneRef = tuple[Name, Name, Name, Name]
 Points = list[tuple[float, float]]
 Span = dict[str, Any]
 """``alerts.rules.config.ScheduleSpan`` as plain values."""
+Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
@@ -125,7 +126,47 @@ class RecipientEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     language: Annotated[str, Meta(max_length=10)] = "en"
     time_zone: str = ""
     active: bool = True
+    quiet_from: Clock | None = None
+    quiet_until: Clock | None = None
     contacts: list[ContactEntry] = msgspec.field(default_factory=list)
+
+
+class TeamEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """People who are told together."""
+
+    name: Name
+    members: list[Name] = msgspec.field(default_factory=list)
+
+
+class RotaEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rota. Who takes it over for a night, and its calendar's address, are no configuration."""
+
+    name: Name
+    time_zone: str = "UTC"
+    weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "monday"
+    hand_over_at: Clock = "08:00"
+    starts_on: Day
+    members: list[Name]
+    holidays: list[Day] = msgspec.field(default_factory=list)
+    on_holidays: Name | None = None
+
+
+class StepEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of a policy."""
+
+    recipients: list[Name] = msgspec.field(default_factory=list)
+    teams: list[Name] = msgspec.field(default_factory=list)
+    rotas: list[Name] = msgspec.field(default_factory=list)
+    channels: list[Literal["sms", "email"]] = msgspec.field(default_factory=list)
+    wait_s: Annotated[int, Meta(ge=30, le=86_400)] = 120
+
+
+class PolicyEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An escalation policy with its steps in order."""
+
+    name: Name
+    repeats: Annotated[int, Meta(ge=0, le=10)] = 0
+    steps: list[StepEntry]
 
 
 class OverrideEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,6 +192,7 @@ class TemplateEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True
     holidays: list[Day] = msgspec.field(default_factory=list)
     on_holidays: Literal["never", "always", "as_sunday"] = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
+    policy: Name | None = None
     why_it_matters: Line = ""
     procedure: Annotated[str, Meta(max_length=10_000)] = ""
     config: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -170,6 +212,7 @@ class RuleEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     holidays: list[Day] = msgspec.field(default_factory=list)
     on_holidays: Literal["never", "always", "as_sunday"] = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
+    policy: Name | None = None
     why_it_matters: Line = ""
     procedure: Annotated[str, Meta(max_length=10_000)] = ""
     template: Name | None = None
@@ -185,6 +228,9 @@ KINDS: dict[str, type[Entry]] = {
     "zone": ZoneEntry,
     "deployment": DeploymentEntry,
     "recipient": RecipientEntry,
+    "team": TeamEntry,
+    "rota": RotaEntry,
+    "policy": PolicyEntry,
     "template": TemplateEntry,
     "rule": RuleEntry,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import time
 from typing import Any
 
 import msgspec
@@ -16,24 +17,29 @@ from alerts.configuration.entries import (
     Entry,
     GroupEntry,
     OverrideEntry,
+    PolicyEntry,
     RecipientEntry,
+    RotaEntry,
     RuleEntry,
     SiteEntry,
+    StepEntry,
+    TeamEntry,
     TemplateEntry,
     ViewEntry,
     ZoneEntry,
     nothing,
 )
+from alerts.contacts import in_use
+from alerts.duty import with_turns
 from alerts.ground import Ground
-from alerts.models import Contact, Recipient, Rule, RuleTemplate, Zone
+from alerts.models import EscalationPolicy, EscalationStep, Recipient, Rota, Rule, RuleTemplate, Team, Zone
 from alerts.rules.registry import BadConfig, read_config
 from alerts.schedule import parts
 from detectors.models import Deployment
 from streams.credentials import without_login
 from streams.models import Camera, CameraGroup, Site, View
 
-TAKEN_OUT = "taken out of the configuration"
-"""Why a contact is not used that must stay, since messages went to it."""
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def read_rows() -> Entries:
@@ -47,6 +53,9 @@ def read_rows() -> Entries:
         ("zone", (_zone(row) for row in Zone.objects.select_related("view__camera__site"))),
         ("deployment", (_deployment(row) for row in _deployments())),
         ("recipient", (_recipient(row) for row in _recipients())),
+        ("team", (_team(row) for row in Team.objects.prefetch_related("members"))),
+        ("rota", (_rota(row) for row in with_turns())),
+        ("policy", (_policy(row) for row in _policies())),
         ("template", (_template(row) for row in _templates())),
         ("rule", (_rule(row) for row in _rules())),
     ):
@@ -71,13 +80,19 @@ def _recipients() -> Iterable[Recipient]:
     return Recipient.objects.select_related("user").prefetch_related("contacts")
 
 
+def _policies() -> Iterable[EscalationPolicy]:
+    return EscalationPolicy.objects.prefetch_related("steps__recipients", "steps__teams", "steps__rotas")
+
+
 def _templates() -> Iterable[RuleTemplate]:
     overrides = ("overrides__site", "overrides__group", "overrides__camera__site")
-    return RuleTemplate.objects.select_related("deployment").prefetch_related("cameras__site", "recipients", *overrides)
+    return RuleTemplate.objects.select_related("deployment", "policy").prefetch_related(
+        "cameras__site", "recipients", *overrides
+    )
 
 
 def _rules() -> Iterable[Rule]:
-    rules = Rule.objects.select_related("deployment", "template", "template_camera__site")
+    rules = Rule.objects.select_related("deployment", "policy", "template", "template_camera__site")
     return rules.prefetch_related("zones__view__camera__site", "recipients")
 
 
@@ -143,20 +158,51 @@ def _deployment(row: Deployment) -> DeploymentEntry:
 
 
 def _recipient(row: Recipient) -> RecipientEntry:
-    contacts = sorted(_in_use(row), key=lambda contact: (contact.order, contact.pk))
     return RecipientEntry(
         name=row.name,
         user=row.user.get_username() if row.user else "",
         language=row.language,
         time_zone=row.time_zone,
         active=row.active,
-        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in contacts],  # type: ignore[arg-type]
+        quiet_from=_clock(row.quiet_from),
+        quiet_until=_clock(row.quiet_until),
+        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in in_use(row)],  # type: ignore[arg-type]
     )
 
 
-def _in_use(row: Recipient) -> list[Contact]:
-    """Those that a text did not take out; one that a provider refused is configured still."""
-    return [one for one in row.contacts.all() if one.disabled_reason != TAKEN_OUT]
+def _clock(at: time | None) -> str | None:
+    return f"{at:%H:%M}" if at else None
+
+
+def _team(row: Team) -> TeamEntry:
+    return TeamEntry(name=row.name, members=sorted(one.name for one in row.members.all()))
+
+
+def _rota(row: Rota) -> RotaEntry:
+    return RotaEntry(
+        name=row.name,
+        time_zone=row.time_zone,
+        weekday=WEEKDAYS[row.weekday],  # type: ignore[arg-type]
+        hand_over_at=f"{row.hand_over_at:%H:%M}",
+        starts_on=row.starts_on.isoformat(),
+        members=[place.recipient.name for place in row.places.all()],
+        holidays=row.holidays,
+        on_holidays=row.on_holidays.name if row.on_holidays else None,
+    )
+
+
+def _policy(row: EscalationPolicy) -> PolicyEntry:
+    return PolicyEntry(name=row.name, repeats=row.repeats, steps=[_step(step) for step in row.steps.all()])
+
+
+def _step(row: EscalationStep) -> StepEntry:
+    return StepEntry(
+        recipients=sorted(one.name for one in row.recipients.all()),
+        teams=sorted(one.name for one in row.teams.all()),
+        rotas=sorted(one.name for one in row.rotas.all()),
+        channels=row.channels,
+        wait_s=row.wait_s,
+    )
 
 
 def full_config(kind: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +232,7 @@ def _template(row: RuleTemplate) -> TemplateEntry:
         cameras=sorted(camera_ref(camera) for camera in row.cameras.all()),
         **_when(row.schedule),
         recipients=sorted(one.name for one in row.recipients.all()),
+        policy=row.policy.name if row.policy else None,
         why_it_matters=row.why_it_matters,
         procedure=row.procedure,
         config=full_config(row.kind, row.config),
@@ -219,6 +266,7 @@ def _rule(row: Rule) -> RuleEntry:
         zones=zones,
         **_when(row.schedule),
         recipients=sorted(one.name for one in row.recipients.all()),
+        policy=row.policy.name if row.policy else None,
         why_it_matters=row.why_it_matters,
         procedure=row.procedure,
         template=row.template.name if row.template else None,

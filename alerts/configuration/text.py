@@ -13,6 +13,7 @@ import tomllib
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -71,7 +72,7 @@ class Text:
 
 TABLES = ("sources", "condition", "config", "changes", "ground")
 """Fields that are written as tables of their own, a line a setting."""
-LISTS_OF_TABLES = ("contacts", "overrides")
+LISTS_OF_TABLES = ("contacts", "overrides", "steps")
 
 
 def write(entries: Entries) -> str:
@@ -366,6 +367,26 @@ def _time_zone(entry: Any) -> Any:
     return entry
 
 
+def _quiet_hours(entry: Any) -> Any:
+    """A time zone, and both ends of the quiet hours or neither."""
+    if (entry.quiet_from is None) != (entry.quiet_until is None):
+        raise _Wrong("quiet_until", _("Enter both ends of the quiet hours, or neither."))
+    return _time_zone(entry)
+
+
+def _days(entry: Any) -> Any:
+    """A time zone, days of the calendar, and somebody who has the duty."""
+    for name, days in (("starts_on", [entry.starts_on]), ("holidays", entry.holidays)):
+        for day in days:
+            try:
+                date.fromisoformat(day)
+            except ValueError:
+                raise _Wrong(name, _("“%(day)s” is no day of the calendar."), day=day) from None
+    if not entry.members:
+        raise _Wrong("members", _("Choose at least one person, or nobody would have the duty."))
+    return _time_zone(entry)
+
+
 def _corners(entry: Any) -> Any:
     polygons = (
         [("points", entry.points, entry.shape)]
@@ -430,7 +451,8 @@ def _check_result(entry: Any, changes: Mapping[str, Any]) -> None:
 
 _CHECKS = {
     "site": _time_zone,
-    "recipient": _time_zone,
+    "recipient": _quiet_hours,
+    "rota": _days,
     "view": _view,
     "zone": _corners,
     "rule": _settings,

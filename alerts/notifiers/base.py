@@ -41,13 +41,19 @@ class Receipt:
 
 
 class DeliveryError(Exception):
-    """It was not sent, or nobody knows. ``text`` is for the people who run the installation: no credential in it."""
+    """It was not sent, or nobody knows. ``text`` is for the people who run the installation: no credential in it.
 
-    def __init__(self, outcome: Outcome, text: str, retry_after_s: float | None = None) -> None:
+    ``unsubscribed``: rejected because whoever has the number or address wants no more.
+    """
+
+    def __init__(
+        self, outcome: Outcome, text: str, retry_after_s: float | None = None, *, unsubscribed: bool = False
+    ) -> None:
         super().__init__(text)
         self.outcome: Outcome = outcome
         self.text = text
         self.retry_after_s = retry_after_s
+        self.unsubscribed = unsubscribed
 
 
 class Notifier(Protocol):

@@ -20,7 +20,8 @@ URGENT_VALIDITY_S = 300
 """Twilio queues for up to 10 h; a critical message that could not leave in 5 minutes must not come in the morning."""
 
 # The number itself is the matter: another contact may do. Source: https://www.twilio.com/docs/api/errors
-NUMBER_REFUSED = frozenset({21211, 21214, 21217, 21265, 21408, 21610, 21612, 21614, 21635})
+UNSUBSCRIBED = 21610
+NUMBER_REFUSED = frozenset({21211, 21214, 21217, 21265, 21408, UNSUBSCRIBED, 21612, 21614, 21635})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def refusal(status: int, code: int | None, text: str) -> DeliveryError:
     'rejected'
     """
     said = f"Twilio: {status}/{code or 'no code'}: {text}"
-    return DeliveryError(_outcome(status, code), said[:400])
+    outcome = _outcome(status, code)
+    return DeliveryError(outcome, said[:400], unsubscribed=outcome == "rejected" and code == UNSUBSCRIBED)
 
 
 def _outcome(status: int, code: int | None) -> Outcome:

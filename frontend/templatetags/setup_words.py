@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import template
+from django.utils.formats import date_format
+from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from alerts import texts
 from alerts.configuration.said import sentence
-from alerts.models import Recipient
+from alerts.models import Contact, Recipient
 from alerts.versions import Change
+from frontend.change_words import DAYS as WEEKDAYS
 from frontend.change_words import title_word, value_word
+from frontend.policy_words import again_word, wait_word
 from frontend.setup_forms import ROLE_WORDS
 from frontend.tried import Tried
 from streams.advice import cost_ms, sub_stream_guess
@@ -54,6 +59,42 @@ def reason_sentence(code: str) -> str:
 def address_shown(address: str) -> str:
     """An address as it may be shown."""
     return without_login(address, address)
+
+
+_STATES = {
+    "refused": gettext_lazy("refused by the provider"),
+    "unsubscribed": gettext_lazy("unsubscribed"),
+    "unconfirmed": gettext_lazy("not confirmed yet"),
+    "confirmed": pgettext_lazy("contact", "confirmed"),
+}
+
+
+@register.filter
+def contact_look(contact: Contact) -> str:
+    """How far a contact is: ``refused``, ``unsubscribed``, ``unconfirmed`` or ``confirmed``."""
+    if contact.opted_out_at is not None:
+        return "unsubscribed"
+    if contact.disabled_at is not None:
+        return "refused"
+    return "unconfirmed" if contact.confirmed_at is None else "confirmed"
+
+
+@register.filter
+def contact_state(contact: Contact) -> str:
+    """How far a contact is, in words."""
+    return str(_STATES[contact_look(contact)])
+
+
+register.filter("wait_word", wait_word)
+register.filter("again_word", again_word)
+
+
+@register.filter
+def in_zone(at: datetime, zone: str) -> str:
+    """A moment to the minute by the clock of ``zone``, with its weekday: “Mon 2 Mar 08:00”."""
+    local = at.astimezone(ZoneInfo(zone))
+    day = date_format(local, "n月j日" if get_language() == "zh-hant" else "j M")
+    return f"{WEEKDAYS[local.weekday()]} {day} {local:%H:%M}"
 
 
 @register.filter
@@ -213,6 +254,9 @@ _ENTRIES = {
     "zone": gettext_lazy("Zone"),
     "deployment": gettext_lazy("Deployment"),
     "recipient": gettext_lazy("Recipient"),
+    "team": gettext_lazy("Team"),
+    "rota": gettext_lazy("Rota"),
+    "policy": gettext_lazy("Escalation policy"),
     "template": gettext_lazy("Template"),
     "rule": gettext_lazy("Rule"),
 }

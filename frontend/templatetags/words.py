@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 
 from alerts import texts
 from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition
+from alerts.telling import Upcoming
 from frontend.models import User
-from frontend.queries import CameraState
+from frontend.queries import CameraState, DutyGap
 from streams.health import PartHealth
 from streams.models import Camera
 from streams.problems import SENTENCES
@@ -286,6 +287,19 @@ def reason_word(alert: Alert) -> str:
 
 
 @register.filter
+def step_told(upcoming: Upcoming) -> str:
+    """Whom the next step tells, and how: “Night duty (Alice), Control room, SMS”."""
+    on = [_("%(rota)s (%(name)s)") % {"rota": rota, "name": name or _("nobody")} for rota, name in upcoming.duties]
+    return ", ".join([*on, *upcoming.names, *map(channel_word, upcoming.channels)])
+
+
+@register.filter
+def channel_word(channel: str) -> str:
+    """How somebody is reached, as a word."""
+    return str(Contact.Channel(channel).label) if channel in Contact.Channel.values else channel
+
+
+@register.filter
 def step_word(step: IncidentTransition) -> str:
     """One line of an incident's history."""
     name = person(step.by)
@@ -296,6 +310,17 @@ def step_word(step: IncidentTransition) -> str:
     if step.before:
         return _("It happened again")
     return _("The rule fired")
+
+
+@register.filter
+def gap_sentence(gap: DutyGap) -> str:
+    """Where nobody is on duty, or will not be."""
+    words = {"rota": gap.rota, "name": gap.person, "time": moment_text(gap.from_at) if gap.from_at else ""}
+    if gap.from_at is not None:
+        return _("From %(time)s nobody can be told who is on duty (%(rota)s). See to it in Set-up.") % words
+    if gap.person:
+        return _("%(name)s is on duty (%(rota)s) and cannot be reached: confirm a number, in Set-up.") % words
+    return _("Nobody is on duty (%(rota)s): let somebody take it over, in Set-up.") % words
 
 
 @register.filter

@@ -8,8 +8,8 @@ from uuid import UUID
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from alerts.incidents import reminder_due_at
 from alerts.models import Incident
+from alerts.telling import upcoming
 from frontend import queries
 from frontend.models import User
 from frontend.permissions import may_act, may_configure
@@ -32,7 +32,7 @@ def pane_context(user: User, incident: Incident) -> dict[str, Any]:
         "event": incident.events.first(),
         "again": range(1, incident.event_count),
         "deliveries": deliveries,
-        "reminder_at": reminder_due_at(incident),
+        "upcoming": upcoming(incident),
         "dispositions": Incident.Disposition.choices,
         "false_reasons": Incident.FalseReason.choices,
         "may_act": may_act(user),

@@ -151,7 +151,7 @@ def recipients() -> Iterator[Finding]:
     from alerts.models import Contact, Recipient
     from frontend.queries import nobody_told
 
-    reachable = Contact.objects.filter(disabled_at__isnull=True).values("recipient")
+    reachable = Contact.objects.usable().values("recipient")
     told = Recipient.objects.filter(active=True, rules__enabled=True).distinct()
     lost = list(told.exclude(pk__in=reachable).values_list("name", flat=True)[:20])
     if lost:
@@ -159,8 +159,8 @@ def recipients() -> Iterator[Finding]:
             "recipients",
             _("Recipients"),
             State.WRONG,
-            _("Without a number or address that works: %(names)s. Their alerts reach nobody."),
-            advice=_("Give each one at Set-up, Recipients."),
+            _("Without a confirmed number or address that works: %(names)s. Their alerts reach nobody."),
+            advice=_("Give and confirm each one at Set-up, People."),
             values={"names": ", ".join(lost)},
         )
     if nobody_told():

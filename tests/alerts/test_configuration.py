@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,19 @@ from alerts.configuration.export import read_rows
 from alerts.configuration.said import problem_line
 from alerts.configuration.text import BYTES_MOST, read, write
 from alerts.editing import save_rule
-from alerts.models import Contact, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.models import (
+    Contact,
+    EscalationPolicy,
+    Recipient,
+    Rota,
+    RotaMember,
+    Rule,
+    RuleTemplate,
+    Team,
+    TemplateOverride,
+    Zone,
+)
+from alerts.policies import StepDraft, save_policy
 from detectors.models import Deployment, Model
 from streams.credentials import seal, unseal
 from streams.models import Camera, CameraGroup, SequenceCounter, Site, Source, View
@@ -24,6 +37,23 @@ PASSWORD = "kanarie-password"
 
 
 GROUND = {"points": [[0.1, 0.95], [0.9, 0.95], [0.7, 0.2], [0.3, 0.2]], "width_m": 6.0, "depth_m": 21.0}
+
+
+def duty(bob: Recipient) -> EscalationPolicy:
+    """A team, a rota and a policy of Bob's."""
+    team = Team.objects.create(name="Night shift")
+    team.members.add(bob)
+    rota = Rota.objects.create(
+        name="Night",
+        weekday=6,
+        hand_over_at=time(6, 30),
+        starts_on=NOW.date(),
+        holidays=["2026-12-25"],
+        on_holidays=bob,
+    )
+    RotaMember.objects.create(rota=rota, recipient=bob, order=0)
+    steps = [StepDraft(rotas=[rota], channels=["sms"], wait_s=60), StepDraft(recipients=[bob], teams=[team])]
+    return save_policy(EscalationPolicy(name="At night", repeats=1), steps)
 
 
 def furnish(town: Town) -> Rule:
@@ -37,14 +67,22 @@ def furnish(town: Town) -> Rule:
     )
     bob = Recipient.objects.create(name="Bob", language="zh-hant", time_zone="Asia/Taipei", user=town.bob)
     for order, (channel, address) in enumerate((("email", "bob@example.org"), ("sms", "+886912345678"))):
-        Contact.objects.create(recipient=bob, channel=channel, address=address, order=order)
+        Contact.objects.create(recipient=bob, channel=channel, address=address, order=order, confirmed_at=NOW)
+    bob.quiet_from, bob.quiet_until = time(22), time(7)
+    bob.save()
+    policy = duty(bob)
     town.deployment.cameras.add(town.yard)
     schedule = [{"days": [0, 1], "from": "22:00", "until": "06:00"}]
     words = 'Look.\nCall "the gate" at C:\\n and """wait""".\n\ttab \x7f\r'
-    rule = new_rule(town, schedule=schedule, procedure=words, why_it_matters="The crane swings here.")
+    rule = new_rule(town, policy=policy, schedule=schedule, procedure=words, why_it_matters="The crane swings here.")
     save_rule(rule, zones=[town.zone], author=town.ada, now=NOW, recipients=[bob])
     template = RuleTemplate.objects.create(
-        name="Lanes", kind="presence", zone_name="Lane", deployment=town.deployment, config={"labels": ["person"]}
+        name="Lanes",
+        kind="presence",
+        zone_name="Lane",
+        deployment=town.deployment,
+        config={"labels": ["person"]},
+        policy=policy,
     )
     template.cameras.set([town.gate, town.yard])
     template.recipients.set([bob])
@@ -56,7 +94,7 @@ def furnish(town: Town) -> Rule:
 
 
 def empty_but_for_the_model() -> None:
-    for rows in (Rule, RuleTemplate, Deployment, Camera, Site, CameraGroup, Recipient):
+    for rows in (Rule, RuleTemplate, EscalationPolicy, Rota, Team, Deployment, Camera, Site, CameraGroup, Recipient):
         rows.objects.all().delete()
 
 
@@ -83,6 +121,9 @@ def test_there_and_back_again_is_the_same_text(town: Town) -> None:
     rule = Rule.objects.get()
     assert rule.versions.get().active_until_at is None and rule.recipients.get().contacts.count() == 2
     assert {one.what for one in bring(before).differences} == {"same"}
+    # A text confirms nothing: whoever it names says so on this installation.
+    assert not Contact.objects.usable().exists()
+    assert rule.policy is not None and rule.policy.steps.count() == 2
 
 
 def test_no_log_in_is_ever_written_and_those_that_are_there_stay(town: Town) -> None:

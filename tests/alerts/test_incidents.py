@@ -10,11 +10,10 @@ from alerts.incidents import (
     IllegalTransition,
     acknowledge,
     record,
-    remind_unacknowledged,
-    reminder_due_at,
     resolve,
 )
 from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition
+from alerts.telling import take_due_steps, upcoming
 from streams.models import SequenceCounter
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at, at_once
 
@@ -189,7 +188,7 @@ def test_it_sends_nothing_more_once_acknowledged(town: Town) -> None:
 
     assert (incident.state, incident.acknowledged_by, incident.acknowledged_at) == ("acknowledged", town.alice, at(5))
     assert set(states()) == {"cancelled"}
-    assert remind_unacknowledged(at(500)) == 0
+    assert take_due_steps(at(500)) == 0
 
 
 def test_it_writes_down_every_step(town: Town) -> None:
@@ -273,10 +272,10 @@ def test_it_reminds_once_after_two_minutes(town: Town) -> None:
     record([town.event()], now=at(0))
     sent_all()
 
-    assert remind_unacknowledged(at(119)) == 0
-    assert remind_unacknowledged(at(120)) == 1
+    assert take_due_steps(at(119)) == 0
+    assert take_due_steps(at(120)) == 1
     sent_all()
-    assert remind_unacknowledged(at(1000)) == 0
+    assert take_due_steps(at(1000)) == 0
     assert reasons() == ["opened", "reminder"]
     assert Delivery.objects.count() == 4
 
@@ -284,12 +283,13 @@ def test_it_reminds_once_after_two_minutes(town: Town) -> None:
 def test_it_says_when_it_will_remind(town: Town) -> None:
     town.person("Alice", SMS)
     record([town.event()], now=at(0))
-    incident = Incident.objects.get()
+    coming = upcoming(Incident.objects.get())
 
-    assert reminder_due_at(incident) == at(120)
+    assert coming is not None
+    assert coming.at == at(120)
     sent_all()
-    remind_unacknowledged(at(120))
-    assert reminder_due_at(incident) is None
+    take_due_steps(at(120))
+    assert upcoming(Incident.objects.get()) is None
 
 
 def test_it_counts_the_two_minutes_from_the_last_alert(town: Town) -> None:
@@ -298,8 +298,8 @@ def test_it_counts_the_two_minutes_from_the_last_alert(town: Town) -> None:
     record([town.event(severity="high")], now=at(60))
     sent_all()
 
-    assert remind_unacknowledged(at(130)) == 0
-    assert remind_unacknowledged(at(180)) == 1
+    assert take_due_steps(at(130)) == 0
+    assert take_due_steps(at(180)) == 1
 
 
 def test_it_does_not_remind_where_the_first_message_still_waits(town: Town) -> None:
@@ -307,7 +307,7 @@ def test_it_does_not_remind_where_the_first_message_still_waits(town: Town) -> N
     record([town.event()], now=at(0))
     Delivery.objects.filter(contact__channel="sms").update(state="sent")
 
-    remind_unacknowledged(at(120))
+    take_due_steps(at(120))
 
     reminders = Delivery.objects.filter(alert__reason="reminder")
     assert [delivery.contact.channel for delivery in reminders] == ["sms"]

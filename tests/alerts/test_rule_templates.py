@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.editing import Refused
-from alerts.models import Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.models import EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.overrides import differing, resolve, rule_name
 from alerts.rule_templates import Applied, apply_template
 from streams.models import Camera, Demand, SequenceCounter, View
@@ -65,6 +65,13 @@ def apply(template: RuleTemplate, town: Town, minutes: int = 0, **more: Any) -> 
 
 def summary(applied: Applied) -> dict[str, str]:
     return {step.camera.name: step.what for step in applied.steps}
+
+
+def test_its_rules_go_by_its_policy(town: Town, template: RuleTemplate) -> None:
+    template.policy = EscalationPolicy.objects.create(name="Night")
+    template.save()
+    apply(template, town)
+    assert {rule.policy for rule in Rule.objects.all()} == {template.policy}
 
 
 def test_it_makes_a_rule_a_camera_and_says_which_needs_a_zone(town: Town, template: RuleTemplate) -> None:

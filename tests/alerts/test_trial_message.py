@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 def contact_of(channel: str, address: str, language: str = "en") -> Contact:
     recipient = Recipient.objects.create(name="Guard post", language=language)
-    return Contact.objects.create(recipient=recipient, channel=channel, address=address)
+    return Contact.objects.create(recipient=recipient, channel=channel, address=address, confirmed_at=NOW)
 
 
 def test_it_is_sent_in_the_recipients_language_and_shows_the_receipt(settings: Settings, twilio: FakeTwilio) -> None:

@@ -13,7 +13,7 @@ from alerts.evaluate import load_configuration
 from alerts.events import Event, Fact
 from alerts.history import go_back, history
 from alerts.incidents import record
-from alerts.models import Incident, Recipient, Rule, RuleVersion, Zone
+from alerts.models import EscalationPolicy, Incident, Recipient, Rule, RuleVersion, Zone
 from alerts.versions import changes, content, zone_moved
 from streams.ids import new_uid
 from streams.models import View
@@ -114,6 +114,25 @@ def test_every_save_is_a_version_with_its_author_and_what_changed(town: Town, ru
     edit(rule, town, 4)  # nothing changed: no version
     assert titles(rule) == [["Who is told"], ["Procedure"], ["Severity"], []]
     assert [step.version.author for step in history(rule)] == [town.ada, town.bob, town.bob, town.ada]
+
+
+@pytest.mark.django_db
+def test_another_policy_is_a_version_and_the_way_back_brings_the_old_one(town: Town, rule: Rule) -> None:
+    night = EscalationPolicy.objects.create(name="Night")
+    edit(rule, town, 1, policy=night)
+    edit(rule, town, 2, policy=None)
+    assert titles(rule)[:2] == [["Escalation policy"], ["Escalation policy"]]
+    go_back(rule.versions.get(number=2), author=town.ada, now=later(3))
+    rule.refresh_from_db()
+    assert rule.policy == night
+
+
+@pytest.mark.django_db
+def test_a_version_from_before_policies_is_not_taken_for_another(town: Town, rule: Rule) -> None:
+    version = rule.versions.get()
+    del version.beside["policy"]
+    version.save()
+    assert edit(rule, town, 1) == version
 
 
 @pytest.mark.django_db

@@ -69,7 +69,9 @@ class Town:
         """A recipient of the rule with contacts (channel, address), in order."""
         recipient = Recipient.objects.create(name=name, language=language, active=active)
         for order, (channel, address) in enumerate(contacts):
-            Contact.objects.create(recipient=recipient, channel=channel, address=address, order=order)
+            Contact.objects.create(
+                recipient=recipient, channel=channel, address=address, order=order, confirmed_at=NOON
+            )
         self.rule.recipients.add(recipient)
         return recipient
 

@@ -6,6 +6,7 @@ With ``POLISCOPE_SCREENSHOTS`` set to a folder, each step is kept there: the pic
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,7 @@ def test_a_new_user_sees_the_incident_of_a_camera_they_added(
     page.click("[data-do=save]")
     expect(page.locator("#zones .line")).to_contain_text("Lawn and path")
 
+    camera = page.url
     page.click("text=Make a rule")
     expect(page.locator("[name=name]")).to_have_value("Person in Lawn and path")
     page.fill("[name=why_it_matters]", "Nobody walks here after ten.")
@@ -117,6 +119,15 @@ def test_a_new_user_sees_the_incident_of_a_camera_they_added(
     keep(page, "setup-3-rule")
     page.click(".go .primary")
 
+    page.click("text=not confirmed yet")
+    page.click("text=Send the code")
+    code = re.search(r"\d{6}", page.locator(".trial-text").inner_text())
+    assert code is not None
+    page.fill("[name=code]", code[0])
+    page.click("button:text-is('Confirm')")
+    expect(page.locator(".state-confirmed")).to_have_text("confirmed")
+
+    page.goto(camera)
     expect(page.locator(".rule .toggle")).to_have_attribute("aria-checked", "true")
     page.click("text=Send test")
     expect(page.locator(".trial")).to_contain_text("Nothing left this machine")

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from alerts.events import Event as Fired
 from alerts.events import Fact, SeenBox, event_uid, occurrence_id
@@ -135,7 +136,7 @@ def make_harbour(now: datetime) -> Harbour:
 
 def make_recipient(name: str, channel: str, address: str) -> Recipient:
     recipient = Recipient.objects.create(name=name)
-    Contact.objects.create(recipient=recipient, channel=channel, address=address)
+    Contact.objects.create(recipient=recipient, channel=channel, address=address, confirmed_at=timezone.now())
     return recipient
 
 
@@ -182,6 +183,7 @@ def make_incident(
         group_key=str(new_uid()), severity=rule.severity, kind="presence", label=rule.config["labels"][0],
         site=harbour.site, camera=camera, rule=rule, rule_version=version, zone_name=rule.name, happened_at=at,
         opened_at=known_at, last_event_at=at, event_count=1, late=(known_at - at).total_seconds() > 120,
+        steps_taken=1, next_step_at=known_at + timedelta(seconds=120),
     )  # fmt: skip
     make_event(incident, at, known_at, picture)
     IncidentTransition.objects.create(incident=incident, at=known_at, after="open", through="engine")

@@ -524,7 +524,7 @@ def test_a_rule_that_cannot_run_stays_off_and_says_why(ada: Client, town: Town) 
 
 def contact_of(channel: str, address: str) -> Contact:
     recipient = Recipient.objects.create(name="Guard post", language="zh-hant")
-    return Contact.objects.create(recipient=recipient, channel=channel, address=address)
+    return Contact.objects.create(recipient=recipient, channel=channel, address=address, confirmed_at=timezone.now())
 
 
 def test_a_trial_message_shows_what_would_have_been_sent(ada: Client, town: Town) -> None:

@@ -40,6 +40,7 @@ def show_camera(request: HttpRequest, uid: UUID) -> HttpResponse:
         "zones_for_script": [setup_queries.zone_for_script(zone) for zone in zones],
         "rules": rules,
         "told": _told(rules),
+        "policies": setup_queries.policies_of(rules),
         "sources": setup_queries.sources_of(camera),
         "ground": main_view(camera).ground,
         "chosen": request.GET.get("zone", ""),

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import editing, history
-from alerts.models import Contact, Rule, Zone
+from alerts.models import Contact, Recipient, Rule, Zone
 from alerts.rehearsals import DAYS
 from alerts.rules.registry import RULES
 from alerts.trial_message import send_trial, too_many
@@ -83,8 +83,15 @@ def _edit(
         else:
             said = _("“%(rule)s” is live.") if saved.enabled else _("“%(rule)s” is saved and switched off.")
             messages.success(request, said % {"rule": saved.name})
-            return redirect("setup-camera", camera.uid)
+            return _after(newcomer.added, camera)
     return page(request, "frontend/setup/rule_form.html", "setup", _context(camera, rule, form, newcomer, draft))
+
+
+def _after(added: Recipient | None, camera: Camera) -> HttpResponse:
+    """Somebody new has to confirm a number or address first; that is the next thing to do."""
+    if added is not None:
+        return redirect("setup-person", added.uid)
+    return redirect("setup-camera", camera.uid)
 
 
 def _context(
@@ -184,6 +191,8 @@ def send_test(request: HttpRequest, uid: UUID) -> HttpResponse:
     contact = Contact.objects.select_related("recipient").filter(uid=uid).first()
     if contact is None:
         raise Http404
+    if not contact.usable:
+        return refuse(_("It is sent nothing but its code until it is confirmed."))
     now = timezone.now()
     earlier = ViewAudit.objects.filter(action=TRIAL, subject=contact.uid).order_by("-at")[:10]
     if too_many([row.at for row in earlier], now):
