@@ -21,6 +21,7 @@ from pydantic import Field, PlainSerializer, model_validator
 
 from alerts import incidents
 from alerts.models import Event, Incident, IncidentTransition
+from alerts.transitions import IllegalTransition
 from frontend import health_tail, tokens
 from frontend.models import User, ViewAudit
 from frontend.permissions import may_act, visible_cameras, visible_incidents
@@ -211,8 +212,8 @@ def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
     return _error(request, error.status_code, codes.get(error.status_code, "refused"), error.message)
 
 
-@api.exception_handler(incidents.IllegalTransition)
-def _illegal(request: HttpRequest, error: incidents.IllegalTransition) -> HttpResponse:
+@api.exception_handler(IllegalTransition)
+def _illegal(request: HttpRequest, error: IllegalTransition) -> HttpResponse:
     return _error(request, 409, "conflict", str(error))
 
 
@@ -253,7 +254,7 @@ def acknowledge(request: HttpRequest, uid: UUID) -> dict[str, Any]:
 def _acknowledge(request: HttpRequest, incident: Incident) -> None:
     try:
         incidents.acknowledge(incident.uid, by=_person(request), through="api", now=timezone.now())
-    except incidents.IllegalTransition as error:
+    except IllegalTransition as error:
         # Somebody was faster by a moment: what was asked for is so, as if they had been faster by an hour.
         if error.before != Incident.State.ACKNOWLEDGED:
             raise

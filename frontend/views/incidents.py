@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from alerts.incidents import IllegalTransition, acknowledge, resolve
+from alerts.incidents import acknowledge, resolve
 from alerts.models import Incident
+from alerts.transitions import IllegalTransition
 from frontend.models import User, ViewAudit
 from frontend.permissions import may_act
 from frontend.views.page import fragment, never_stored, person_of
