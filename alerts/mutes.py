@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,11 @@ from alerts.models import Incident, MaintenanceWindow, Rule
 from alerts.models import Silence as SilenceRow
 from alerts.muting import Matchers, Mutes, Silence, Subject, Window
 from alerts.rules.config import Schedule
-from alerts.schedule import parts
+from alerts.schedule import follows_sun, parts
 from streams.models import BlindSpan, Camera, Site
 from streams.problems import Trouble
+
+logger = logging.getLogger(__name__)
 
 HEALTH = "health"
 NOT_THE_CAMERA = ("connecting", "silent")
@@ -31,7 +34,7 @@ def load(now: datetime) -> Mutes:
     return Mutes(
         at=now,
         silences=[Silence(row.pk, _matchers(row.matchers), row.from_at, row.until_at) for row in silences],
-        windows=[Window(row.pk, row.site.uid, _matchers(row.matchers), window_schedule(row)) for row in windows],
+        windows=[window for row in windows if (window := _window(row)) is not None],
         cameras_out=frozenset(camera.uid for camera in out),
         sites_out=frozenset(site for site, since_at in sites_out(out).items() if _was_told(site, since_at)),
     )
@@ -39,6 +42,15 @@ def load(now: datetime) -> Mutes:
 
 def _matchers(given: Any) -> Matchers:
     return msgspec.convert(given, type=Matchers)
+
+
+def _window(row: MaintenanceWindow) -> Window | None:
+    """None for one that follows the sun of a site that has lost its place on the map: unknown mutes nothing."""
+    schedule = window_schedule(row)
+    if follows_sun(schedule) and (schedule.latitude is None or schedule.longitude is None):
+        logger.error("window %s: follows the sun, and %s has no map position; it mutes nothing", row.uid, row.site)
+        return None
+    return Window(row.pk, row.site.uid, _matchers(row.matchers), schedule)
 
 
 def window_schedule(window: MaintenanceWindow) -> Schedule:

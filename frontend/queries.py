@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
+from django.db.models import Case, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 
 from alerts.events import SEVERITIES
 from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
 from frontend.models import User
-from frontend.permissions import visible_cameras, visible_incidents
+from frontend.permissions import visible_cameras, visible_events, visible_incidents
 from streams.health import PartHealth
 from streams.models import BlindSpan, Camera, SequenceCounter, Source
 
@@ -37,25 +37,33 @@ def _by_severity() -> Case:
     return Case(*whens, default=Value(0), output_field=IntegerField())
 
 
-def _first_picture() -> Subquery:
+def _first_picture(user: User) -> Subquery:
     """Whether the first event of an incident has its picture (``Event.Picture``): what its thumbnail shows."""
-    events = Event.objects.filter(incident=OuterRef("pk")).order_by("happened_at", "id")
+    events = visible_events(user).filter(incident=OuterRef("pk")).order_by("happened_at", "id")
     return Subquery(events.values("picture")[:1])
 
 
 def queue(user: User, show: str) -> QuerySet[Incident]:
     """The incidents of one filter, the most pressing first; at most ``QUEUE_LIMIT``. Each with its ``picture``."""
-    found = visible_incidents(user).select_related("camera", "site", "rule", "acknowledged_by", "resolved_by")
-    found = found.annotate(rank=_by_severity(), picture=_first_picture())
+    beside = ("camera", "site", "rule", "owner", "acknowledged_by", "resolved_by")
+    found = visible_incidents(user).select_related(*beside)
+    found = found.annotate(rank=_by_severity(), picture=_first_picture(user), heard=Q(muted_by=""))
     if show == "mine":
-        found = found.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user)
+        found = found.filter(_mine(user))
     elif show == "open":
         found = found.exclude(state=Incident.State.RESOLVED)
     elif show == "resolved":
         return found.filter(state=Incident.State.RESOLVED).order_by("-resolved_at", "-id")[:QUEUE_LIMIT]
     else:
         found = found.filter(state=Incident.State.OPEN)
-    return found.order_by("-state", "-rank", "-opened_at", "-id")[:QUEUE_LIMIT]
+    # What is muted waits too, behind what is not.
+    return found.order_by("-state", "-heard", "-rank", "-opened_at", "-id")[:QUEUE_LIMIT]
+
+
+def _mine(user: User) -> Q:
+    """What this person has in hand, or was asked to take."""
+    taken = Q(state=Incident.State.ACKNOWLEDGED, owner__isnull=True, acknowledged_by=user)
+    return taken | Q(owner=user) & ~Q(state=Incident.State.RESOLVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,9 @@ def counts(user: User) -> Counts:
     """Counts over everything the person may see."""
     seen = visible_incidents(user)
     waiting = seen.filter(state=Incident.State.OPEN)
-    newest = waiting.order_by("-id").values_list("uid", flat=True).first()
-    mine = seen.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user).count()
+    # What is muted makes no sound.
+    newest = waiting.filter(muted_by="").order_by("-id").values_list("uid", flat=True).first()
+    mine = seen.filter(_mine(user)).count()
     return Counts(waiting.count(), mine, str(newest or ""))
 
 
@@ -80,11 +89,17 @@ def incident(user: User, uid: UUID) -> Incident | None:
     """One incident with what its page shows beside its events, or None when it is not there for this person."""
     return (
         visible_incidents(user)
-        .select_related("camera", "site", "rule", "rule_version", "acknowledged_by", "resolved_by")
-        .prefetch_related(Prefetch("transitions", IncidentTransition.objects.select_related("by")))
+        .select_related("camera", "site", "rule", "rule_version", "owner", "acknowledged_by", "resolved_by")
+        .select_related("muted_silence__author", "muted_window")
+        .prefetch_related(Prefetch("transitions", IncidentTransition.objects.select_related("by", "to")), "cameras")
         .filter(uid=uid)
         .first()
     )
+
+
+def first_event(user: User, shown: Incident) -> Event | None:
+    """The first event of an incident that this person may see."""
+    return visible_events(user).filter(incident=shown).order_by("happened_at", "id").first()
 
 
 def told(shown: Incident) -> list[Delivery]:
