@@ -746,5 +746,5 @@ def _log(
         through=through,
         # PostgreSQL's text cannot hold NUL.
         note=note.replace("\0", "").strip()[:NOTE_LENGTH],
-        to=to,  # type: ignore[misc]
+        to=to,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -43,8 +43,12 @@ class CameraChoice(forms.ModelChoiceField[Camera]):
 
 def _moment(label: Any) -> forms.DateTimeField:
     """A moment in the room's clock."""
-    widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-    return forms.DateTimeField(label=label, widget=widget)
+    return forms.DateTimeField(label=label, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+
+
+def _shown_moment(at: datetime) -> str:
+    """As the browser's own field takes it, in the room's clock."""
+    return f"{timezone.localtime(at):%Y-%m-%dT%H:%M}"
 
 
 def _several(choices: Any, label: Any) -> Any:
@@ -64,11 +68,11 @@ class SilenceForm(forms.Form):
         label=gettext_lazy("How bad"), choices=Severity.choices, required=False, widget=forms.CheckboxSelectMultiple
     )
 
-    def __init__(self, *args: Any, user: User, silence: Silence | None = None, **kwargs: Any) -> None:
+    def __init__(self, given: Any, *, user: User, silence: Silence | None = None) -> None:
         now = timezone.now()
-        usual = {"from_at": now, "until_at": now + timedelta(hours=1)}
-        kept = {"reason": silence.reason, "until_at": silence.until_at} if silence else usual
-        super().__init__(*args, initial={**kept, **kwargs.pop("initial", {})}, **kwargs)
+        usual = {"from_at": _shown_moment(now), "until_at": _shown_moment(now + timedelta(hours=1))}
+        kept = {"reason": silence.reason, "until_at": _shown_moment(silence.until_at)} if silence else usual
+        super().__init__(given, initial=kept)
         self.user, self.silence = user, silence
         if silence is not None:
             # What it means stays: another meaning is another silence.
@@ -124,9 +128,9 @@ class WindowForm(forms.Form):
     )
     enabled = forms.BooleanField(label=gettext_lazy("Switched on"), required=False, initial=True)
 
-    def __init__(self, *args: Any, window: MaintenanceWindow, **kwargs: Any) -> None:
+    def __init__(self, given: Any, *, window: MaintenanceWindow) -> None:
         self.window = window
-        super().__init__(*args, initial=_shown(window), **kwargs)
+        super().__init__(given, initial=_shown(window))
         for n in range(1, SPANS + 1):
             self.fields[f"days_{n}"] = forms.TypedMultipleChoiceField(
                 label=gettext_lazy("Days"),
@@ -216,8 +220,8 @@ class ReportForm(forms.Form):
         **_several(Recipient.objects.filter(active=True), gettext_lazy("Who is told"))
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, given: Any, *, user: User) -> None:
+        super().__init__(given)
         cameras = visible_cameras(user).select_related("site").order_by("site__name", "name")
         self.fields["site"].queryset = visible_sites(user)  # type: ignore[attr-defined]
         self.fields["camera"].queryset = cameras  # type: ignore[attr-defined]

@@ -185,11 +185,12 @@ register.filter("matchers_word", silencing.in_words)
 @register.filter
 def window_word(window: MaintenanceWindow) -> str:
     """When a window opens: “Sun, Mon 02:00–04:00”."""
-    spans = (
-        (", ".join(str(WEEKDAYS_ABBR[day]) for day in span.get("days", range(7))), span.get("from", ""), span.get("until", ""))
-        for span in parts(window.schedule)[0]
-    )
-    return "; ".join(f"{named} {from_}–{until}" for named, from_, until in spans)
+    return "; ".join(map(_span_word, parts(window.schedule)[0]))
+
+
+def _span_word(span: dict[str, Any]) -> str:
+    days = ", ".join(str(WEEKDAYS_ABBR[day]) for day in span.get("days", range(7)))
+    return f"{days} {span.get('from', '')}–{span.get('until', '')}"
 
 
 @register.filter
@@ -341,7 +342,7 @@ def step_word(step: IncidentTransition) -> str:
     return str(sentences[0 if step.by_id else 1]) % words
 
 
-_STEPS = {
+_STEPS: dict[str, Any] = {
     Incident.State.ACKNOWLEDGED: (gettext_lazy("Acknowledged by %(name)s"), gettext_lazy("Acknowledged")),
     Incident.State.RESOLVED: (gettext_lazy("Resolved by %(name)s"), gettext_lazy("Resolved")),
 }

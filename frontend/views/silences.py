@@ -48,7 +48,7 @@ def _concerns(user: User, silence: Silence) -> bool:
 
 
 def _row(user: User, silence: Silence) -> dict[str, Any]:
-    seen = silence.ends_with and visible_incidents(user).filter(pk=silence.ends_with_id).exists()
+    seen = visible_incidents(user).filter(ends_silences=silence).exists()
     return {"silence": silence, "mine_to_change": may_silence(user, _meant(silence)), "incident_seen": seen}
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -73,7 +72,7 @@ def test_an_acknowledgement_that_comes_a_moment_after_another_is_answered_as_don
         acknowledge(uid, **{**given, "by": town.bob})
         return acknowledge(uid, **given)
 
-    monkeypatch.setattr("frontend.api.incidents", SimpleNamespace(acknowledge=bob_is_faster))
+    monkeypatch.setattr("frontend.api.incidents.acknowledge", bob_is_faster)
     status, answer = ask(town.alice, f"incidents/{incident.uid}/acknowledge", method="POST")
     assert (status, answer["state"], answer["acknowledged_by"]) == (200, "acknowledged", "bob")
     assert not ViewAudit.objects.filter(action="acknowledge").exists()
