@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import NinjaAPI, Query, Schema
+from ninja import NinjaAPI, Query, Schema, Status
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 from pydantic import Field, model_validator
@@ -302,7 +302,7 @@ def list_incidents(request: HttpRequest, query: Query[IncidentQuery]) -> dict[st
 
 
 @api.post("/incidents", response={201: IncidentDetail})
-def report(request: HttpRequest, body: ReportIn) -> tuple[int, dict[str, Any]]:
+def report(request: HttpRequest, body: ReportIn) -> Status[Any]:
     """Another system reports something: a new incident, or one more event of the unresolved one of its group."""
     user, now = acting(request), timezone.now()
     camera, site = _place(request, body)
@@ -315,7 +315,7 @@ def report(request: HttpRequest, body: ReportIn) -> tuple[int, dict[str, Any]]:
         made = Report(site=site, camera=camera, happened_at=happened_at, recipients=recipients, **plain)
         incident = report_from_outside(made, by=user, now=now)
     audit(request, "report", incident.uid, incident.camera)
-    return 201, _detail(request, _find(request, incident.uid))
+    return Status(201, _detail(request, _find(request, incident.uid)))
 
 
 def _place(request: HttpRequest, body: ReportIn) -> tuple[Camera | None, Site]:

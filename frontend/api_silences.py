@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from django.http import Http404, HttpRequest
 from django.utils import timezone
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
@@ -99,7 +99,7 @@ def list_silences(request: HttpRequest, query: Query[SilenceQuery]) -> list[dict
 
 
 @router.post("", response={201: SilenceOut})
-def make_silence(request: HttpRequest, body: SilenceIn) -> tuple[int, dict[str, Any]]:
+def make_silence(request: HttpRequest, body: SilenceIn) -> Status[Any]:
     """Nobody is told of what the matchers mean until it ends."""
     user, now = acting(request), timezone.now()
     with told_as_malformed():
@@ -115,7 +115,7 @@ def make_silence(request: HttpRequest, body: SilenceIn) -> tuple[int, dict[str, 
             now=now,
         )
     audit(request, "silence", made.uid)
-    return 201, _silence(made, now)
+    return Status(201, _silence(made, now))
 
 
 @router.patch("/{uid}", response=SilenceOut)

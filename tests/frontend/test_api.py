@@ -107,9 +107,11 @@ def test_it_says_what_when_and_where_and_never_an_integer_key(town: Town, ask: A
             "severity": "high",
             "kind": "presence",
             "label": "person",
+            "title": "",
             "site": {"uid": str(town.site.uid), "name": "Harbour"},
             "time_zone": "Asia/Taipei",
             "camera": {"uid": str(town.gate.uid), "name": "Gate"},
+            "cameras": [],
             "rule": None,
             "zone": "Lane",
             "happened_at": "2026-03-01T12:00:00Z",
@@ -117,12 +119,16 @@ def test_it_says_what_when_and_where_and_never_an_integer_key(town: Town, ask: A
             "last_event_at": "2026-03-01T12:00:00Z",
             "event_count": 1,
             "late": False,
+            "owner": None,
+            "muted": None,
+            "reopened_at": None,
             "acknowledged_at": None,
             "acknowledged_by": None,
             "resolved_at": None,
             "resolved_by": None,
             "disposition": None,
             "false_reason": None,
+            "handed_to": None,
         }
     ]
 
