@@ -420,13 +420,13 @@ def keep_mutes(now: datetime) -> int:
     rows = Incident.objects.exclude(state=State.RESOLVED)
     if not muting.silences:
         rows = rows.exclude(muted_by="")
-    found = rows.select_related("site", "camera", "rule", "rule_version").order_by("pk")
+    large = ("rule_version__embedded", "rule_version__beside", "rule__config", "rule__schedule")
+    found = rows.select_related("site", "camera", "rule", "rule_version").defer(*large).order_by("pk")
     return sum(_keep_mute(incident, muting, now) for incident in found)
 
 
 def _keep_mute(incident: Incident, muting: Mutes, now: datetime) -> bool:
-    """A silence mutes what is there too. Windows and outages only what happens in them: what came before is no
-    consequence of theirs."""
+    # A silence mutes what is there too; windows and outages only what happens in them.
     judge = why_muted if incident.muted_by else silenced
     muted = judge(mutes.subject_of(incident), muting)
     known = Muted(incident.muted_by, mutes.key_of(incident)) if incident.muted_by else None  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -29,7 +29,14 @@ from frontend.api_common import Moment, Named, acting, audit, aware, name_of, na
 from frontend.api_silences import router as silences_router
 from frontend.api_silences import windows as windows_router
 from frontend.models import User
-from frontend.permissions import owners_for, visible_cameras, visible_events, visible_incidents, visible_sites
+from frontend.permissions import (
+    owners_for,
+    visible_cameras,
+    visible_events,
+    visible_incidents,
+    visible_sites,
+    without_foreign,
+)
 from frontend.queries import SEEING_PARTS, CameraState, camera_states
 from streams.health import PartHealth
 from streams.models import Camera, Site
@@ -288,12 +295,12 @@ def _another(request: HttpRequest, error: incidents.AnotherUnresolved) -> HttpRe
 @api.get("/incidents", response=IncidentPage)
 def list_incidents(request: HttpRequest, query: Query[IncidentQuery]) -> dict[str, Any]:
     """Visible incidents in the order of their last change."""
-    rows = _with_names(visible_incidents(request.user)).order_by("change", "uid")
+    rows = _with_names(request).order_by("change", "uid")
     if query.state:
         rows = rows.filter(state=query.state)
     if query.after:
         rows = rows.filter(_beyond(query.after))
-    found = list(rows[: query.limit + 1])
+    found = without_foreign(request.user, rows[: query.limit + 1])
     page = found[: query.limit]
     return {
         "items": [_incident(row) for row in page],
@@ -430,16 +437,17 @@ def _beyond(cursor: str) -> Q:
         raise HttpError(400, f"after: expected a change or the “next” of a page, got {cursor[:80]!r}") from None
 
 
-def _with_names(rows: QuerySet[Incident]) -> QuerySet[Incident]:
+def _with_names(request: HttpRequest) -> QuerySet[Incident]:
     beside = ("owner", "acknowledged_by", "resolved_by", "muted_silence__author", "muted_window")
-    return rows.select_related("site", "camera", "rule", *beside).prefetch_related("cameras")
+    rows = visible_incidents(request.user).select_related("site", "camera", "rule", *beside)
+    return rows.prefetch_related(Prefetch("cameras", visible_cameras(request.user)))
 
 
 def _find(request: HttpRequest, uid: UUID) -> Incident:
-    incident = _with_names(visible_incidents(request.user)).filter(uid=uid).first()
-    if incident is None:
+    found = without_foreign(request.user, _with_names(request).filter(uid=uid))
+    if not found:
         raise Http404
-    return incident
+    return found[0]
 
 
 def _find_to_act(request: HttpRequest, uid: UUID) -> Incident:

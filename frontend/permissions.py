@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -52,6 +53,17 @@ def visible_incidents(person: Person) -> QuerySet[Incident]:
     cameras = visible_cameras(person)
     also = Incident.cameras.through.objects.filter(incident=OuterRef("pk"), camera__in=cameras)
     return Incident.objects.filter(Q(camera__in=cameras) | Exists(also))
+
+
+def without_foreign(person: Person, incidents: Iterable[Incident]) -> list[Incident]:
+    """``incidents`` as this person may know them: a shared one names no camera that is not theirs to see."""
+    found = list(incidents)
+    if not sees_everything(person):
+        seen = set(visible_cameras(person).values_list("pk", flat=True))
+        for incident in found:
+            if incident.camera_id not in seen:
+                incident.camera = None
+    return found
 
 
 def visible_events(person: Person) -> QuerySet[Event]:

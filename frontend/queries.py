@@ -15,7 +15,7 @@ from django.db.models import Case, IntegerField, OuterRef, Prefetch, Q, QuerySet
 from alerts.events import SEVERITIES
 from alerts.models import Contact, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
 from frontend.models import User
-from frontend.permissions import visible_cameras, visible_events, visible_incidents
+from frontend.permissions import visible_cameras, visible_events, visible_incidents, without_foreign
 from streams.health import PartHealth
 from streams.models import BlindSpan, Camera, SequenceCounter, Source
 
@@ -87,14 +87,11 @@ def counts(user: User) -> Counts:
 
 def incident(user: User, uid: UUID) -> Incident | None:
     """One incident with what its page shows beside its events, or None when it is not there for this person."""
-    return (
-        visible_incidents(user)
-        .select_related("camera", "site", "rule", "rule_version", "owner", "acknowledged_by", "resolved_by")
-        .select_related("muted_silence__author", "muted_window")
-        .prefetch_related(Prefetch("transitions", IncidentTransition.objects.select_related("by", "to")), "cameras")
-        .filter(uid=uid)
-        .first()
-    )
+    beside = ("owner", "acknowledged_by", "resolved_by", "muted_silence__author", "muted_window")
+    lines = Prefetch("transitions", IncidentTransition.objects.select_related("by", "to"))
+    rows = visible_incidents(user).select_related("camera", "site", "rule", "rule_version", *beside).filter(uid=uid)
+    rows = rows.prefetch_related(lines, Prefetch("cameras", visible_cameras(user)))
+    return next(iter(without_foreign(user, rows)), None)
 
 
 def first_event(user: User, shown: Incident) -> Event | None:
