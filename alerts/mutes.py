@@ -35,8 +35,8 @@ def load(now: datetime) -> Mutes:
         at=now,
         silences=[Silence(row.pk, _matchers(row.matchers), row.from_at, row.until_at) for row in silences],
         windows=[window for row in windows if (window := _window(row)) is not None],
-        cameras_out=frozenset(camera.uid for camera in out),
-        sites_out=frozenset(site for site, since_at in sites_out(out).items() if _was_told(site, since_at)),
+        cameras_out={camera.uid: since_at for camera, since_at in out.items()},
+        sites_out={site: since_at for site, since_at in sites_out(out).items() if _was_told(site, since_at)},
     )
 
 
@@ -100,6 +100,7 @@ def subject_of(incident: Incident) -> Subject:
         rule=incident.rule.uid if incident.rule else None,
         label=incident.label,
         severity=incident.severity,  # type: ignore[arg-type]
+        happened_at=incident.last_event_at,
         analytic=bool(kind) and kind != HEALTH,
         of_camera_health=kind == HEALTH,
     )

@@ -5,8 +5,8 @@ To be muted is a fact about telling. It hides no incident, and nothing that peop
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -46,6 +46,8 @@ class Subject:
     rule: UUID | None
     label: str
     severity: Severity
+    happened_at: datetime
+    """When it was last seen to happen."""
     analytic: bool
     """A rule about what a camera sees, not about the camera itself."""
     of_camera_health: bool = False
@@ -82,8 +84,9 @@ class Mutes:
     at: datetime
     silences: Sequence[Silence] = ()
     windows: Sequence[Window] = ()
-    cameras_out: frozenset[UUID] = frozenset()
-    sites_out: frozenset[UUID] = frozenset()
+    cameras_out: Mapping[UUID, datetime] = field(default_factory=dict)
+    sites_out: Mapping[UUID, datetime] = field(default_factory=dict)
+    """Those that do not answer, and since when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +143,13 @@ def _inhibited(subject: Subject, mutes: Mutes) -> Muted | None:
     """A site that is out explains what is said of its cameras; a camera that is out, what is said to be seen by it."""
     if subject.camera is None:
         return None
-    if subject.site in mutes.sites_out and (subject.analytic or subject.of_camera_health):
+    if (subject.analytic or subject.of_camera_health) and _is_since(mutes.sites_out.get(subject.site), subject):
         return Muted("site")
-    if subject.camera in mutes.cameras_out and subject.analytic:
+    if subject.analytic and _is_since(mutes.cameras_out.get(subject.camera), subject):
         return Muted("camera")
     return None
+
+
+def _is_since(out_at: datetime | None, subject: Subject) -> bool:
+    """What was seen before the camera went is no consequence of it: it may be the cause."""
+    return out_at is not None and subject.happened_at >= out_at

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.db import transaction
-from django.db.models import Q
 
 from alerts.incidents import keep_mutes
 from alerts.models import Incident, MaintenanceWindow, Silence
@@ -131,5 +130,5 @@ def by_phase(now: datetime) -> dict[str, list[Silence]]:
     return {
         "active": list(rows.filter(from_at__lte=now, until_at__gt=now).order_by("until_at")),
         "upcoming": list(rows.filter(from_at__gt=now, until_at__gt=now).order_by("from_at")),
-        "ended": list(rows.filter(Q(until_at__lte=now))[:LAST_ENDED]),
+        "ended": list(rows.filter(until_at__lte=now)[:LAST_ENDED]),
     }

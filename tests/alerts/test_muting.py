@@ -29,7 +29,7 @@ SITE, GATE, YARD, RULE = uuid4(), uuid4(), uuid4(), uuid4()
 
 def subject(**changes: Any) -> Subject:
     given: dict[str, Any] = {"site": SITE, "camera": GATE, "rule": RULE, "label": "person", "severity": "high"}
-    return Subject(**given | {"analytic": True} | changes)
+    return Subject(**given | {"happened_at": NOON, "analytic": True} | changes)
 
 
 def silence(key: int = 1, *, hours: float = 1, **matchers: Any) -> Silence:
@@ -115,7 +115,7 @@ def test_a_window_of_another_site_or_camera_mutes_nothing() -> None:
 
 
 def test_a_camera_that_is_out_mutes_what_is_said_to_be_seen_by_it_and_not_that_it_is_out() -> None:
-    mutes = Mutes(NOON, cameras_out=frozenset({GATE}))
+    mutes = Mutes(NOON, cameras_out={GATE: NOON})
     assert why_muted(subject(), mutes) == Muted("camera")
     assert why_muted(subject(camera=YARD), mutes) is None
     assert why_muted(subject(analytic=False, of_camera_health=True), mutes) is None
@@ -123,15 +123,22 @@ def test_a_camera_that_is_out_mutes_what_is_said_to_be_seen_by_it_and_not_that_i
 
 
 def test_a_site_that_is_out_mutes_its_cameras_and_not_itself() -> None:
-    mutes = Mutes(NOON, cameras_out=frozenset({GATE}), sites_out=frozenset({SITE}))
+    mutes = Mutes(NOON, cameras_out={GATE: NOON}, sites_out={SITE: NOON})
     assert why_muted(subject(), mutes) == Muted("site")
     assert why_muted(subject(analytic=False, of_camera_health=True), mutes) == Muted("site")
     assert why_muted(subject(site=uuid4(), camera=YARD), mutes) is None
     assert why_muted(subject(camera=None, analytic=False), mutes) is None, "the outage"
 
 
+def test_what_was_seen_before_the_camera_went_is_told() -> None:
+    """Whoever cuts the cable is seen doing it."""
+    mutes = Mutes(NOON, cameras_out={GATE: NOON}, sites_out={SITE: NOON})
+    assert why_muted(subject(happened_at=NOON - timedelta(milliseconds=200)), mutes) is None
+    assert why_muted(subject(happened_at=NOON), mutes) == Muted("site")
+
+
 def test_what_a_person_said_comes_before_what_was_planned_and_that_before_what_is_out() -> None:
-    everything = Mutes(NOON, [silence()], [window(SUNDAYS)], frozenset({GATE}), frozenset({SITE}))
-    planned = Mutes(NOON, [], [window(SUNDAYS)], frozenset({GATE}), frozenset({SITE}))
+    everything = Mutes(NOON, [silence()], [window(SUNDAYS)], {GATE: NOON}, {SITE: NOON})
+    planned = Mutes(NOON, [], [window(SUNDAYS)], {GATE: NOON}, {SITE: NOON})
     assert why_muted(subject(), everything) == Muted("silence", 1)
     assert why_muted(subject(), planned) == Muted("window", 7)

@@ -371,7 +371,7 @@ def of_health(town: Town, rule: Rule, camera: Camera, seconds: float) -> Any:
 def test_a_camera_that_is_offline_mutes_its_analytic_rules_until_it_is_back(town: Town) -> None:
     town.person("Alice", SMS)
     span = blind(town.gate)
-    record([town.event()], now=at(1))
+    record([town.event(happened_at=at(1))], now=at(1))
     assert (incident().muted_by, reasons()) == ("camera", [])
     BlindSpan.objects.filter(pk=span.pk).update(to_at=at(60))
     keep_mutes(at(60))
