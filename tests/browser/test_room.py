@@ -55,9 +55,9 @@ def test_it_resolves_by_keys_and_asks_once(enter: Enter) -> None:
 def test_a_false_alarm_takes_its_cause_by_one_more_key(enter: Enter) -> None:
     page = enter("alice")
     page.keyboard.press("r")
-    expect(page.locator(".reasons")).not_to_be_visible()
+    expect(page.locator("[data-for=false]")).not_to_be_visible()
     page.keyboard.press("2")
-    expect(page.locator(".reasons")).to_be_visible()
+    expect(page.locator("[data-for=false]")).to_be_visible()
     page.keyboard.press("3")
     expect(page.get_by_role("radio", name="shadow")).to_be_checked()
     page.keyboard.press("Enter")
