@@ -75,11 +75,11 @@ def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
 
 
 def wanted(delivery: Delivery) -> bool:
-    """Whether it is still to be sent: nobody has the incident, or it got worse since somebody took it."""
+    """Whether it is still to be sent: nobody has the incident, or there is news since somebody took it."""
     alert = delivery.alert
     incident = alert.incident
     if incident.state == Incident.State.ACKNOWLEDGED and incident.acknowledged_at is not None:
-        return alert.reason == Alert.Reason.WORSE and alert.created_at > incident.acknowledged_at
+        return alert.reason in Alert.NEWS and alert.created_at > incident.acknowledged_at
     return incident.state == Incident.State.OPEN
 
 

@@ -78,11 +78,41 @@ def occurrence_id(camera: UUID, deployment: UUID, session: int, sequence: int, z
 
 def event_uid(rule_version: UUID, occurrence: bytes, n: int) -> UUID:
     """The name of the ``n``-th event of a rule version about one occurrence; the same input gives the same name."""
-    digest = bytearray(hashlib.sha256(rule_version.bytes + occurrence + n.to_bytes(4, "big")).digest()[:16])
+    return hashed_uid(rule_version.bytes + occurrence + n.to_bytes(4, "big"))
+
+
+def hashed_uid(content: bytes) -> UUID:
+    """A name that follows from ``content``."""
+    digest = bytearray(hashlib.sha256(content).digest()[:16])
     # RFC 9562, section 5.8: version 8, our own content (Python 3.11's UUID() knows versions to 5 only).
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
     return UUID(bytes=bytes(digest))
+
+
+def bare_event(
+    *, uid: UUID, source: EventSource, kind: str, severity: Severity, camera: UUID, label: str, happened_at: datetime
+) -> Event:
+    """An event that no rule fired and that has no picture."""
+    return Event(
+        uid=uid,
+        source=source,
+        kind=kind,
+        severity=severity,
+        camera=camera,
+        rule_version=None,
+        deployment=None,
+        zone=None,
+        label=label,
+        session=0,
+        sequence=0,
+        happened_at=happened_at,
+        facts=[],
+        boxes=[],
+        path=[],
+        zone_polygon=[],
+        frame=None,
+    )
 
 
 def encode_event(event: Event) -> bytes:

@@ -437,12 +437,33 @@ class Incident(models.Model):
         STAFF = "staff", pgettext_lazy("false alarm", "staff")
         OTHER = "other", pgettext_lazy("false alarm", "something else")
 
+    class HandedTo(models.TextChoices):
+        """Who goes on with it."""
+
+        POLICE = "police", pgettext_lazy("handed over to", "police")
+        FIRE = "fire", pgettext_lazy("handed over to", "fire brigade")
+        AMBULANCE = "ambulance", pgettext_lazy("handed over to", "ambulance")
+        MAINTENANCE = "maintenance", pgettext_lazy("handed over to", "maintenance")
+        OTHER = "other", pgettext_lazy("handed over to", "somebody else")
+
+    class MutedBy(models.TextChoices):
+        """Why nobody is told for now: ``alerts.muting.By``."""
+
+        SILENCE = "silence", _("silence")
+        WINDOW = "window", _("maintenance window")
+        SITE = "site", _("site outage")
+        CAMERA = "camera", _("camera offline")
+
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     group_key = models.CharField(max_length=120)
     state = models.CharField(max_length=16, choices=State, default=State.OPEN)
     severity = models.CharField(max_length=8, choices=Severity)
+    event_severity = models.CharField(max_length=8, choices=Severity, blank=True, default="", db_default="")
+    """The worst that an event has said, whatever people made of it; it only rises. Empty: as ``severity``."""
     kind = models.CharField(max_length=40)
     label = models.CharField(max_length=60, blank=True)
+    title = models.CharField(max_length=200, blank=True, default="", db_default="")
+    """What happened in the words of whoever opened it; empty where a rule did."""
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="incidents")
     camera = models.ForeignKey(Camera, on_delete=models.PROTECT, related_name="incidents", null=True)
     rule = models.ForeignKey(Rule, on_delete=models.SET_NULL, null=True, related_name="incidents")
@@ -453,6 +474,25 @@ class Incident(models.Model):
     last_event_at = models.DateTimeField()
     event_count = models.PositiveIntegerField(default=0)
     late = models.BooleanField(default=False)
+    cameras = models.ManyToManyField(Camera, blank=True, related_name="also_incidents")
+    """Those that saw it too, or, where ``camera`` is none, that it is about."""
+    recipients = models.ManyToManyField(Recipient, blank=True, related_name="incidents")
+    """Whom the person or system that opened it named; a rule's incidents go to those of the rule."""
+    news = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """How many times since the opening there was something new to tell: the ``step`` of its next alerts."""
+    told_objects = models.FloatField(null=True)
+    """How many objects at once people know of."""
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="owned_incidents"
+    )
+    """Who has it, or was asked to take it while it is still open."""
+    muted_by = models.CharField(max_length=8, choices=MutedBy, blank=True, default="", db_default="")
+    """Empty: it is not muted. A resolved incident is not."""
+    muted_silence = models.ForeignKey("Silence", on_delete=models.SET_NULL, null=True, related_name="+")
+    muted_window = models.ForeignKey("MaintenanceWindow", on_delete=models.SET_NULL, null=True, related_name="+")
+    untold = models.CharField(max_length=16, blank=True, default="", db_default="")
+    """``Alert.Reason`` of what is told once nothing mutes it any more."""
+    reopened_at = models.DateTimeField(null=True)
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="acknowledged_incidents"
@@ -468,6 +508,8 @@ class Incident(models.Model):
     """Of its escalation. A step is claimed by a conditional UPDATE of this, in the transaction of its alerts."""
     next_step_at = models.DateTimeField(null=True)
     """When the next one is due; null: there is none."""
+    handed_to = models.CharField(max_length=16, choices=HandedTo, blank=True, default="", db_default="")
+    """Only with the disposition *handed over*; empty: nobody said."""
     change = models.BigIntegerField(default=0, db_index=True)
     """Value of the ``changes`` sequence at the last change; screens resync by it."""
 
@@ -512,7 +554,18 @@ class Incident(models.Model):
 
 
 class IncidentTransition(models.Model):
-    """One step of an Incident's life. Append-only."""
+    """One line of an Incident's history. Append-only.
+
+    ``before`` and ``after`` are states of a *step*, severities of a *severity*; after a *mute* comes what mutes.
+    """
+
+    class Action(models.TextChoices):
+        STEP = "step", _("step")
+        ASSIGN = "assign", _("assigned")
+        SEVERITY = "severity", _("severity")
+        NOTE = "note", _("note")
+        MUTE = "mute", _("muted")
+        UNMUTE = "unmute", _("no longer muted")
 
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="transitions")
     at = models.DateTimeField()
@@ -520,8 +573,11 @@ class IncidentTransition(models.Model):
     after = models.CharField(max_length=16)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     through = models.CharField(max_length=16, default="screen")
-    """screen, api, engine."""
+    """``alerts.transitions.THROUGH``."""
     note = models.CharField(max_length=500, blank=True)
+    action = models.CharField(max_length=8, choices=Action, default=Action.STEP, db_default="step")
+    to = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    """Whom it was assigned to."""
 
     class Meta:
         ordering = ("at", "id")
@@ -571,6 +627,13 @@ class Alert(models.Model):
         REMINDER = "reminder", _("still unacknowledged")
         WORSE = "worse", _("got worse")
         LATE = "late", _("known late")
+        GROWN = "grown", _("twice as many")
+        SPREAD = "spread", _("on another camera too")
+        AGAIN = "again", _("again after a quiet time")
+        REOPENED = "reopened", _("reopened")
+
+    NEWS = frozenset({Reason.WORSE, Reason.GROWN, Reason.SPREAD, Reason.AGAIN})
+    """New facts: told also while somebody has the incident."""
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="alerts")
@@ -763,3 +826,53 @@ class RehearsalRow(models.Model):
     class Meta:
         ordering = ("id",)
         indexes = [models.Index(fields=("rehearsal", "kind"))]
+
+
+class Silence(models.Model):
+    """Nobody is told of what its matchers mean, within [from_at, until_at). Its incidents stay where they are."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    matchers = models.JSONField()
+    """``alerts.muting.Matchers`` as plain values."""
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    reason = models.CharField(_("reason"), max_length=200)
+    from_at = models.DateTimeField(_("from"))
+    until_at = models.DateTimeField(_("until"))
+    ends_with = models.ForeignKey(Incident, on_delete=models.SET_NULL, null=True, related_name="ends_silences")
+    """The incident whose resolution ends it."""
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    """Who ended it early, or resolved that incident."""
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("-until_at", "-id")
+        verbose_name = _("silence")
+        verbose_name_plural = _("silences")
+        indexes = [models.Index(fields=("until_at",), name="silence_until")]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class MaintenanceWindow(models.Model):
+    """A time of each week, in its site's clock, in which nobody is told of what its matchers mean there."""
+
+    uid = models.UUIDField(default=new_uid, unique=True, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="windows", verbose_name=_("site"))
+    matchers = models.JSONField(default=dict)
+    """``alerts.muting.Matchers`` as plain values; empty: everything at the site."""
+    schedule = models.JSONField(_("when"))
+    """``alerts.schedule.stored``: as a rule's, with at least one span."""
+    enabled = models.BooleanField(_("enabled"), default=True)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("site__name", "name")
+        verbose_name = _("maintenance window")
+        verbose_name_plural = _("maintenance windows")
+        constraints = [models.UniqueConstraint(fields=("site", "name"), name="window_name_unique_at_its_site")]
+
+    def __str__(self) -> str:
+        return f"{self.site}: {self.name}"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -19,7 +20,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, connection
 from django.db.models import Q
 
-from alerts import delivery, pictures, rehearsals, telling
+from alerts import delivery, incidents, outages, pictures, rehearsals, telling
 from alerts.events import Event as Content
 from alerts.events import encode_event
 from alerts.models import Event, ProcessLease
@@ -49,6 +50,7 @@ SENDERS = 4
 """Threads for each channel, so that one that hangs holds only its own."""
 CLOSE_S = 2.0
 TIDY_S = 30.0
+MUTES_S = 2.0
 PICTURES_AT_ONCE, EVENTS_AT_ONCE = 20, 200
 
 
@@ -108,7 +110,7 @@ class Sweeper:
         self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
         self._lag = 0
         self._problem = ""
-        self._led_s = self._tidied_s = float("-inf")
+        self._led_s = self._tidied_s = self._muted_s = float("-inf")
         self._unfinished = True
         self._change = -1
         self._looked_s = float("-inf")
@@ -141,7 +143,8 @@ class Sweeper:
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
-            return [lambda: telling.take_due_steps(self._now()), self._sequence, self._copy, self._tidy]
+            take = partial(telling.take_due_steps, self._now())
+            return [self._mute, take, self._sequence, self._copy, self._tidy]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
@@ -149,6 +152,7 @@ class Sweeper:
             telling.take_due_steps,
         )
         return [
+            self._mute,
             *(lambda step=step: step(self._now()) for step in by_time),
             self._sequence,
             self._forward,
@@ -208,6 +212,13 @@ class Sweeper:
             self._senders[channel] = Lane(f"sweep-{channel}", SENDERS, delivery.deliver)
         self._senders[channel].give(uid)
 
+    def _mute(self) -> None:
+        """Sites that went out, and whatever mutes or no longer mutes."""
+        if self._monotonic() - self._muted_s >= MUTES_S:
+            self._muted_s = self._monotonic()
+            outages.open_outages(self._now())
+            incidents.keep_mutes(self._now())
+
     def _tidy(self) -> None:
         """Rehearsals that their worker left have failed; those of yesterday go."""
         if self._monotonic() - self._tidied_s >= TIDY_S:
@@ -264,7 +275,10 @@ def fetch_pictures(log: Log, now: datetime) -> int:
 def publish_events(producer: Producer, now: datetime) -> int:
     """Append stored events to the ``events`` topic, at least once and in order. Returns how many were acknowledged."""
     rows = list(
-        Event.objects.filter(published_at__isnull=True).select_related("camera").order_by("pk")[:EVENTS_AT_ONCE]
+        # What was reported of a whole site belongs to no partition: no rule follows it.
+        Event.objects.filter(published_at__isnull=True, camera__isnull=False)
+        .select_related("camera")
+        .order_by("pk")[:EVENTS_AT_ONCE]
     )
     acknowledged: list[int] = []
     for row in rows:

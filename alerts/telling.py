@@ -14,13 +14,13 @@ from functools import partial
 from uuid import UUID
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import Prefetch, Q
+from django.db.models import Max, Prefetch, Q
 
-from alerts import duty
+from alerts import duty, mutes
 from alerts.announce import stamp
 from alerts.delivery import channels_pending, hand_over, queue, suits
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
-from alerts.events import SEVERITIES
+from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
 
 AT_ONCE = 200
@@ -74,18 +74,20 @@ class _Course:
         return sorted({self.plan.index(number) for number in range(max(1, taken))}) if self.steps else [0]
 
 
-def inform(incident: Incident, rule: Rule, reason: Alert.Reason, decided: Decided, now: datetime) -> None:
+def inform(incident: Incident, reason: Alert.Reason, decided: Decided, now: datetime) -> None:
     """There is news of ``incident``: the first step of its escalation, or word to those that it has reached by now.
 
-    In the caller's transaction, which has changed the incident already.
+    In the caller's transaction, which has changed the incident already. Steps that a ``stop`` held up go on after it.
     """
-    course = _Course.of(rule)
+    course = _Course.of(incident.rule)
     if incident.steps_taken == 0 and incident.state == Incident.State.OPEN:
         _take(incident, course, reason, decided, now)
         return
     for index in course.reached(incident.steps_taken):
-        _tell_step(incident, course, index, reason, decided, now, step=step_of(incident, reason))
+        _tell_step(incident, course, index, reason, decided, now, step=incident.news)
     due_at = told_otherwise(course.plan, incident.steps_taken, incident.next_step_at, now)
+    if due_at is None and incident.state == Incident.State.OPEN:
+        due_at = next_at(course.plan, incident.steps_taken, now)
     if due_at != incident.next_step_at:
         _next_at(incident, due_at)
 
@@ -115,9 +117,15 @@ def _take(incident: Incident, course: _Course, reason: Alert.Reason, decided: De
     if not _claim(incident):
         return
     decided.touched.add(incident.pk)
-    reached = _tell_step(incident, course, number, reason, decided, now, step=number)
+    reached = _tell_step(incident, course, number, reason, decided, now, step=_alert_step(incident))
     again = reached is not None or not plan.tells_again
     _next_at(incident, next_at(plan, number + 1, now, reached=bool(reached)) if again else None)
+
+
+def _alert_step(incident: Incident) -> int:
+    """Sets the alerts of this step apart from all before, those before a reopening too."""
+    last: int | None = incident.alerts.aggregate(last=Max("step"))["last"]
+    return 0 if last is None else last + 1
 
 
 def _claim(incident: Incident) -> bool:
@@ -137,9 +145,10 @@ def _next_at(incident: Incident, at: datetime | None) -> None:
     incident.next_step_at = at
 
 
-def stop(incident: int) -> None:
-    """Take no further step of an incident (key), although it is open: somebody wants no more of it."""
-    Incident.objects.filter(pk=incident).update(next_step_at=None)
+def stop(incident: Incident) -> None:
+    """Take no further step of ``incident``, although it is open: somebody wants no more of it."""
+    Incident.objects.filter(pk=incident.pk).update(next_step_at=None)
+    incident.next_step_at = None
 
 
 def go_on(incident: Incident, now: datetime) -> bool:
@@ -222,11 +231,19 @@ def _groups(
         # Those who were told, whoever the rule tells by now.
         yield reachable(Recipient.objects.filter(alerts__incident=incident).distinct()), ()
         return
-    if number == 0 and course.rule is not None:
-        yield reachable(Recipient.objects.filter(rules=course.rule)), ()
+    if number == 0:
+        yield reachable(_named(incident)), ()
     if course.steps:
         step = course.steps[course.plan.index(number)]
         yield reachable(Recipient.objects.filter(pk__in=people_of(step, now))), step.channels
+
+
+def _named(incident: Incident) -> models.QuerySet[Recipient]:
+    """Those of its rule; of a site's outage those of its cameras' health rules; and whoever was named for it."""
+    site_is_out = incident.kind == SITE_OUTAGE
+    rules = mutes.health_rules(incident.site) if site_is_out else Rule.objects.filter(incidents=incident)
+    chosen = Recipient.objects.filter(Q(rules__in=rules) | Q(incidents=incident))
+    return Recipient.objects.filter(pk__in=chosen.values("pk"))
 
 
 def people_of(step: EscalationStep, at: datetime) -> set[int]:
@@ -240,11 +257,6 @@ def reachable(recipients: models.QuerySet[Recipient]) -> list[Recipient]:
     """The active ones, with their usable contacts in order in ``usable``."""
     usable = Contact.objects.usable().order_by("order", "id")
     return list(recipients.filter(active=True).prefetch_related(Prefetch("contacts", usable, to_attr="usable")))
-
-
-def step_of(incident: Incident, reason: Alert.Reason) -> int:
-    """What sets apart two alerts of one reason: an incident that gets worse a second time is one step further."""
-    return SEVERITIES.index(incident.severity) if reason is Reason.WORSE else 0
 
 
 def tell(

@@ -18,6 +18,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, pgettext_lazy
 
+from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Event, Incident
 
 SUBJECT_LENGTH = 300
@@ -233,6 +234,10 @@ _SHORT = {
     Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s, %(time)s. %(place)s."),
     Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s, %(time)s. %(place)s."),
     Alert.Reason.LATE: gettext_noop("Known late: %(headline)s, %(bare_time)s, known %(known)s. %(place)s."),
+    Alert.Reason.GROWN: gettext_noop("Twice as many: %(headline)s, since %(time)s. %(place)s."),
+    Alert.Reason.SPREAD: gettext_noop("On another camera too: %(headline)s, since %(time)s. %(place)s."),
+    Alert.Reason.AGAIN: gettext_noop("Again: %(headline)s, %(last)s. %(place)s."),
+    Alert.Reason.REOPENED: gettext_noop("Open again: %(headline)s, %(time)s. %(place)s."),
 }
 """The SMS, before its link. The place stands last, because what does not fit is cut at the end."""
 
@@ -241,6 +246,10 @@ _SUBJECTS = {
     Alert.Reason.REMINDER: gettext_noop("Still unacknowledged: %(headline)s, %(camera)s"),
     Alert.Reason.WORSE: gettext_noop("Now %(severity)s: %(headline)s, %(camera)s"),
     Alert.Reason.LATE: gettext_noop("Known late: %(headline)s, %(camera)s"),
+    Alert.Reason.GROWN: gettext_noop("Twice as many: %(headline)s, %(camera)s"),
+    Alert.Reason.SPREAD: gettext_noop("On another camera too: %(headline)s, %(camera)s"),
+    Alert.Reason.AGAIN: gettext_noop("Again: %(headline)s, %(camera)s"),
+    Alert.Reason.REOPENED: gettext_noop("Open again: %(headline)s, %(camera)s"),
 }
 
 
@@ -301,7 +310,11 @@ _BY_KIND = {
 
 
 def headline(incident: Incident) -> str:
-    """What happened, in one sentence without its full stop: Person in “Dock lane”."""
+    """What happened, in one sentence without its full stop: Person in “Dock lane”; or as whoever opened it put it."""
+    if incident.title:
+        return incident.title
+    if incident.label == SITE_OUTAGE:
+        return _("No camera of “%(zone)s” answers") % {"zone": incident.site.name}
     zone = incident.zone_name or (incident.camera.name if incident.camera else incident.site.name)
     known = _HEADLINES.get(incident.label)
     if known:
@@ -460,6 +473,7 @@ def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
         "place": place(incident),
         "camera": incident.camera.name if incident.camera else incident.site.name,
         "time": local_time(incident.happened_at, zone, beside=now),
+        "last": local_time(incident.last_event_at, zone, beside=now),
         "bare_time": local_time(incident.happened_at, zone, beside=now, named=False),
         "known": local_time(incident.opened_at, zone, beside=now),
     }

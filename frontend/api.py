@@ -6,29 +6,40 @@ One error shape: ``{"error": {"code", "message"}}``. What the token's owner may 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from ninja import NinjaAPI, Query, Schema
+from ninja import NinjaAPI, Query, Schema, Status
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
 from alerts import incidents
-from alerts.models import Event, Incident, IncidentTransition
+from alerts.models import Event, Incident, IncidentTransition, Recipient
+from alerts.reports import Report, report_from_outside
+from alerts.transitions import IllegalTransition
 from frontend import health_tail, tokens
-from frontend.models import User, ViewAudit
-from frontend.permissions import may_act, visible_cameras, visible_incidents
+from frontend.api_common import Moment, Named, acting, audit, aware, name_of, named, person, told_as_malformed
+from frontend.api_silences import router as silences_router
+from frontend.api_silences import windows as windows_router
+from frontend.models import User
+from frontend.permissions import (
+    owners_for,
+    visible_cameras,
+    visible_events,
+    visible_incidents,
+    visible_sites,
+    without_foreign,
+)
 from frontend.queries import SEEING_PARTS, CameraState, camera_states
 from streams.health import PartHealth
-
-Moment = Annotated[datetime, PlainSerializer(lambda at: at.astimezone(UTC).isoformat().replace("+00:00", "Z"))]
-"""ISO 8601 in UTC."""
+from streams.models import Camera, Site
 
 LARGEST_PAGE = 200
 
@@ -47,11 +58,14 @@ class Bearer(HttpBearer):
 api = NinjaAPI(title="Poliscope", version="1", auth=Bearer(), docs_url=None, openapi_url=None)
 
 
-class Named(Schema):
-    """Something with a name, by its UUID."""
+class MutedOut(Schema):
+    """Why nobody is told for now. ``untold``: something is told once that ends, if it is still news."""
 
-    uid: UUID
-    name: str
+    by: Literal["silence", "window", "site", "camera"]
+    until: Moment | None
+    reason: str
+    author: str | None
+    untold: bool
 
 
 class IncidentOut(Schema):
@@ -63,9 +77,11 @@ class IncidentOut(Schema):
     severity: str
     kind: str
     label: str
+    title: str
     site: Named
     time_zone: str
     camera: Named | None
+    cameras: list[Named]
     rule: Named | None
     zone: str
     happened_at: Moment
@@ -73,12 +89,16 @@ class IncidentOut(Schema):
     last_event_at: Moment
     event_count: int
     late: bool
+    owner: str | None
+    muted: MutedOut | None
+    reopened_at: Moment | None
     acknowledged_at: Moment | None
     acknowledged_by: str | None
     resolved_at: Moment | None
     resolved_by: str | None
     disposition: str | None
     false_reason: str | None
+    handed_to: str | None
 
 
 class EventOut(Schema):
@@ -105,11 +125,19 @@ class TransitionOut(Schema):
     note: str
 
 
+class LineOut(TransitionOut):
+    """One line of an incident's history: a step, or what was assigned, judged, noted or muted."""
+
+    action: str
+    to: str | None
+
+
 class IncidentDetail(IncidentOut):
-    """An incident with its newest events and its whole history."""
+    """An incident with its newest events and its whole history; ``transitions`` are its steps alone."""
 
     events: list[EventOut]
     transitions: list[TransitionOut]
+    history: list[LineOut]
 
 
 class IncidentPage(Schema):
@@ -127,6 +155,9 @@ class IncidentQuery(Schema):
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = 50
 
 
+Note = Annotated[str, Field(max_length=500)]
+Severity = Literal["low", "medium", "high", "critical"]
+HandedTo = Literal["police", "fire", "ambulance", "maintenance", "other"]
 FalseReason = Literal["headlights", "rain", "shadow", "animal", "reflection", "steam", "insect", "staff", "other"]
 
 
@@ -134,14 +165,51 @@ class Resolution(Schema):
     """What came of it."""
 
     disposition: Literal["confirmed", "false", "test", "inspected", "handed_over"]
-    note: Annotated[str, Field(max_length=500)] = ""
+    note: Note = ""
     false_reason: FalseReason | None = None
+    handed_to: HandedTo | None = None
 
     @model_validator(mode="after")
-    def _only_of_a_false_alarm(self) -> Resolution:
+    def _only_with_its_disposition(self) -> Resolution:
         if self.false_reason is not None and self.disposition != "false":
             raise ValueError("false_reason: only the disposition false takes one; leave it out")
+        if self.handed_to is not None and self.disposition != "handed_over":
+            raise ValueError("handed_to: only the disposition handed_over takes one; leave it out")
         return self
+
+
+class Said(Schema):
+    """Some words that must be there."""
+
+    note: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Assignment(Schema):
+    """Whose it is: a user name."""
+
+    to: str
+    note: Note = ""
+
+
+class Judgement(Said):
+    """How bad it is, and why."""
+
+    severity: Severity
+
+
+class ReportIn(Schema):
+    """What has happened at a camera, or at a site. ``key`` makes it safe to send again; ``group`` gathers reports."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    severity: Severity
+    camera: UUID | None = None
+    site: UUID | None = None
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "external"
+    happened_at: datetime | None = None
+    note: Note = ""
+    tell: list[UUID] = []
+    key: Annotated[str, Field(max_length=200)] = ""
+    group: Annotated[str, Field(max_length=200)] = ""
 
 
 class PartOut(Schema):
@@ -207,12 +275,17 @@ def _malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
-    codes = {400: "malformed", 403: "not_allowed", 409: "conflict"}
+    codes = {400: "malformed", 403: "not_allowed", 409: "conflict", 422: "malformed"}
     return _error(request, error.status_code, codes.get(error.status_code, "refused"), error.message)
 
 
-@api.exception_handler(incidents.IllegalTransition)
-def _illegal(request: HttpRequest, error: incidents.IllegalTransition) -> HttpResponse:
+@api.exception_handler(IllegalTransition)
+def _illegal(request: HttpRequest, error: IllegalTransition) -> HttpResponse:
+    return _error(request, 409, "conflict", str(error))
+
+
+@api.exception_handler(incidents.AnotherUnresolved)
+def _another(request: HttpRequest, error: incidents.AnotherUnresolved) -> HttpResponse:
     return _error(request, 409, "conflict", str(error))
 
 
@@ -222,12 +295,12 @@ def _illegal(request: HttpRequest, error: incidents.IllegalTransition) -> HttpRe
 @api.get("/incidents", response=IncidentPage)
 def list_incidents(request: HttpRequest, query: Query[IncidentQuery]) -> dict[str, Any]:
     """Visible incidents in the order of their last change."""
-    rows = _with_names(visible_incidents(request.user)).order_by("change", "uid")
+    rows = _with_names(request).order_by("change", "uid")
     if query.state:
         rows = rows.filter(state=query.state)
     if query.after:
         rows = rows.filter(_beyond(query.after))
-    found = list(rows[: query.limit + 1])
+    found = without_foreign(request.user, rows[: query.limit + 1])
     page = found[: query.limit]
     return {
         "items": [_incident(row) for row in page],
@@ -235,10 +308,37 @@ def list_incidents(request: HttpRequest, query: Query[IncidentQuery]) -> dict[st
     }
 
 
+@api.post("/incidents", response={201: IncidentDetail})
+def report(request: HttpRequest, body: ReportIn) -> Status[Any]:
+    """Another system reports something: a new incident, or one more event of the unresolved one of its group."""
+    user, now = acting(request), timezone.now()
+    camera, site = _place(request, body)
+    recipients = list(Recipient.objects.filter(active=True, uid__in=body.tell))
+    plain = body.model_dump(include={"title", "severity", "kind", "note", "key", "group"})
+    with told_as_malformed():
+        if len(recipients) < len(set(body.tell)):
+            raise ValueError("tell: expected active recipients, got one that is not there; leave it out")
+        happened_at = aware(body.happened_at) if body.happened_at else now
+        made = Report(site=site, camera=camera, happened_at=happened_at, recipients=recipients, **plain)
+        incident = report_from_outside(made, by=user, now=now)
+    audit(request, "report", incident.uid, incident.camera)
+    return Status(201, _detail(request, _find(request, incident.uid)))
+
+
+def _place(request: HttpRequest, body: ReportIn) -> tuple[Camera | None, Site]:
+    """Where it happened: exactly one of camera and site is given, and visible."""
+    if (body.camera is None) == (body.site is None):
+        raise HttpError(422, "camera: expected either a camera or a site, got both or none; give one")
+    if body.camera is not None:
+        camera = get_object_or_404(visible_cameras(request.user).select_related("site"), uid=body.camera)
+        return camera, camera.site
+    return None, get_object_or_404(visible_sites(request.user), uid=str(body.site))
+
+
 @api.get("/incidents/{uid}", response=IncidentDetail)
 def one_incident(request: HttpRequest, uid: UUID) -> dict[str, Any]:
     """One incident with its events and its history."""
-    return _detail(_find(request, uid))
+    return _detail(request, _find(request, uid))
 
 
 @api.post("/incidents/{uid}/acknowledge", response=IncidentDetail)
@@ -247,13 +347,13 @@ def acknowledge(request: HttpRequest, uid: UUID) -> dict[str, Any]:
     incident = _find_to_act(request, uid)
     if incident.state != Incident.State.ACKNOWLEDGED:
         _acknowledge(request, incident)
-    return _detail(_find(request, uid))
+    return _detail(request, _find(request, uid))
 
 
 def _acknowledge(request: HttpRequest, incident: Incident) -> None:
     try:
-        incidents.acknowledge(incident.uid, by=_person(request), through="api", now=timezone.now())
-    except incidents.IllegalTransition as error:
+        incidents.acknowledge(incident.uid, by=person(request), through="api", now=timezone.now())
+    except IllegalTransition as error:
         # Somebody was faster by a moment: what was asked for is so, as if they had been faster by an hour.
         if error.before != Incident.State.ACKNOWLEDGED:
             raise
@@ -267,15 +367,63 @@ def resolve(request: HttpRequest, uid: UUID, body: Resolution) -> dict[str, Any]
     incident = _find_to_act(request, uid)
     incidents.resolve(
         uid,
-        by=_person(request),
+        by=person(request),
         disposition=body.disposition,
         note=body.note,
         false_reason=body.false_reason or "",
+        handed_to=body.handed_to or "",
         through="api",
         now=timezone.now(),
     )
     _audit(request, "resolve", incident)
-    return _detail(_find(request, uid))
+    return _detail(request, _find(request, uid))
+
+
+@api.post("/incidents/{uid}/reopen", response=IncidentDetail)
+def reopen(request: HttpRequest, uid: UUID, body: Said) -> dict[str, Any]:
+    """It was not over: open again, and told again."""
+    incident = _find_to_act(request, uid)
+    with told_as_malformed():
+        incidents.reopen(uid, by=person(request), note=body.note, through="api", now=timezone.now())
+    _audit(request, "reopen", incident)
+    return _detail(request, _find(request, uid))
+
+
+@api.post("/incidents/{uid}/assign", response=IncidentDetail)
+def assign(request: HttpRequest, uid: UUID, body: Assignment) -> dict[str, Any]:
+    """Whose it is from now on. An open one stays open."""
+    incident = _find_to_act(request, uid)
+    to = next((one for one in owners_for(incident) if one.username == body.to), None)
+    if to is None:
+        raise HttpError(422, f"to: expected the user name of somebody who sees it and may act, got {body.to!r}")
+    incidents.assign(uid, to=to, by=person(request), note=body.note, through="api", now=timezone.now())
+    _audit(request, "assign", incident)
+    return _detail(request, _find(request, uid))
+
+
+@api.post("/incidents/{uid}/notes", response=IncidentDetail)
+def add_note(request: HttpRequest, uid: UUID, body: Said) -> dict[str, Any]:
+    """A line that stays in its history."""
+    incident = _find_to_act(request, uid)
+    with told_as_malformed():
+        incidents.add_note(uid, text=body.note, by=person(request), through="api", now=timezone.now())
+    _audit(request, "note", incident)
+    return _detail(request, _find(request, uid))
+
+
+@api.post("/incidents/{uid}/severity", response=IncidentDetail)
+def judge(request: HttpRequest, uid: UUID, body: Judgement) -> dict[str, Any]:
+    """How bad it is. Made worse, it is told again."""
+    incident = _find_to_act(request, uid)
+    given: dict[str, Any] = {"severity": body.severity, "note": body.note, "by": person(request), "through": "api"}
+    with told_as_malformed():
+        incidents.change_severity(uid, now=timezone.now(), **given)
+    _audit(request, "severity", incident)
+    return _detail(request, _find(request, uid))
+
+
+api.add_router("/silences", silences_router)
+api.add_router("/windows", windows_router)
 
 
 def _beyond(cursor: str) -> Q:
@@ -289,45 +437,40 @@ def _beyond(cursor: str) -> Q:
         raise HttpError(400, f"after: expected a change or the “next” of a page, got {cursor[:80]!r}") from None
 
 
-def _with_names(rows: QuerySet[Incident]) -> QuerySet[Incident]:
-    return rows.select_related("site", "camera", "rule", "acknowledged_by", "resolved_by")
+def _with_names(request: HttpRequest) -> QuerySet[Incident]:
+    beside = ("owner", "acknowledged_by", "resolved_by", "muted_silence__author", "muted_window")
+    rows = visible_incidents(request.user).select_related("site", "camera", "rule", *beside)
+    return rows.prefetch_related(Prefetch("cameras", visible_cameras(request.user)))
 
 
 def _find(request: HttpRequest, uid: UUID) -> Incident:
-    incident = _with_names(visible_incidents(request.user)).filter(uid=uid).first()
-    if incident is None:
+    found = without_foreign(request.user, _with_names(request).filter(uid=uid))
+    if not found:
         raise Http404
-    return incident
+    return found[0]
 
 
 def _find_to_act(request: HttpRequest, uid: UUID) -> Incident:
     incident = _find(request, uid)
-    if not may_act(request.user):
-        raise HttpError(403, "Your role may look but not act. Ask an administrator for the role operator.")
+    acting(request)
     return incident
 
 
-def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
-
-
 def _audit(request: HttpRequest, action: str, incident: Incident) -> None:
-    ViewAudit.objects.create(
-        user=_person(request),
-        action=action,
-        camera=incident.camera,
-        subject=incident.uid,
-        address=request.META.get("REMOTE_ADDR") or None,
-    )
+    audit(request, action, incident.uid, incident.camera)
 
 
-def _named(row: Any) -> dict[str, Any] | None:
-    return None if row is None else {"uid": row.uid, "name": row.name}
-
-
-def _name_of(user: User | None) -> str | None:
-    return None if user is None else user.get_full_name() or user.username
+def _muted(row: Incident) -> dict[str, Any] | None:
+    if not row.muted_by:
+        return None
+    silence, window = row.muted_silence, row.muted_window
+    return {
+        "by": row.muted_by,
+        "until": silence.until_at if silence else None,
+        "reason": silence.reason if silence else window.name if window else "",
+        "author": name_of(silence.author) if silence else None,
+        "untold": bool(row.untold),
+    }
 
 
 def _incident(row: Incident) -> dict[str, Any]:
@@ -338,32 +481,39 @@ def _incident(row: Incident) -> dict[str, Any]:
         "severity": row.severity,
         "kind": row.kind,
         "label": row.label,
-        "site": _named(row.site),
+        "title": row.title,
+        "site": named(row.site),
         "time_zone": row.site.time_zone,
-        "camera": _named(row.camera),
-        "rule": _named(row.rule),
+        "camera": named(row.camera),
+        "cameras": [named(camera) for camera in row.cameras.all()],
+        "rule": named(row.rule),
         "zone": row.zone_name,
         "happened_at": row.happened_at,
         "opened_at": row.opened_at,
         "last_event_at": row.last_event_at,
         "event_count": row.event_count,
         "late": row.late,
+        "owner": name_of(row.owner or row.acknowledged_by) if row.state != Incident.State.RESOLVED else None,
+        "muted": _muted(row),
+        "reopened_at": row.reopened_at,
         "acknowledged_at": row.acknowledged_at,
-        "acknowledged_by": _name_of(row.acknowledged_by),
+        "acknowledged_by": name_of(row.acknowledged_by),
         "resolved_at": row.resolved_at,
-        "resolved_by": _name_of(row.resolved_by),
+        "resolved_by": name_of(row.resolved_by),
         "disposition": row.disposition or None,
         "false_reason": row.false_reason or None,
+        "handed_to": row.handed_to or None,
     }
 
 
-def _detail(row: Incident) -> dict[str, Any]:
-    newest = row.events.order_by("-happened_at", "-id")[:50]
-    transitions = row.transitions.select_related("by")
+def _detail(request: HttpRequest, row: Incident) -> dict[str, Any]:
+    newest = visible_events(request.user).filter(incident=row).order_by("-happened_at", "-id")[:50]
+    lines = list(row.transitions.select_related("by", "to"))
     return {
         **_incident(row),
         "events": [_event(event) for event in reversed(newest)],
-        "transitions": [_transition(step) for step in transitions],
+        "transitions": [_line(line) for line in lines if line.action == IncidentTransition.Action.STEP],
+        "history": [_line(line) for line in lines],
     }
 
 
@@ -380,12 +530,14 @@ def _event(row: Event) -> dict[str, Any]:
     }
 
 
-def _transition(row: IncidentTransition) -> dict[str, Any]:
+def _line(row: IncidentTransition) -> dict[str, Any]:
     return {
         "at": row.at,
+        "action": row.action,
         "before": row.before,
         "after": row.after,
-        "by": _name_of(row.by),
+        "by": name_of(row.by),
+        "to": name_of(row.to),
         "through": row.through,
         "note": row.note,
     }

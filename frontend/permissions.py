@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 
-from alerts.models import Incident
+from alerts.models import Event, Incident
+from alerts.muting import Matchers
 from frontend.models import User
-from streams.models import Camera
+from streams.models import Camera, Site
 
 Person = AbstractBaseUser | AnonymousUser | None
 """Whoever asks: a request's user, a token's, nobody."""
@@ -45,10 +47,70 @@ def visible_cameras(person: Person) -> QuerySet[Camera]:
 
 
 def visible_incidents(person: Person) -> QuerySet[Incident]:
-    """The incidents of visible cameras; those without a camera are for whoever sees everything."""
+    """The incidents that a visible camera has a part in; those without a camera are for whoever sees everything."""
     if sees_everything(person):
         return Incident.objects.all()
-    return Incident.objects.filter(camera__in=visible_cameras(person))
+    cameras = visible_cameras(person)
+    also = Incident.cameras.through.objects.filter(incident=OuterRef("pk"), camera__in=cameras)
+    return Incident.objects.filter(Q(camera__in=cameras) | Exists(also))
+
+
+def without_foreign(person: Person, incidents: Iterable[Incident]) -> list[Incident]:
+    """``incidents`` as this person may know them: a shared one names no camera that is not theirs to see."""
+    found = list(incidents)
+    if not sees_everything(person):
+        seen = set(visible_cameras(person).values_list("pk", flat=True))
+        for incident in found:
+            if incident.camera_id not in seen:
+                incident.camera = None
+    return found
+
+
+def visible_events(person: Person) -> QuerySet[Event]:
+    """The events of visible cameras, and those of no camera: an incident of a site may hold others' pictures."""
+    if sees_everything(person):
+        return Event.objects.all()
+    return Event.objects.filter(Q(camera__in=visible_cameras(person)) | Q(camera__isnull=True))
+
+
+def visible_sites(person: Person) -> QuerySet[Site]:
+    """The sites of visible cameras; all of them for whoever sees everything."""
+    if sees_everything(person):
+        return Site.objects.all()
+    return Site.objects.filter(cameras__in=visible_cameras(person)).distinct()
+
+
+def owners_for(incident: Incident) -> list[User]:
+    """Who may be given ``incident``: everybody who sees it and may act."""
+    cameras = [*incident.cameras.all(), *([incident.camera] if incident.camera else [])]
+    groups = {camera.group_id for camera in cameras}
+    see = Q(role=User.Role.ADMINISTRATOR) | Q(is_superuser=True) | Q(camera_groups__in=groups)
+    people = User.objects.filter(see, is_active=True, role__in=ACTING_ROLES).distinct()
+    return list(people.order_by("first_name", "last_name", "username"))
+
+
+def may_silence(person: Person, matchers: Matchers) -> bool:
+    """Whether this person may mute what ``matchers`` mean: acts, and sees every camera that they mean."""
+    if sees_everything(person):
+        return True
+    if not may_act(person):
+        return False
+    meant = Camera.objects.filter(uid__in=matchers.cameras)
+    if not matchers.cameras:
+        meant = Camera.objects.filter(site__uid__in=matchers.sites)
+        if not matchers.sites:
+            return False
+    return not meant.exclude(pk__in=visible_cameras(person)).exists()
+
+
+def concerns(person: Person, matchers: Matchers) -> bool:
+    """Whether ``matchers`` mean anything that this person sees: what mutes it must not be hidden from them."""
+    if sees_everything(person) or not (matchers.cameras or matchers.sites):
+        return True
+    cameras = visible_cameras(person)
+    if matchers.cameras:
+        return cameras.filter(uid__in=matchers.cameras).exists()
+    return cameras.filter(site__uid__in=matchers.sites).exists()
 
 
 def may_act(person: Person) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, OuterRef, Prefetch, QuerySet, Subquery, Value, When
+from django.db.models import Case, IntegerField, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
 from alerts.duty import gaps_that_matter
@@ -18,7 +18,7 @@ from alerts.events import SEVERITIES
 from alerts.models import Delivery, Event, Incident, IncidentTransition, Rule
 from alerts.policies import reaching_somebody
 from frontend.models import User
-from frontend.permissions import visible_cameras, visible_incidents
+from frontend.permissions import visible_cameras, visible_events, visible_incidents, without_foreign
 from streams.health import PartHealth
 from streams.models import BlindSpan, Camera, SequenceCounter, Source
 
@@ -40,25 +40,33 @@ def _by_severity() -> Case:
     return Case(*whens, default=Value(0), output_field=IntegerField())
 
 
-def _first_picture() -> Subquery:
+def _first_picture(user: User) -> Subquery:
     """Whether the first event of an incident has its picture (``Event.Picture``): what its thumbnail shows."""
-    events = Event.objects.filter(incident=OuterRef("pk")).order_by("happened_at", "id")
+    events = visible_events(user).filter(incident=OuterRef("pk")).order_by("happened_at", "id")
     return Subquery(events.values("picture")[:1])
 
 
 def queue(user: User, show: str) -> QuerySet[Incident]:
     """The incidents of one filter, the most pressing first; at most ``QUEUE_LIMIT``. Each with its ``picture``."""
-    found = visible_incidents(user).select_related("camera", "site", "rule", "acknowledged_by", "resolved_by")
-    found = found.annotate(rank=_by_severity(), picture=_first_picture())
+    beside = ("camera", "site", "rule", "owner", "acknowledged_by", "resolved_by")
+    found = visible_incidents(user).select_related(*beside)
+    found = found.annotate(rank=_by_severity(), picture=_first_picture(user), heard=Q(muted_by=""))
     if show == "mine":
-        found = found.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user)
+        found = found.filter(_mine(user))
     elif show == "open":
         found = found.exclude(state=Incident.State.RESOLVED)
     elif show == "resolved":
         return found.filter(state=Incident.State.RESOLVED).order_by("-resolved_at", "-id")[:QUEUE_LIMIT]
     else:
         found = found.filter(state=Incident.State.OPEN)
-    return found.order_by("-state", "-rank", "-opened_at", "-id")[:QUEUE_LIMIT]
+    # What is muted waits too, behind what is not.
+    return found.order_by("-state", "-heard", "-rank", "-opened_at", "-id")[:QUEUE_LIMIT]
+
+
+def _mine(user: User) -> Q:
+    """What this person has in hand, or was asked to take."""
+    taken = Q(state=Incident.State.ACKNOWLEDGED, owner__isnull=True, acknowledged_by=user)
+    return taken | Q(owner=user) & ~Q(state=Incident.State.RESOLVED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +82,24 @@ def counts(user: User) -> Counts:
     """Counts over everything the person may see."""
     seen = visible_incidents(user)
     waiting = seen.filter(state=Incident.State.OPEN)
-    newest = waiting.order_by("-id").values_list("uid", flat=True).first()
-    mine = seen.filter(state=Incident.State.ACKNOWLEDGED, acknowledged_by=user).count()
+    # What is muted makes no sound.
+    newest = waiting.filter(muted_by="").order_by("-id").values_list("uid", flat=True).first()
+    mine = seen.filter(_mine(user)).count()
     return Counts(waiting.count(), mine, str(newest or ""))
 
 
 def incident(user: User, uid: UUID) -> Incident | None:
     """One incident with what its page shows beside its events, or None when it is not there for this person."""
-    return (
-        visible_incidents(user)
-        .select_related("camera", "site", "rule", "rule_version", "acknowledged_by", "resolved_by")
-        .prefetch_related(Prefetch("transitions", IncidentTransition.objects.select_related("by")))
-        .filter(uid=uid)
-        .first()
-    )
+    beside = ("owner", "acknowledged_by", "resolved_by", "muted_silence__author", "muted_window")
+    lines = Prefetch("transitions", IncidentTransition.objects.select_related("by", "to"))
+    rows = visible_incidents(user).select_related("camera", "site", "rule", "rule_version", *beside).filter(uid=uid)
+    rows = rows.prefetch_related(lines, Prefetch("cameras", visible_cameras(user)))
+    return next(iter(without_foreign(user, rows)), None)
+
+
+def first_event(user: User, shown: Incident) -> Event | None:
+    """The first event of an incident that this person may see."""
+    return visible_events(user).filter(incident=shown).order_by("happened_at", "id").first()
 
 
 def told(shown: Incident) -> list[Delivery]:

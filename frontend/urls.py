@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from frontend.views import account, contacts, incidents, outbox, pictures, proposals, room, wall
+from frontend.views import account, contacts, incidents, outbox, pictures, proposals, report, room, silences, wall
 from frontend.views.setup import (
     camera,
     camera_list,
@@ -23,10 +23,16 @@ urlpatterns = [
     path("", room.show_room, name="room"),
     path("room/queue/", room.show_queue, name="queue"),
     path("room/strip/", room.show_strip, name="strip"),
+    path("incidents/new/", report.new_incident, name="incident-new"),
     path("incidents/<uuid:uid>/", incidents.show_incident, name="incident"),
     path("incidents/<uuid:uid>/pane/", incidents.show_pane, name="incident-pane"),
     path("incidents/<uuid:uid>/acknowledge/", incidents.acknowledge_incident, name="acknowledge"),
     path("incidents/<uuid:uid>/resolve/", incidents.resolve_incident, name="resolve"),
+    path("incidents/<uuid:uid>/reopen/", incidents.reopen_incident, name="reopen"),
+    path("incidents/<uuid:uid>/assign/", incidents.assign_incident, name="assign"),
+    path("incidents/<uuid:uid>/note/", incidents.note_on_incident, name="note"),
+    path("incidents/<uuid:uid>/severity/", incidents.judge_incident, name="severity"),
+    path("incidents/<uuid:uid>/silence/", incidents.silence_incident, name="silence-incident"),
     path("incidents/<uuid:uid>/proposal/", proposals.show_proposal, name="proposal"),
     path("incidents/<uuid:uid>/proposal/part/", proposals.show_proposal_part, name="proposal-part"),
     path("incidents/<uuid:uid>/picture.jpg", pictures.event_picture, name="picture"),
@@ -35,6 +41,13 @@ urlpatterns = [
     path("wall/states/", wall.states, name="wall-states"),
     path("outbox/", outbox.show_outbox, name="outbox"),
     path("outbox/<uuid:uid>/message.html", outbox.message_html, name="outbox-html"),
+    path("silences/", silences.show_silences, name="silences"),
+    path("silences/new/", silences.new_silence, name="silence-new"),
+    path("silences/<uuid:uid>/", silences.edit_silence, name="silence"),
+    path("silences/<uuid:uid>/end/", silences.end, name="silence-end"),
+    path("silences/windows/new/", silences.new_window, name="window-new"),
+    path("silences/windows/<uuid:uid>/", silences.edit_window, name="window"),
+    path("silences/windows/<uuid:uid>/delete/", silences.delete_window, name="window-delete"),
     path("setup/", cameras.show_cameras, name="setup"),
     path("setup/try/", cameras.try_addresses, name="setup-try"),
     path("setup/list/", camera_list.show_list, name="setup-list"),

@@ -118,6 +118,22 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float,
         Meta(gt=0, le=86_400, title=_("Late after (s)"), description=_("Known later than this, it is told as late.")),
     ] = 120.0
+    group_by: Annotated[
+        Literal["camera", "site"],
+        Meta(
+            title=_("One incident for each"),
+            description=_("site: what several cameras of a place see at the same time is one incident."),
+        ),
+    ] = "camera"
+    news_after_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=604_800,
+            title=_("Told again after quiet (s)"),
+            description=_("Nothing for so long, then it happens again while the incident is open: that is news."),
+        ),
+    ] = 1800.0
     min_height: Annotated[
         Annotated[float, Meta(ge=0, le=1)] | None,
         Meta(

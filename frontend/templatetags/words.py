@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils import timezone
+from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -17,8 +18,10 @@ from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext as _
 
 from alerts import texts
-from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition
+from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition, MaintenanceWindow
+from alerts.schedule import parts
 from alerts.telling import Upcoming
+from frontend import silencing
 from frontend.models import User
 from frontend.queries import CameraState, DutyGap
 from streams.health import PartHealth
@@ -141,10 +144,16 @@ def empty_word(show: str) -> Any:
 def state_word(incident: Incident) -> str:
     """Where the case stands and who has it."""
     if incident.state == Incident.State.ACKNOWLEDGED:
-        return _("%(name)s has it") % {"name": person(incident.acknowledged_by) or _("Somebody")}
+        return _("%(name)s has it") % {"name": person(_owner(incident)) or _("Somebody")}
     if incident.state == Incident.State.RESOLVED:
         return _("Resolved: %(disposition)s") % {"disposition": incident.get_disposition_display()}
+    if incident.owner_id:
+        return _("Open, given to %(name)s") % {"name": person(incident.owner)}
     return _("Open")
+
+
+def _owner(incident: Incident) -> User | None:
+    return incident.owner or incident.acknowledged_by
 
 
 @register.filter
@@ -154,13 +163,51 @@ def cause_word(incident: Incident) -> str:
 
 
 @register.filter
+def handed_word(incident: Incident) -> str:
+    """Who goes on with what was handed over, for its history."""
+    return _("Handed over: %(to)s") % {"to": incident.get_handed_to_display()}
+
+
+@register.filter
+def muted_word(incident: Incident) -> str:
+    """Why nobody is told for now; empty where somebody is."""
+    silence, window = incident.muted_silence, incident.muted_window
+    if silence:
+        words = {"name": person(silence.author) or _("Somebody"), "time": moment_text(silence.until_at)}
+        return _("Silenced by %(name)s until %(time)s") % words
+    if window:
+        return _("Maintenance: %(window)s") % {"window": window.name}
+    words = {"camera": incident.camera.name if incident.camera else "", "site": incident.site.name}
+    if incident.muted_by == Incident.MutedBy.SITE:
+        return _("No camera of %(site)s answers") % words
+    return _("%(camera)s is offline") % words if incident.muted_by else ""
+
+
+register.filter("matchers_word", silencing.in_words)
+
+
+@register.filter
+def window_word(window: MaintenanceWindow) -> str:
+    """When a window opens: “Sun, Mon 02:00–04:00”."""
+    return "; ".join(map(_span_word, parts(window.schedule)[0]))
+
+
+def _span_word(span: dict[str, Any]) -> str:
+    days = ", ".join(str(WEEKDAYS_ABBR[day]) for day in span.get("days", range(7)))
+    return f"{days} {span.get('from', '')}–{span.get('until', '')}"
+
+
+@register.filter
 def owner_word(incident: Incident, user: User) -> str:
     """Who has it, for a row of the queue."""
     if incident.state == Incident.State.RESOLVED:
         return incident.get_disposition_display()
-    if incident.acknowledged_by_id is None:
+    owner = _owner(incident)
+    if owner is None:
         return _("nobody yet")
-    return _("yours") if incident.acknowledged_by_id == user.pk else person(incident.acknowledged_by)
+    if incident.state == Incident.State.OPEN:
+        return _("for you") if owner.pk == user.pk else _("for %(name)s") % {"name": person(owner)}
+    return _("yours") if owner.pk == user.pk else person(owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +329,10 @@ def reason_word(alert: Alert) -> str:
         Alert.Reason.REMINDER: _("sent once more"),
         Alert.Reason.WORSE: _("it got worse"),
         Alert.Reason.LATE: _("known late"),
+        Alert.Reason.GROWN: _("twice as many"),
+        Alert.Reason.SPREAD: _("on another camera too"),
+        Alert.Reason.AGAIN: _("again after a quiet time"),
+        Alert.Reason.REOPENED: _("open again"),
     }
     return words.get(Alert.Reason(alert.reason), "")
 
@@ -302,14 +353,48 @@ def channel_word(channel: str) -> str:
 @register.filter
 def step_word(step: IncidentTransition) -> str:
     """One line of an incident's history."""
-    name = person(step.by)
-    if step.after == Incident.State.ACKNOWLEDGED:
-        return _("Acknowledged by %(name)s") % {"name": name} if name else _("Acknowledged")
-    if step.after == Incident.State.RESOLVED:
-        return _("Resolved by %(name)s") % {"name": name} if name else _("Resolved")
-    if step.before:
-        return _("It happened again")
-    return _("The rule fired")
+    words = {"name": person(step.by), "to": person(step.to), "before": "", "after": ""}
+    if step.action == IncidentTransition.Action.STEP:
+        sentences = _STEPS.get(step.after, _OPENINGS["again" if step.before else "opened"])
+    else:
+        sentences = _LINES[step.action]
+    if step.action == IncidentTransition.Action.SEVERITY:
+        words |= {"before": texts.severity_name(step.before), "after": texts.severity_name(step.after)}
+    return str(sentences[0 if step.by_id else 1]) % words
+
+
+_STEPS: dict[str, Any] = {
+    Incident.State.ACKNOWLEDGED: (gettext_lazy("Acknowledged by %(name)s"), gettext_lazy("Acknowledged")),
+    Incident.State.RESOLVED: (gettext_lazy("Resolved by %(name)s"), gettext_lazy("Resolved")),
+}
+_OPENINGS = {
+    "opened": (gettext_lazy("Opened by %(name)s"), gettext_lazy("The rule fired")),
+    "again": (gettext_lazy("Opened again by %(name)s"), gettext_lazy("Opened again")),
+}
+_LINES: dict[str, Any] = {
+    IncidentTransition.Action.ASSIGN: (gettext_lazy("%(name)s gave it to %(to)s"), gettext_lazy("Given to %(to)s")),
+    IncidentTransition.Action.SEVERITY: (
+        gettext_lazy("%(before)s → %(after)s, by %(name)s"),
+        gettext_lazy("%(before)s → %(after)s"),
+    ),
+    IncidentTransition.Action.NOTE: (gettext_lazy("Note by %(name)s"), gettext_lazy("Note")),
+    IncidentTransition.Action.MUTE: (gettext_lazy("Silenced by %(name)s"), gettext_lazy("Muted")),
+    IncidentTransition.Action.UNMUTE: (gettext_lazy("No longer muted"), gettext_lazy("No longer muted")),
+}
+"""With a name and without one."""
+
+_THROUGH = {
+    "api": gettext_lazy("by a program"),
+    "link": gettext_lazy("by the link in the message"),
+    "sms": gettext_lazy("by SMS"),
+}
+"""From where; from the screen and by itself need no word."""
+
+
+@register.filter
+def through_word(step: IncidentTransition) -> str:
+    """From where it was done, where that is not the screen."""
+    return str(_THROUGH.get(step.through, ""))
 
 
 @register.filter

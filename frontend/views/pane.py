@@ -8,11 +8,11 @@ from uuid import UUID
 from django.http import Http404
 from django.utils.translation import gettext as _
 
-from alerts.models import Incident
+from alerts.models import Incident, Severity
 from alerts.telling import upcoming
-from frontend import queries
+from frontend import queries, silencing
 from frontend.models import User
-from frontend.permissions import may_act, may_configure
+from frontend.permissions import may_act, may_configure, owners_for
 
 
 def incident_or_404(user: User, uid: UUID) -> Incident:
@@ -25,17 +25,23 @@ def incident_or_404(user: User, uid: UUID) -> Incident:
 
 def pane_context(user: User, incident: Incident) -> dict[str, Any]:
     """Everything the incident pane shows."""
-    deliveries = queries.told(incident)
+    unresolved = incident.state != Incident.State.RESOLVED
+    acts = may_act(user)
     return {
         "incident": incident,
         # One of perhaps thousands, each with its boxes and path; of the others only their number is shown.
-        "event": incident.events.first(),
+        "event": queries.first_event(user, incident),
         "again": range(1, incident.event_count),
-        "deliveries": deliveries,
+        "deliveries": queries.told(incident),
         "upcoming": upcoming(incident),
         "dispositions": Incident.Disposition.choices,
         "false_reasons": Incident.FalseReason.choices,
-        "may_act": may_act(user),
+        "handed_to": Incident.HandedTo.choices,
+        "severities": Severity.choices,
+        "owners": owners_for(incident) if acts and unresolved else (),
+        "scopes": silencing.scopes(user, incident) if acts and unresolved else (),
+        "spans": silencing.SPANS,
+        "may_act": acts,
         "may_configure": may_configure(user),
         "person_now": user,
     }

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from alerts.models import Event, Incident
 from frontend.models import ViewAudit
-from frontend.permissions import visible_incidents
+from frontend.permissions import visible_events, visible_incidents
 from frontend.views.page import person_of
 
 THUMBNAIL_WIDTH_PX = 224
@@ -22,7 +22,8 @@ KEEP_S = 3600
 
 
 def _event_or_404(request: HttpRequest, incident: Incident | None) -> Event:
-    events = Event.objects.filter(incident=incident, picture=Event.Picture.KEPT).order_by("happened_at", "id")
+    seen = visible_events(person_of(request))
+    events = seen.filter(incident=incident, picture=Event.Picture.KEPT).order_by("happened_at", "id")
     asked = request.GET.get("event", "")
     if asked:
         try:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from alerts.models import Incident
 from frontend import queries
 from frontend.models import User
-from frontend.permissions import may_configure, visible_cameras
+from frontend.permissions import may_configure, visible_cameras, without_foreign
 from frontend.views.page import fragment, never_stored, page, person_of, read_strip
 from frontend.views.pane import pane_context
 from streams.models import SequenceCounter
@@ -26,7 +26,7 @@ def asked_show(request: HttpRequest) -> str:
 def queue_context(user: User, show: str, selected: Incident | None = None) -> dict[str, Any]:
     """Everything the queue shows. The sequence is read first: what changes meanwhile is fetched again."""
     change = SequenceCounter.current(SequenceCounter.CHANGES)
-    incidents = list(queries.queue(user, show))
+    incidents = without_foreign(user, queries.queue(user, show))
     return {
         "show": show,
         "shows": queries.SHOWS,

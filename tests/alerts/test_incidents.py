@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 import pytest
 from django.utils import timezone
 
+from alerts import transitions
 from alerts.incidents import (
-    LEGAL,
+    AnotherUnresolved,
     IllegalTransition,
     acknowledge,
+    add_note,
+    assign,
     record,
+    reopen,
     resolve,
 )
 from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition
@@ -207,24 +214,32 @@ def test_it_writes_down_every_step(town: Town) -> None:
     assert (incident.disposition, incident.resolved_by, incident.resolved_at) == ("confirmed", town.alice, at(9))
 
 
-@pytest.mark.parametrize("before", list(LEGAL))
-@pytest.mark.parametrize("after", ["acknowledged", "resolved"])
-def test_it_allows_the_steps_of_the_table_and_no_other(town: Town, before: str, after: str) -> None:
+@pytest.mark.parametrize("before", ["open", "acknowledged", "resolved"])
+@pytest.mark.parametrize("action", list(transitions.STEPS))
+def test_it_allows_the_steps_of_the_table_and_no_other(town: Town, before: str, action: transitions.Action) -> None:
     record([town.event()], now=at(1))
     uid = Incident.objects.get().uid
     Incident.objects.update(state=before)
+    step = transitions.STEPS[action]
 
-    def step() -> Incident:
-        if after == "acknowledged":
-            return acknowledge(uid, by=None, through="api", now=at(2))
-        return resolve(uid, by=None, disposition="test", note="", through="api", now=at(2))
-
-    if after in LEGAL[before]:
-        assert step().state == after
+    if before in step.before:
+        assert take(action, uid).state == step.after
     else:
         with pytest.raises(IllegalTransition, match=f"it is {before}"):
-            step()
+            take(action, uid)
         assert Incident.objects.get().state == before
+
+
+def take(action: transitions.Action, uid: UUID) -> Incident:
+    """One step with everything that it needs."""
+    given: dict[str, Any] = {"by": None, "through": "api", "now": at(2)}
+    match action:
+        case "acknowledge":
+            return acknowledge(uid, **given)
+        case "resolve":
+            return resolve(uid, disposition="test", note="", **given)
+        case "reopen":
+            return reopen(uid, note="It burns again.", **given)
 
 
 @pytest.mark.parametrize(("disposition", "reason"), [("confirmed", "rain"), ("false", "boredom")])
@@ -235,6 +250,14 @@ def test_it_refuses_a_cause_that_does_not_belong(town: Town, disposition: str, r
     with pytest.raises(ValueError, match=f"false_reason: expected .*{reason}"):
         resolve(uid, by=None, now=at(2), **given)  # type: ignore[arg-type]
     assert Incident.objects.get().state == "open"
+
+
+@pytest.mark.parametrize(("disposition", "to"), [("confirmed", "police"), ("handed_over", "the mayor")])
+def test_it_refuses_to_hand_over_to_nobody_it_knows(town: Town, disposition: str, to: str) -> None:
+    record([town.event()], now=at(1))
+    given = {"disposition": disposition, "handed_to": to, "note": "", "through": "api"}
+    with pytest.raises(ValueError, match=f"handed_to: expected .*{to}"):
+        resolve(Incident.objects.get().uid, by=None, now=at(2), **given)  # type: ignore[arg-type]
 
 
 def test_it_refuses_a_disposition_that_there_is_not(town: Town) -> None:
@@ -258,6 +281,109 @@ def test_it_numbers_changes_in_the_order_of_commits(town: Town) -> None:
     changes = dict(Incident.objects.values_list("camera__name", "change"))
     assert changes["Gate"] > changes["Yard"] > first.change > 0
     assert SequenceCounter.current(SequenceCounter.CHANGES) == changes["Gate"]
+
+
+# Going back
+
+
+def resolved(town: Town) -> Incident:
+    record([town.event()], now=at(1))
+    uid = Incident.objects.get().uid
+    acknowledge(uid, by=town.alice, through="screen", now=at(5))
+    given: dict[str, Any] = {"disposition": "handed_over", "handed_to": "police", "note": "Gone."}
+    return resolve(uid, by=town.alice, through="screen", now=at(9), **given)
+
+
+def test_it_opens_again_as_if_nobody_had_it_and_is_told_again(town: Town) -> None:
+    town.person("Alice", SMS)
+    incident = reopen(resolved(town).uid, by=town.alice, note="He is back.", through="screen", now=at(20))
+
+    assert (incident.state, incident.reopened_at) == ("open", at(20))
+    for column in ("acknowledged_by", "acknowledged_at", "owner", "resolved_by", "resolved_at"):
+        assert getattr(incident, column) is None, column
+    assert (incident.disposition, incident.handed_to) == ("", "")
+    assert reasons() == ["opened", "reopened"]
+    assert states() == ["cancelled", "queued"]
+    last = IncidentTransition.objects.last()
+    assert last is not None
+    assert (last.before, last.after, last.note, last.by) == ("resolved", "open", "He is back.", town.alice)
+
+
+def test_it_opens_again_and_again_and_tells_each_time(town: Town) -> None:
+    town.person("Alice", SMS)
+    incident = resolved(town)
+    for seconds in (20, 30):
+        reopen(incident.uid, by=town.alice, note="Back.", through="screen", now=at(seconds))
+        resolve(incident.uid, by=town.alice, disposition="test", note="", through="screen", now=at(seconds + 1))
+    assert list(Alert.objects.values_list("reason", "step")) == [("opened", 0), ("reopened", 1), ("reopened", 2)]
+
+
+def test_it_is_refused_while_the_same_rule_has_another_there(town: Town) -> None:
+    first = resolved(town)
+    record([town.event(happened_at=at(30))], now=at(31))
+    other = Incident.objects.exclude(pk=first.pk).get()
+
+    with pytest.raises(AnotherUnresolved, match=f"got {other.uid}; go on with that one") as refused:
+        reopen(first.uid, by=town.alice, note="Back.", through="screen", now=at(40))
+
+    assert refused.value.other == other.uid
+    first.refresh_from_db()
+    assert (first.state, first.disposition) == ("resolved", "handed_over")
+    assert not IncidentTransition.objects.filter(incident=first, before="resolved").exists()
+
+
+def test_it_needs_the_reason(town: Town) -> None:
+    with pytest.raises(ValueError, match="reopen: expected note"):
+        reopen(resolved(town).uid, by=town.alice, note="  ", through="screen", now=at(20))
+    assert Incident.objects.get().state == "resolved"
+
+
+def test_its_events_go_to_it_once_it_is_open_again(town: Town) -> None:
+    incident = resolved(town)
+    reopen(incident.uid, by=town.alice, note="Back.", through="screen", now=at(20))
+    record([town.event(happened_at=at(30))], now=at(31))
+    assert Incident.objects.get().event_count == 2
+
+
+# Whose it is, and notes
+
+
+def test_one_that_is_given_to_somebody_stays_open(town: Town) -> None:
+    town.person("Alice", SMS)
+    record([town.event()], now=at(0))
+    incident = assign(Incident.objects.get().uid, to=town.alice, by=None, through="api", now=at(5))
+    assert (incident.state, incident.owner, incident.acknowledged_by) == ("open", town.alice, None)
+    assert states() == ["queued"]
+    line = IncidentTransition.objects.get(action="assign")
+    assert (line.to, line.by, line.through, line.at) == (town.alice, None, "api", at(5))
+
+
+def test_whoever_acknowledges_it_has_it(town: Town) -> None:
+    record([town.event()], now=at(0))
+    uid = Incident.objects.get().uid
+    bob = type(town.alice).objects.create_user("bob")
+    assign(uid, to=bob, by=None, through="api", now=at(5))
+    assert acknowledge(uid, by=town.alice, through="screen", now=at(6)).owner == town.alice
+    given = assign(uid, to=bob, by=town.alice, through="screen", now=at(7))
+    assert (given.state, given.owner, given.acknowledged_by) == ("acknowledged", bob, town.alice)
+
+
+def test_nobody_is_given_what_is_over(town: Town) -> None:
+    incident = resolved(town)
+    with pytest.raises(IllegalTransition, match="it is resolved"):
+        assign(incident.uid, to=town.alice, by=None, through="api", now=at(20))
+
+
+def test_notes_are_added_and_stay_whatever_the_state(town: Town) -> None:
+    incident = resolved(town)
+    add_note(incident.uid, text="Police ref. 77\0", by=town.alice, through="screen", now=at(20))
+    add_note(incident.uid, text="Closed there.", by=town.alice, through="api", now=at(30))
+    notes = IncidentTransition.objects.filter(action="note").values_list("note", "through")
+    assert list(notes) == [("Police ref. 77", "screen"), ("Closed there.", "api")]
+    with pytest.raises(ValueError, match="note: expected some words"):
+        add_note(incident.uid, text=" ", by=town.alice, through="screen", now=at(40))
+    with pytest.raises(Incident.DoesNotExist):
+        add_note(town.zone, text="x", by=None, through="api", now=at(40))
 
 
 # Reminding

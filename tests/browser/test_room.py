@@ -44,10 +44,10 @@ def test_a_key_acknowledges_and_a_second_browser_sees_it(enter: Enter) -> None:
 def test_it_resolves_by_keys_and_asks_once(enter: Enter) -> None:
     page = enter("alice")
     page.keyboard.press("r")
-    expect(page.locator("dialog.resolve")).to_be_visible()
+    expect(page.locator("dialog[data-dialog=resolve]")).to_be_visible()
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    expect(page.locator("dialog.resolve")).not_to_be_visible()
+    expect(page.locator("dialog[data-dialog=resolve]")).not_to_be_visible()
     expect(page.locator(".incident[data-state=resolved]")).to_be_visible(timeout=SOON_MS)
     expect(page.locator(".closed")).to_contain_text("Resolved: false alarm")
 
@@ -55,13 +55,13 @@ def test_it_resolves_by_keys_and_asks_once(enter: Enter) -> None:
 def test_a_false_alarm_takes_its_cause_by_one_more_key(enter: Enter) -> None:
     page = enter("alice")
     page.keyboard.press("r")
-    expect(page.locator(".reasons")).not_to_be_visible()
+    expect(page.locator("[data-for=false]")).not_to_be_visible()
     page.keyboard.press("2")
-    expect(page.locator(".reasons")).to_be_visible()
+    expect(page.locator("[data-for=false]")).to_be_visible()
     page.keyboard.press("3")
     expect(page.get_by_role("radio", name="shadow")).to_be_checked()
     page.keyboard.press("Enter")
-    expect(page.locator("dialog.resolve")).not_to_be_visible()
+    expect(page.locator("dialog[data-dialog=resolve]")).not_to_be_visible()
     expect(page.locator(".log")).to_contain_text("False alarm: shadow", timeout=SOON_MS)
 
 

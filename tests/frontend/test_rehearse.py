@@ -65,7 +65,8 @@ def typed(town: Town, **changes: Any) -> dict[str, Any]:
         "deployment": town.deployment.pk, "setting_labels": ["person"], "setting_hold_s": "1", "setting_leave_s": "1",
         "setting_anchor": "bottom", "setting_confidence": "0.45", "setting_confirm_k": "3", "setting_confirm_n": "5",
         "setting_confirm_within_s": "3", "setting_min_travel": "0.03", "setting_rearm": "quiet",
-        "setting_rearm_s": "20", "setting_stale_s": "120", "why_it_matters": "", "procedure": "",
+        "setting_rearm_s": "20", "setting_stale_s": "120",
+        "setting_group_by": "camera", "setting_news_after_s": "1800", "why_it_matters": "", "procedure": "",
     }  # fmt: skip
     return {**form, **changes}
 

@@ -1,4 +1,4 @@
-// Queue and incident: rows keyed by uid, parts renewed only where they differ, keys A R L and the arrows.
+// Queue and incident: rows keyed by uid, parts renewed only where they differ, keys A R L G S N and the arrows.
 
 import { fetchText, parse, persist, remember, renew, renewTokens, say, saidBy, tell } from "./dom.js";
 import { Rows, rowsOf } from "./rows.js";
@@ -108,7 +108,7 @@ async function renewPane() {
   const fresh = parse(html);
   renewTokens(fresh);
   renewParts(shown, fresh);
-  renewDialog(shown, fresh);
+  renewDialogs(shown, fresh);
   shown.dataset.state = fresh.dataset.state;
   tick();
 }
@@ -150,12 +150,20 @@ function insertPart(shown, part, copy) {
   else shown.querySelector(`:scope > .${part.parentElement.className}`).prepend(copy);
 }
 
-/** A dialog that is there stays as it is: somebody may be writing in it. */
-function renewDialog(shown, fresh) {
-  const old = shown.querySelector("dialog");
-  const next = fresh.querySelector("dialog");
-  if (old && !next) { old.close(); old.remove(); }
-  if (!old && next) shown.append(next);
+function dialogsOf(root) {
+  return new Map([...root.querySelectorAll("dialog")].map((dialog) => [dialog.dataset.dialog, dialog]));
+}
+
+/** A dialog that is open stays as it is: somebody may be writing in it. One that has no place any more goes. */
+function renewDialogs(shown, fresh) {
+  const before = dialogsOf(shown);
+  const next = dialogsOf(fresh);
+  for (const [name, dialog] of before) if (!next.has(name)) { dialog.close(); dialog.remove(); }
+  for (const [name, dialog] of next) {
+    const old = before.get(name);
+    if (!old) shown.append(dialog);
+    else if (!old.open) old.replaceWith(dialog);
+  }
 }
 
 // --- the queue ------------------------------------------------------------------------------------------------------
@@ -227,7 +235,7 @@ async function act(form) {
     const response = await fetch(form.action, {
       method: "POST", body: new FormData(form), headers: { Accept: "application/json" }, credentials: "same-origin",
     });
-    if (response.status === 204) form.closest("dialog")?.close();
+    if (response.status === 204) done(form);
     else if (response.headers.get("Content-Type")?.startsWith("application/json")) tell((await response.json()).sentence);
     else tell(say("failed"));
     await refresh();
@@ -236,27 +244,43 @@ async function act(form) {
   }
 }
 
+/** What was written is kept by the server now. */
+function done(form) {
+  form.closest("dialog")?.close();
+  form.reset();
+}
+
 main.addEventListener("submit", (event) => {
   if (!event.target.dataset.act) return;
   event.preventDefault();
   act(event.target);
 });
 
-function askResolve() {
-  const dialog = main.querySelector("dialog.resolve");
-  if (!dialog || !main.querySelector("[data-open-resolve]")) return;
+/** Opens the dialog of that name, where the incident offers it. */
+function ask(name) {
+  const dialog = main.querySelector(`dialog[data-dialog="${name}"]`);
+  if (!dialog || !main.querySelector(`[data-open="${name}"]`)) return;
   dialog.showModal();
-  dialog.querySelector("input[type=radio]").focus();
+  const first = dialog.querySelector("[data-first]") ?? dialog.querySelector("input:checked");
+  (first ?? dialog.querySelector("input[type=radio], textarea"))?.focus();
 }
 
-/** A digit chooses what it was; said false, the next digit chooses what caused it, or Enter leaves that open. */
+function askToEnd() {
+  ask(incident()?.dataset.state === "resolved" ? "reopen" : "resolve");
+}
+
+function writeNote() {
+  main.querySelector(".note-form textarea")?.focus();
+}
+
+/** A digit chooses what it was; of some answers the next digit says more, or Enter leaves that open. */
 function chooseByDigit(dialog, { key, target }) {
-  const reasons = dialog.querySelector(".reasons");
   const group = target.closest("fieldset") ?? dialog.querySelector("fieldset");
-  const choice = group.querySelectorAll("input[type=radio]")[Number(key) - 1];
+  const choice = group?.querySelectorAll("input[type=radio]")[Number(key) - 1];
   if (!choice) return false;
   choice.checked = true;
-  (choice.name === "disposition" && choice.value === "false" ? reasons.querySelector("input") : choice).focus();
+  const more = choice.name === "disposition" ? dialog.querySelector(`[data-for="${choice.value}"] input`) : null;
+  (more ?? choice).focus();
   return true;
 }
 
@@ -293,7 +317,8 @@ main.addEventListener("click", (event) => {
     event.preventDefault();
     if (!asked.hasAttribute("aria-disabled")) propose(asked);
   }
-  if (event.target.closest("[data-open-resolve]")) askResolve();
+  const opener = event.target.closest("[data-open]");
+  if (opener) ask(opener.dataset.open);
   if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
   if (event.target.closest("[data-live]")) switchLive();
 });
@@ -311,13 +336,16 @@ document.addEventListener("keydown", (event) => {
   if (event.metaKey || event.ctrlKey || event.altKey || event.isComposing) return;
   const dialog = main.querySelector("dialog[open]");
   if (dialog) {
-    if (!event.target.matches("textarea") && chooseByDigit(dialog, event)) event.preventDefault();
+    if (!event.target.matches("textarea, input[type=text]") && chooseByDigit(dialog, event)) event.preventDefault();
     return;
   }
   if (event.target.matches("input, textarea, select")) return;
   const key = event.key.toLowerCase();
   if (key === "a") whenShown(() => main.querySelector('form[data-act="acknowledge"]')?.requestSubmit());
-  else if (key === "r") whenShown(askResolve);
+  else if (key === "r") whenShown(askToEnd);
+  else if (key === "g") whenShown(() => ask("assign"));
+  else if (key === "s") whenShown(() => ask("silence"));
+  else if (key === "n") whenShown(writeNote);
   else if (key === "l") whenShown(switchLive);
   else if (key === "j" || key === "arrowdown" && !event.target.closest(".side")) step(1);
   else if (key === "k" || key === "arrowup" && !event.target.closest(".side")) step(-1);

@@ -1,0 +1,134 @@
+"""Silences and maintenance windows as people make them. What they mute is brought in step at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from django.db import transaction
+
+from alerts.incidents import keep_mutes
+from alerts.models import Incident, MaintenanceWindow, Silence
+from alerts.mutes import window_schedule
+from alerts.muting import Matchers, read_matchers
+from alerts.schedule import check_schedule
+from streams.models import SequenceCounter
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+LONGEST = timedelta(days=30)
+"""Whoever wants to hear nothing for longer wants another rule."""
+LAST_ENDED = 50
+
+
+def make_silence(
+    matchers: Mapping[str, Any],
+    *,
+    author: AbstractBaseUser,
+    reason: str,
+    from_at: datetime,
+    until_at: datetime,
+    now: datetime,
+    ends_with: Incident | None = None,
+) -> Silence:
+    """A new silence; with ``ends_with`` it ends sooner, when that incident is resolved. Raises ``ValueError``."""
+    _check_span(from_at, until_at, now)
+    if ends_with is not None and ends_with.state == Incident.State.RESOLVED:
+        raise ValueError(f"ends_with: expected an unresolved incident, got {ends_with.uid}, which is resolved")
+    with transaction.atomic():
+        made = Silence.objects.create(
+            matchers=msgspec.to_builtins(read_matchers(matchers)),
+            author=author,  # type: ignore[misc]
+            reason=_worded(reason, "reason", "why nobody is to be told"),
+            from_at=max(from_at, now),
+            until_at=until_at,
+            ends_with=ends_with,
+            created_at=now,
+        )
+        SequenceCounter.advance(SequenceCounter.CHANGES)
+    keep_mutes(now)
+    return made
+
+
+def change_silence(silence: Silence, *, reason: str, until_at: datetime, now: datetime) -> Silence:
+    """Another reason or end, while it is not over. Raises ``ValueError``."""
+    _check_span(silence.from_at, until_at, now)
+    _change(silence, now, reason=_worded(reason, "reason", "why nobody is to be told"), until_at=until_at)
+    return silence
+
+
+def end_silence(silence: Silence, *, by: AbstractBaseUser, now: datetime) -> Silence:
+    """It is over now; what it withheld and is still news is told. Raises ``ValueError`` when it was over before."""
+    _change(silence, now, from_at=min(silence.from_at, now), until_at=now, ended_by=by)
+    return silence
+
+
+def _change(silence: Silence, now: datetime, **columns: Any) -> None:
+    with transaction.atomic():
+        if not Silence.objects.filter(pk=silence.pk, until_at__gt=now).update(**columns):
+            raise ValueError(f"silence {silence.uid}: expected one that lasts, got one that is over; make another")
+        SequenceCounter.advance(SequenceCounter.CHANGES)
+    silence.refresh_from_db()
+    keep_mutes(now)
+
+
+def _check_span(from_at: datetime, until_at: datetime, now: datetime) -> None:
+    if until_at <= max(from_at, now):
+        raise ValueError(f"until_at: expected later than {max(from_at, now).isoformat()}, got {until_at.isoformat()}")
+    if until_at - now > LONGEST:
+        raise ValueError(
+            f"until_at: expected at most {LONGEST.days} days from now, got {(until_at - now).days}; end it earlier"
+        )
+
+
+def _worded(text: str, name: str, what: str) -> str:
+    words = " ".join(text.replace("\0", "").split())[:200]
+    if not words:
+        raise ValueError(f"{name}: expected {what}, got nothing; write a few words")
+    return words
+
+
+def save_window(window: MaintenanceWindow, *, now: datetime) -> MaintenanceWindow:
+    """Store a new window or another form of one that is there. Raises ``ValueError`` for one that is never open."""
+    window.name = _worded(window.name, "name", "what is done in this time")
+    window.matchers = msgspec.to_builtins(msgspec.convert(window.matchers, type=Matchers))
+    schedule = window_schedule(window)
+    if not schedule.spans:
+        raise ValueError("schedule: expected at least one span, got none; without one it would always be open")
+    check_schedule(schedule)
+    with transaction.atomic():
+        window.created_at = window.created_at or now
+        window.save()
+        SequenceCounter.advance(SequenceCounter.CHANGES)
+    keep_mutes(now)
+    return window
+
+
+def remove_window(window: MaintenanceWindow, *, now: datetime) -> None:
+    """It is not there any more; what it withheld and is still news is told."""
+    with transaction.atomic():
+        window.delete()
+        SequenceCounter.advance(SequenceCounter.CHANGES)
+    keep_mutes(now)
+
+
+def phase(silence: Silence, now: datetime) -> str:
+    """``upcoming``, ``active`` or ``ended``."""
+    if silence.until_at <= now:
+        return "ended"
+    return "upcoming" if silence.from_at > now else "active"
+
+
+def by_phase(now: datetime) -> dict[str, list[Silence]]:
+    """All that last or are to come, and the last ``LAST_ENDED`` that are over."""
+    rows = Silence.objects.select_related(
+        "author", "ended_by", "ends_with__site", "ends_with__camera", "ends_with__rule"
+    )
+    return {
+        "active": list(rows.filter(from_at__lte=now, until_at__gt=now).order_by("until_at")),
+        "upcoming": list(rows.filter(from_at__gt=now, until_at__gt=now).order_by("from_at")),
+        "ended": list(rows.filter(until_at__lte=now)[:LAST_ENDED]),
+    }
