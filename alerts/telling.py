@@ -117,15 +117,15 @@ def _take(incident: Incident, course: _Course, reason: Alert.Reason, decided: De
     if not _claim(incident):
         return
     decided.touched.add(incident.pk)
-    reached = _tell_step(incident, course, number, reason, decided, now, step=_alert_step(incident))
+    reached = _tell_step(incident, course, number, reason, decided, now, step=_alert_step(incident, number))
     again = reached is not None or not plan.tells_again
     _next_at(incident, next_at(plan, number + 1, now, reached=bool(reached)) if again else None)
 
 
-def _alert_step(incident: Incident) -> int:
-    """Sets the alerts of this step apart from all before, those before a reopening too."""
+def _alert_step(incident: Incident, number: int) -> int:
+    """The number of the step; after a reopening, when they begin anew, it goes on from those before."""
     last: int | None = incident.alerts.aggregate(last=Max("step"))["last"]
-    return 0 if last is None else last + 1
+    return number if last is None else max(number, last + 1)
 
 
 def _claim(incident: Incident) -> bool:

@@ -33,12 +33,12 @@ from alerts.incidents import (
     change_severity,
     keep_mutes,
     record,
-    remind_unacknowledged,
     reopen,
     resolve,
 )
 from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition, Recipient, Silence
 from alerts.silences import end_silence, make_silence
+from alerts.telling import take_due_steps
 from alerts.transitions import ENGINE, IllegalTransition, following
 from frontend.models import User
 from tests.alerts.town import SMS, Town, at, build_town
@@ -93,7 +93,7 @@ class Life(RuleBasedStateMachine):
     def the_sweep_turns(self, seconds: float) -> None:
         now = self.later(seconds)
         keep_mutes(now)
-        remind_unacknowledged(now)
+        take_due_steps(now)
 
     # What people do
 

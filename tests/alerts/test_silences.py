@@ -13,8 +13,6 @@ from alerts.incidents import (
     acknowledge,
     keep_mutes,
     record,
-    remind_unacknowledged,
-    reminder_due_at,
     reopen,
     resolve,
 )
@@ -41,6 +39,7 @@ from alerts.silences import (
     remove_window,
     save_window,
 )
+from alerts.telling import take_due_steps, upcoming
 from streams.models import BlindSpan, Camera, SequenceCounter, Source, View
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at, at_once
 
@@ -153,11 +152,11 @@ def test_it_stops_reminders_of_what_is_there_and_they_go_on_after_it(town: Town)
     Delivery.objects.update(state="sent")
     made = silence(town, now=at(10))
     assert incident().muted_by == "silence"
-    assert reminder_due_at(incident()) is None
-    assert remind_unacknowledged(at(500)) == 0
+    assert upcoming(incident()) is None
+    assert take_due_steps(at(500)) == 0
     end_silence(made, by=town.alice, now=at(600))
     assert reasons() == ["opened"], "it was told before"
-    assert remind_unacknowledged(at(601)) == 1
+    assert take_due_steps(at(601)) == 1
 
 
 def test_it_mutes_no_acknowledgement_and_no_resolution(town: Town) -> None:
@@ -295,7 +294,7 @@ def test_a_window_leaves_what_came_before_it_alone(town: Town) -> None:
     Delivery.objects.update(state="sent")
     window(town)
     assert incident().muted_by == ""
-    assert remind_unacknowledged(at(500)) == 1
+    assert take_due_steps(at(500)) == 1
 
 
 def test_without_the_window_it_is_told(town: Town) -> None:
@@ -393,7 +392,7 @@ def test_a_camera_that_goes_later_does_not_mute_what_it_saw(town: Town) -> None:
     blind(town.gate, 10)
     keep_mutes(at(11))
     assert incident().muted_by == ""
-    assert remind_unacknowledged(at(500)) == 1, "whoever cuts the camera's cable is not helped by it"
+    assert take_due_steps(at(500)) == 1, "whoever cuts the camera's cable is not helped by it"
 
 
 def test_that_a_camera_is_offline_is_told(town: Town) -> None:
