@@ -19,7 +19,7 @@ from alerts.delivery import State as Delivered
 from alerts.events import Event
 from alerts.history import newest_version
 from alerts.model_labels import labels_by_model
-from alerts.models import Alert, Incident, Rule, RuleVersion
+from alerts.models import Alert, Incident, IncidentTransition, Rule, RuleVersion
 from alerts.models import Event as EventRow
 from alerts.proposing import archive_reader
 from alerts.rehearsal import Reader
@@ -201,6 +201,10 @@ def _after(row: EventRow, alerts: Sequence[Alert]) -> list[Step]:
     assert incident is not None
     if not alerts and incident.opened_at < row.known_at:
         return [Step(stage="silence", passed=False, bound="repeat", got=incident.opened_at.isoformat())]
+    muted = incident.transitions.filter(action=IncidentTransition.Action.MUTE).last()
+    if not alerts and muted is not None:
+        why = muted.note or muted.after
+        return [Step(stage="silence", passed=False, bound="muted", wanted=why, got=muted.at.isoformat())]
     late = any(alert.reason == Alert.Reason.LATE for alert in alerts)
     waited_s = round((row.known_at - row.happened_at).total_seconds(), 1)
     silence = Step(stage="silence", passed=True, bound="late" if late else "", got=waited_s if late else "")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop, ngettext, pgettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgettext_lazy
 
 from alerts import texts
 from alerts.rules.registry import RULES, BadConfig, rule_kind
@@ -106,6 +106,7 @@ _SENTENCES = {
     "scope": gettext_noop("Both fired, on two cameras; the rule asks for the same one."),
     "after_first": gettext_noop("It came %(got)g s after the first; the rule allows %(wanted)g s."),
     # The incident.
+    "muted": gettext_noop("It was muted (%(muted)s, since %(got_at)s), so nobody was told."),
     "repeat": gettext_noop("An incident of this rule was open already, since %(got_at)s, so nobody was told again."),
     "late": gettext_noop("It became known %(got)g s late: only e-mail is sent then, unless it is critical."),
     # The messages.
@@ -228,8 +229,13 @@ def _words(step: Step, walk: Walk, place: Place) -> dict[str, Any]:
     words: dict[str, Any] = {"wanted": wanted, "got": got, "labels": _labels(walk)}
     words |= {"wanted_at": _clock(wanted, place), "got_at": _clock(got, place)}
     words |= {"score": _score(got, wanted), "least": _score(wanted, got)}
+    words |= {"muted": _MUTED.get(str(wanted), wanted)}
     words |= {"other": place.rule_names.get(str(wanted), _("another rule")), "spans": _spans(walk)}
     return words
+
+
+_MUTED = {"camera": gettext_lazy("the camera was offline"), "site": gettext_lazy("the whole site was offline")}
+"""What mutes by itself; a silence is said by its reason and a window by its name."""
 
 
 def _labels(walk: Walk) -> str:

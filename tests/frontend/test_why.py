@@ -19,6 +19,7 @@ from alerts import editing
 from alerts.incidents import record
 from alerts.models import Contact, Delivery, Incident, Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
+from alerts.silences import make_silence
 from detectors.models import Deployment, Model
 from frontend.models import User, ViewAudit
 from streams.models import Camera
@@ -60,7 +61,7 @@ def made(town: Town, *, since_s: float = -86_400, **config: Any) -> RuleVersion:
     rule.config = {**rule.config, **config}
     rule.save()
     told = Recipient.objects.create(name="Harbour desk", language="en")
-    told.contacts.create(channel="email", address="desk@harbour.test")
+    told.contacts.create(channel="email", address="desk@harbour.test", confirmed_at=timezone.now())
     rule.recipients.add(told)
     zone = Zone.objects.select_related("view__camera__site").get(pk=town.zone.pk)
     return editing.save_rule(rule, zones=[zone], author=None, now=at(since_s))
@@ -195,6 +196,18 @@ def test_a_repeat_that_told_nobody_is_said_to(town: Town, ada: Client, tmp_path:
         record([event], now=event.happened_at)
     page = asked(ada)
     assert "An incident of this rule was open already, since 14:00:0" in page
+    assert stages(page)["Incident"] == "stopped" and stages(page)["Messages"] == "open"
+
+
+def test_a_silence_that_held_it_back_is_named(town: Town, ada: Client, tmp_path: Path) -> None:
+    events = archived(tmp_path, standing(0.5), made(town))
+    began = events[0].happened_at
+    span = {"from_at": began - timedelta(minutes=1), "until_at": began + timedelta(hours=1)}
+    make_silence({"cameras": [str(GATE)]}, author=town.ada, reason="Painters", now=span["from_at"], **span)
+    for event in events:
+        record([event], now=event.happened_at)
+    page = asked(ada)
+    assert "It was muted (Painters, since 14:0" in page
     assert stages(page)["Incident"] == "stopped" and stages(page)["Messages"] == "open"
 
 
