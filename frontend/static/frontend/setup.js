@@ -107,3 +107,7 @@ document.addEventListener("click", async (event) => {
     button.textContent = before;
   }
 });
+
+// --- where one is: on a phone the set-up's pages are one line that scrolls ------------------------------------------------
+
+document.querySelector(".setup-nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
