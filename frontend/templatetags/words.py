@@ -372,6 +372,12 @@ def countdown(at: datetime) -> SafeString:
 
 
 @register.simple_tag
+def happened(incident: Incident) -> str:
+    """When, on the site's own clock, for whoever has no room and no clock of their own here."""
+    return texts.local_time(incident.happened_at, incident.site.time_zone)
+
+
+@register.simple_tag
 def room_zone_name() -> str:
     """The room's time zone, by name."""
     return timezone.get_current_timezone_name()
