@@ -402,16 +402,17 @@ def _queue_once(row: Delivery, contact: Contact, now: datetime, **more: Any) -> 
 
 
 def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tuple[UUID, str, str, datetime]]:
-    """Queued and due: uid, severity, channel and since when; the critical first.
+    """Queued and due: uid, severity, service and since when; the critical first.
 
     A new one is given ``grace_s``, as whoever committed it is handing it over; one that was put off or failed is not.
     """
     rows = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now).filter(
         Q(not_before_at__gt=F("created_at")) | Q(not_before_at__lte=now - timedelta(seconds=grace_s))
     )
-    columns = ("uid", "alert__incident__severity", "contact__channel", "not_before_at")
+    columns = ("uid", "alert__incident__severity", "contact__channel", "contact__address", "not_before_at")
     found = rows.order_by("not_before_at").values_list(*columns)[:limit]
-    return sorted(found, key=lambda row: (row[1] != "critical", row[3]))
+    due = [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
+    return sorted(due, key=lambda row: (row[1] != "critical", row[3]))
 
 
 def any_unfinished(now: datetime) -> bool:
