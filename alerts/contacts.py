@@ -10,6 +10,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from alerts.models import Contact, Recipient
+from alerts.notifiers import registry
+from alerts.notifiers.addresses import is_shown
 
 
 def clean_address(channel: str, typed: str) -> str:
@@ -27,6 +29,11 @@ def clean_address(channel: str, typed: str) -> str:
             validate_email(address)
         except ValidationError:
             raise ValidationError(_("Write an e-mail address, for example guard@example.org.")) from None
+    elif channel and not is_shown(address):
+        try:
+            address = registry.clean_address(channel, address)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
     return address
 
 

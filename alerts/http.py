@@ -122,9 +122,10 @@ def _refuse(scheme: str, host: str, port: int, numbers: list[str]) -> None:
 def call(target: Target, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Called:
     """One request, one answer, whatever it is. Raises ``NotCalled`` and ``NoAnswer``."""
     connection = _connect(target)
-    hang_up = threading.Timer(WHOLE_S, _hang_up, [connection])
-    hang_up.daemon = True
-    hang_up.start()
+    hung_up = threading.Event()
+    timer = threading.Timer(WHOLE_S, _hang_up, [connection, hung_up])
+    timer.daemon = True
+    timer.start()
     try:
         connection.request(method, target.path, body or None, dict(headers or {}))
         answer = connection.getresponse()
@@ -132,8 +133,11 @@ def call(target: Target, method: str, body: bytes = b"", headers: Mapping[str, s
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoAnswer(f"{target.host}:{target.port}: no answer ({type(error).__name__})") from None
     finally:
-        hang_up.cancel()
+        timer.cancel()
         connection.close()
+    if hung_up.is_set():
+        # What was cut off in the middle can look like an answer.
+        raise NoAnswer(f"{target.host}:{target.port}: no answer within {WHOLE_S:g} s")
     return Called(answer.status, " ".join(text.split())[:300], _seconds(answer.getheader("Retry-After")))
 
 
@@ -150,7 +154,8 @@ def _connect(target: Target) -> http.client.HTTPConnection:
     return connection
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
+def _hang_up(connection: http.client.HTTPConnection, hung_up: threading.Event) -> None:
+    hung_up.set()
     with contextlib.suppress(OSError, AttributeError):
         connection.sock.shutdown(socket.SHUT_RDWR)
 

@@ -171,8 +171,8 @@ def test_the_promise_holds_whatever_happens(
 
 
 PROFILE = settings(
-    max_examples=12,
-    stateful_step_count=18,
+    max_examples=6,
+    stateful_step_count=14,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
