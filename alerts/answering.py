@@ -71,7 +71,7 @@ def poll(now: datetime) -> int:
     """Fetch what people sent to us and take what is new. Blocks as the provider does. Returns how many were new."""
     try:
         notifier = notifier_of("twilio")
-        found = notifier.answers(now - LOOK_BACK) if isinstance(notifier, Follows) else []
+        found: list[Answer] = notifier.answers(now - LOOK_BACK) if isinstance(notifier, Follows) else []
     except DeliveryError as error:
         logger.info("answers could not be fetched: %s", error.text)
         return 0

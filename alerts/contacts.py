@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from alerts.models import Contact, Recipient
 from alerts.notifiers import registry
-from alerts.notifiers.addresses import is_shown
+from alerts.notifiers.addresses import is_shown, shown
 
 
 def clean_address(channel: str, typed: str) -> str:
@@ -35,6 +35,11 @@ def clean_address(channel: str, typed: str) -> str:
         except ValueError as error:
             raise ValidationError(str(error)) from None
     return address
+
+
+def shown_of(channel: str, address: str) -> str:
+    """What is shown of ``address``, the whole of it or what was shown of it already."""
+    return shown(address) if registry.is_secret(channel) and not is_shown(address) else address
 
 
 def add_recipient(name: str, language: str, time_zone: str, addresses: dict[str, str]) -> Recipient:

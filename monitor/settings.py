@@ -233,7 +233,7 @@ POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("POLISCOPE_MAIL_FROM", "poliscope@localhost")
 
-TWILIO = {
+TWILIO: dict[str, Any] = {
     "account": env.text("TWILIO_ACCOUNT_SID", ""),
     "token": env.text("TWILIO_AUTH_TOKEN", ""),
     "sender": env.text("TWILIO_FROM", ""),

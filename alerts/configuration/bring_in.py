@@ -27,8 +27,9 @@ from alerts.configuration.difference import Difference, compare
 from alerts.configuration.entries import Key
 from alerts.configuration.export import TAKEN_OUT, read_rows
 from alerts.configuration.text import Problem, Text, read
-from alerts.contacts import clean_address
+from alerts.contacts import clean_address, shown_of
 from alerts.models import Contact, Event, Incident, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.notifiers.addresses import is_shown
 from alerts.removal import remove_camera
 from alerts.schedule import stored
 from alerts.versions import Words
@@ -277,7 +278,12 @@ class _Writer:
         kept = {(row.channel, row.address): row for row in recipient.contacts.all()}
         for order, entry in enumerate(entries):
             address = clean_address(entry.channel, entry.address)
-            row = kept.pop((entry.channel, address), None)
+            row = kept.pop((entry.channel, shown_of(entry.channel, address)), None)
+            if row is None and is_shown(address):
+                raise _Stop(
+                    gettext_noop("“%(address)s” is not the whole address, which is kept secret. Write it out."),
+                    address=address,
+                )
             if row is None:
                 Contact.objects.create(recipient=recipient, channel=entry.channel, address=address, order=order)
             elif row.order != order or row.disabled_reason == TAKEN_OUT:

@@ -109,10 +109,14 @@ class DeploymentEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ContactEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number or an address; the first of the list is tried first."""
+    """A number or an address; the first of the list is tried first.
 
-    channel: Literal["sms", "email"]
-    address: Annotated[str, Meta(min_length=1, max_length=254)]
+    Of an address that is a credential an export holds only what may be shown: where it is known already it stays, and
+    anywhere else it has to be written out.
+    """
+
+    channel: str
+    address: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class RecipientEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):

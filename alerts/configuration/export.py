@@ -148,7 +148,7 @@ def _recipient(row: Recipient) -> RecipientEntry:
         language=row.language,
         time_zone=row.time_zone,
         active=row.active,
-        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in contacts],  # type: ignore[arg-type]
+        contacts=[ContactEntry(channel=one.channel, address=one.address) for one in contacts],
     )
 
 

@@ -52,7 +52,10 @@ def is_for_programs(channel: str) -> bool:
 
 def clean_address(channel: str, typed: str) -> str:
     """``typed`` as the notifier of ``channel`` takes it. Raises ``ValueError`` with a sentence."""
-    kind = next(kind for kind in NOTIFIERS.values() if kind.channel == channel)
+    kind = next((kind for kind in NOTIFIERS.values() if kind.channel == channel), None)
+    if kind is None:
+        known = ", ".join(name for name, _name in channels())
+        raise ValueError(f"channel: expected one of {known}, got {channel!r}; choose one")
     clean: str = getattr(_config("", kind.path), "clean_address", str.strip)(typed)
     return clean
 

@@ -272,14 +272,15 @@ class Step:
 def trail(delivery: Delivery) -> list[Step]:
     """When it was queued, sent, delivered; or when it was known that it was not."""
     words = _DELIVERY
-    steps = [Step(str(pgettext("delivery", "queued")), delivery.created_at)]
+    steps = [Step(pgettext("delivery", "queued"), delivery.created_at)]
     if delivery.sent_at:
         steps.append(Step(str(words[Delivery.State.SENT]), delivery.sent_at))
     if delivery.delivered_at:
         steps.append(Step(str(words[Delivery.State.DELIVERED]), delivery.delivered_at))
     if delivery.finished_at and delivery.state in (Delivery.State.FAILED, Delivery.State.UNKNOWN):
-        ended = pgettext("delivery", "failed") if delivery.state == Delivery.State.FAILED else words[delivery.state]
-        steps.append(Step(str(ended), delivery.finished_at))
+        failed = delivery.state == Delivery.State.FAILED
+        ended = pgettext("delivery", "failed") if failed else str(words[Delivery.State.UNKNOWN])
+        steps.append(Step(ended, delivery.finished_at))
     return steps
 
 

@@ -36,8 +36,13 @@ def show_outbox(request: HttpRequest) -> HttpResponse:
     if wanted and request.GET.get("after") == str(change):
         return never_stored(HttpResponse(status=204))
     now = timezone.now()
-    spent = {"sms_used": holding.month_used(now), "sms_ceiling": settings.SMS_PER_MONTH}
-    context = {"deliveries": list(queries.outbox(user)), "change": change, "loads": queries.operator_loads(user, now), **spent}
+    context = {
+        "deliveries": list(queries.outbox(user)),
+        "change": change,
+        "loads": queries.operator_loads(user, now),
+        "sms_used": holding.month_used(now),
+        "sms_ceiling": settings.SMS_PER_MONTH,
+    }
     if wanted:
         return fragment(request, "frontend/_outbox.html", context)
     return page(request, "frontend/outbox.html", "outbox", context)

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from alerts import http
@@ -272,3 +273,11 @@ def test_apprise_loads_only_when_it_is_used() -> None:
 def test_an_address_is_looked_at_when_it_is_typed(channel: str, typed: str, says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         clean_address(channel, typed)
+
+
+def test_the_secret_of_a_receiver_is_printed(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
+    call_command("webhook_secret", "https://example.org/hook")
+
+    assert capsys.readouterr().out.strip() == secret_for("https://example.org/hook", settings.SECRET_KEY)
+    with pytest.raises(CommandError, match="expected https://HOST/PATH"):
+        call_command("webhook_secret", "example.org")

@@ -48,8 +48,14 @@ class Town:
         return answer
 
     def phones(self, incident: str) -> Counter[str]:
-        """How many messages with this incident's address each phone got."""
-        return Counter(message.to for message in self.twilio.messages if incident in message.body)
+        """How many messages about this incident each phone got."""
+        rows = self.running.rows(
+            "select d.text from alerts_delivery d join alerts_alert a on a.id = d.alert_id "
+            "join alerts_incident i on i.id = a.incident_id where i.uid = ?",
+            incident.replace("-", ""),
+        )
+        texts = {text for (text,) in rows}
+        return Counter(message.to for message in self.twilio.messages if message.body in texts)
 
     def mail(self, incident: str) -> list[tuple[str, EmailMessage]]:
         """Every e-mail with this incident's address."""
