@@ -75,11 +75,8 @@ def poll(now: datetime) -> int:
     except DeliveryError as error:
         logger.info("answers could not be fetched: %s", error.text)
         return 0
-    known = set(
-        InboundMessage.objects.filter(provider_id__in=[one.provider_id for one in found]).values_list(
-            "provider_id", flat=True
-        )
-    )
+    rows = InboundMessage.objects.filter(provider_id__in=[one.provider_id for one in found])
+    known = set(rows.values_list("provider_id", flat=True))
     return sum(take(one, now) for one in sorted(found, key=lambda one: one.at) if one.provider_id not in known)
 
 

@@ -50,7 +50,7 @@ def send_trial(contact: Contact, sender: str) -> Trial:
     """Send it, in the recipient's language. Blocks as the notifier does; never raises for a provider."""
     with translation.override(contact.recipient.language):
         subject, text = _("Trial message from Poliscope"), _words(contact, sender)
-    message = Message(to=contact.address, text=text, reference=str(new_uid()), subject=subject)
+    message = Message(to=contact.reach, text=text, reference=str(new_uid()), subject=subject)
     key = ""
     try:
         notifier = notifier_for(contact.channel)

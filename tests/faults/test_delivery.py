@@ -24,9 +24,11 @@ from django.db.models import F
 from django.utils import timezone
 from kombu import Connection
 
+from alerts.delivery import at_once
 from alerts.handover import TASK
 from alerts.incidents import record
 from alerts.models import Delivery
+from alerts.notifiers.base import SLOTS
 from streams.health import decode_heartbeat
 from streams.log import Log
 from streams.log_redis import RedisLog
@@ -41,7 +43,7 @@ from tests.services.valkey import Valkey
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", "8"]
+WORKER = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", str(SLOTS)]
 QUIET = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
 
 
@@ -237,7 +239,7 @@ def test_it_sends_sms_while_the_mail_server_hangs(town: Town, parts: Parts, twil
     parts.worker()
     parts.sweep()
     happens(town)
-    until(lambda: states().count("sending") >= 7, "e-mails hang")
+    until(lambda: states().count("sending") >= at_once(SLOTS), "e-mails hang")
 
     town.person("Alice", SMS)
     happens(town, camera=town.yard.uid)
