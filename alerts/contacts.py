@@ -33,7 +33,7 @@ def clean_address(channel: str, typed: str) -> str:
         try:
             address = registry.clean_address(channel, address)
         except ValueError as error:
-            raise ValidationError(str(error)) from None
+            raise ValidationError(_("This address cannot be used: %(problem)s.") % {"problem": error}) from None
     return address
 
 

@@ -111,7 +111,8 @@ def _over_budget(row: Delivery, now: datetime) -> Hold | None:
     for why, spent, cost, budget in _budgets(row, now):
         until_at = budgets.free_at(spent, cost, budget, now)
         if until_at > now:
-            return Hold(why, until_at)
+            # What is to go out together stays together.
+            return Hold(Held(row.held) if row.held in TOGETHER else why, until_at)
     return None
 
 

@@ -33,6 +33,9 @@ ANSWER_PATH = "/hooks/twilio/answer/"
 LOOK_BACK = 50
 """Messages of one number that are looked through for one; it gets 6 a minute."""
 
+ANSWERS_MOST = 200
+"""Taken at a time: whoever floods our number with texts must not push a real answer out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Twilio:
@@ -96,12 +99,12 @@ class Twilio:
         return None
 
     def answers(self, since: datetime) -> list[Answer]:
-        """What people sent to our number since the day of ``since``, the newest ``LOOK_BACK``."""
+        """What people sent to our number since the day of ``since``, the newest ``ANSWERS_MOST``."""
         if not self.takes_answers:
             return []
         found = self._asking(
             lambda client: client.messages.list(
-                to=self.sender, date_sent_after=since.date(), limit=LOOK_BACK, page_size=LOOK_BACK
+                to=self.sender, date_sent_after=since.date(), limit=ANSWERS_MOST, page_size=ANSWERS_MOST
             )
         )
         inbound = [one for one in found if one.direction == "inbound" and one.sid and one.from_]

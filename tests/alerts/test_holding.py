@@ -204,6 +204,21 @@ def test_programs_are_not_spared(town: Town, receiver: Receiver, settings: Setti
     assert len({json.loads(posted.content)["alerts"][0]["incident"] for posted in receiver.received}) == 14
 
 
+def test_what_goes_together_stays_together_when_a_budget_is_used_up(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.SMS_PER_MINUTE = 1
+    town.person("Alice", SMS)
+    town.person("Bob", ("sms", "+15005550077"))
+    alarms(town, 14, 0)
+
+    run(14, 400)
+
+    assert states() == {"sent"}
+    gathered = [message.to for message in twilio.messages if "gathered" in message.body]
+    assert sorted(gathered) == sorted({SMS[1], "+15005550077"})
+
+
 # Known late
 
 
