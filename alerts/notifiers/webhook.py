@@ -66,7 +66,7 @@ def _content(message: Message) -> bytes:
 def _receipt(answer: http.Called) -> Receipt:
     """Any answer but 2xx is one: it was not taken, so it is sent again, with the id by which that can be told."""
     if 200 <= answer.status < 300:
-        return Receipt(f"{answer.status}")
+        return Receipt(f"{answer.status}: {answer.text}".removesuffix(": ")[:100])
     said = f"webhook: {answer.status}: {answer.text}"[:400]
     if 300 <= answer.status < 400:
         said = f"webhook: {answer.status}: redirects are not followed; enter where it leads to"

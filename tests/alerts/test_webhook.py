@@ -58,7 +58,7 @@ def test_a_receiver_can_tell_what_is_ours(receiver: Receiver) -> None:
     assert posted.headers["Poliscope-Signature"] == f"v1={expected}"
     assert posted.headers["Poliscope-Delivery"] == "r1"
     assert json.loads(posted.content) == {"id": "r1", "subject": "High", "text": "Person in “Dock lane”", "alerts": []}
-    assert receipt.provider_id == "200"
+    assert receipt.provider_id == "200: thank you"
 
 
 def test_one_receivers_secret_is_of_no_use_to_another() -> None:
