@@ -104,7 +104,7 @@ def _link_only(alert: Alert, now: datetime) -> texts.Back:
 
 def way_back(alert: Alert, now: datetime) -> texts.Back:
     """A link, and two digits where the number that sends can be answered."""
-    sender = settings.TWILIO["sender"]
+    sender = str(settings.TWILIO["sender"])
     return texts.Back(link_of(alert, now), code_of(alert, now) if not sender or sender.startswith("+") else "")
 
 
