@@ -27,7 +27,7 @@ from kombu import Connection
 from alerts.delivery import at_once
 from alerts.handover import TASK
 from alerts.incidents import record
-from alerts.models import Delivery
+from alerts.models import Delivery, Incident, ReplyCode
 from alerts.notifiers.base import SLOTS
 from streams.health import decode_heartbeat
 from streams.log import Log
@@ -247,6 +247,23 @@ def test_it_sends_sms_while_the_mail_server_hangs(town: Town, parts: Parts, twil
     until(lambda: Delivery.objects.filter(contact__channel="sms", state="sent").exists(), "the SMS leaves")
     assert Delivery.objects.filter(contact__channel="email", state="sending").exists()
     assert len(twilio.requests) == 1
+
+
+def test_it_learns_what_became_of_a_message_and_takes_its_answer_without_any_way_in(
+    town: Town, parts: Parts, twilio: FakeTwilio
+) -> None:
+    town.person("Alice", SMS)
+    parts.worker()
+    parts.sweep()
+    happens(town)
+    twilio.wait_for(1, 60)
+    twilio.moves_on(SMS[1], "delivered")
+    until(lambda: states() == ["delivered"], "it is asked", 60)
+
+    twilio.text_in(SMS[1], ReplyCode.objects.get().code)
+
+    until(lambda: Incident.objects.get().state == "acknowledged", "the answer is fetched", 60)
+    until(lambda: len(twilio.messages) == 2, "it is replied to")
 
 
 def test_its_heartbeat_stops_with_the_worker_and_comes_back(town: Town, parts: Parts, log: Log) -> None:
