@@ -25,13 +25,12 @@ def incident_or_404(user: User, uid: UUID) -> Incident:
 
 def pane_context(user: User, incident: Incident) -> dict[str, Any]:
     """Everything the incident pane shows."""
-    deliveries = queries.told(incident)
     return {
         "incident": incident,
         # One of perhaps thousands, each with its boxes and path; of the others only their number is shown.
         "event": incident.events.first(),
         "again": range(1, incident.event_count),
-        "deliveries": deliveries,
+        "receipts": queries.receipts(incident),
         "upcoming": upcoming(incident),
         "dispositions": Incident.Disposition.choices,
         "false_reasons": Incident.FalseReason.choices,

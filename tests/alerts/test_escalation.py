@@ -338,7 +338,7 @@ def test_whoever_was_told_before_goes_on_being_told_and_is_reminded_where_that_w
     Contact.objects.update(confirmed_at=None)
     Incident.objects.update(steps_taken=0, next_step_at=None)
 
-    migration = importlib.import_module("alerts.migrations.0011_people")
+    migration = importlib.import_module("alerts.migrations.0009_people")
     migration.confirm_contacts(apps, connection.schema_editor())
     migration.number_steps(apps, connection.schema_editor())
 
