@@ -367,13 +367,16 @@ class DeliveryAdmin(ReadOnlyPage):
         "channel",
         "notifier",
         "state",
+        "held",
         "attempts",
         "subject",
         "text",
+        "segments",
         "provider_id",
         "problem",
         "created_at",
         "sent_at",
+        "delivered_at",
         "finished_at",
     )
 

@@ -11,6 +11,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from alerts.models import Contact, Recipient
+from alerts.notifiers import registry
+from alerts.notifiers.addresses import is_shown, shown
 
 TAKEN_OUT = "taken out of the configuration"
 """Why a contact is not used that must stay, since messages went to it."""
@@ -31,6 +33,11 @@ def clean_address(channel: str, typed: str) -> str:
             validate_email(address)
         except ValidationError:
             raise ValidationError(_("Write an e-mail address, for example guard@example.org.")) from None
+    elif channel and not is_shown(address):
+        try:
+            address = registry.clean_address(channel, address)
+        except ValueError as error:
+            raise ValidationError(_("This address cannot be used: %(problem)s.") % {"problem": error}) from None
     return address
 
 
@@ -46,6 +53,11 @@ def in_use(recipient: Recipient) -> list[Contact]:
     """Those that nobody took out, in order; one that a provider refused is there still."""
     kept = (one for one in recipient.contacts.all() if one.disabled_reason != TAKEN_OUT)
     return sorted(kept, key=lambda one: (one.order, one.pk))
+
+
+def shown_of(channel: str, address: str) -> str:
+    """What is shown of ``address``, the whole of it or what was shown of it already."""
+    return shown(address) if registry.is_secret(channel) and not is_shown(address) else address
 
 
 def add_recipient(name: str, language: str, time_zone: str, addresses: dict[str, str]) -> Recipient:

@@ -1,6 +1,7 @@
 """The outbox: deliveries are rows, claimed by conditional UPDATE with a lease, sent outside any transaction.
 
-``queued → sending (lease) → sent | queued again | failed | unknown``. Nothing is lost, because the row is there before
+``queued → sending (lease) → sent | queued again | failed | unknown``; what its provider says later moves it forward
+(``alerts.reconcile``). Nothing is lost, because the row is there before
 anything is sent. Nothing is sent twice while the outcome is definite, because only the claim's winner sends. A lease
 that ran out, an answer that never came: *unknown*, sent once more after ``RESEND_AFTER_S`` and never again.
 
@@ -16,25 +17,29 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from alerts import texts
+from alerts import holding
 from alerts.announce import hold, stamp
 from alerts.confirmation import opt_out
 from alerts.handover import broker_away_s, hand_over
 from alerts.models import Alert, Contact, Delivery, Event, Incident
-from alerts.notifiers.base import DeliveryError, Message, Receipt
+from alerts.notifiers.addresses import service
+from alerts.notifiers.base import SLOTS, DeliveryError, Message, Receipt
 from alerts.notifiers.registry import notifier_for
 from alerts.quiet_hours import is_quiet
+from alerts.texts import segments
+from alerts.wording import compose, opening_event
 
 __all__ = ["broker_away_s", "deliver", "hand_over", "queue"]
 
@@ -44,10 +49,9 @@ LEASE_S = 30.0
 """Longer than any notifier may take; a worker that was killed has let go of it by then."""
 RESEND_AFTER_S = 60.0
 RESEND_WITHIN_S = 6 * 3600.0
+GATHER_AGAIN_S = 2.0
 GIVE_UP_AFTER_S = 4 * 3600.0
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 300.0
-AT_ONCE = 7
-"""Of one channel, over all workers. Fewer than one worker's slots, so a channel that hangs never takes them all."""
 PICTURE_WAIT_S = 4.0
 """An e-mail waits so long for its picture, which is fetched right after the commit."""
 POSTPONE_S = 1.0
@@ -60,14 +64,18 @@ State = Delivery.State
 # Deciding
 
 
-def queue(alert: Alert, contact: Contact, now: datetime, *, resends: Delivery | None = None) -> Delivery:
+def queue(alert: Alert, contact: Contact, now: datetime, **more: Any) -> Delivery:
     """A new delivery, due at once. Raises ``IntegrityError`` when the alert has one to that contact already."""
-    return Delivery.objects.create(alert=alert, contact=contact, resends=resends, not_before_at=now, created_at=now)
+    given = {"not_before_at": now, "created_at": now, **more}
+    return Delivery.objects.create(alert=alert, contact=contact, **given)
 
 
 def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
-    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical."""
-    if contact.channel == Contact.Channel.EMAIL or incident.severity == "critical":
+    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical.
+
+    Every other channel is silenced where it is read: by the mail program, by the telephone for each chat.
+    """
+    if contact.channel != Contact.Channel.SMS or incident.severity == "critical":
         return True
     recipient = contact.recipient
     zone = recipient.time_zone or incident.site.time_zone
@@ -118,14 +126,13 @@ def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str |
     row = _load(uid)
     if row is None or row.state != State.QUEUED or row.not_before_at > clock():
         return None
-    if _on_their_way(row) >= AT_ONCE or _waits_for_picture(row, clock()):
-        Delivery.objects.filter(pk=row.pk, state=State.QUEUED).update(not_before_at=_a_little_later(clock()))
+    if _is_put_off(row, clock()):
         return None
     owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     if not claim(row.pk, owner, clock()):
         return None
     # Many may have looked at the same moment and all found room. Whoever claimed last sees all the others.
-    if _on_their_way(row) > AT_ONCE:
+    if _crowd(row) > 0 or holding.hold(row, clock()) is not None:
         unclaim(row.pk, owner, clock())
         return None
     # Read again: from here on an acknowledgement comes too late, up to here it does not.
@@ -136,16 +143,19 @@ def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str |
 def claim(key: int, owner: str, now: datetime) -> bool:
     """Make ``owner`` the only one that sends it. False: somebody else does, or it is not due."""
     rows = Delivery.objects.filter(pk=key, state=State.QUEUED, not_before_at__lte=now)
+    return bool(rows.update(**_claimed(owner, now)))
+
+
+def _claimed(owner: str, now: datetime) -> dict[str, Any]:
     lease_until_at = now + timedelta(seconds=LEASE_S)
-    return bool(
-        rows.update(state=State.SENDING, lease_owner=owner, lease_until_at=lease_until_at, attempts=F("attempts") + 1)
-    )
+    begun = {"state": State.SENDING, "attempts": F("attempts") + 1, "attempted_at": now}
+    return {"lease_owner": owner, "lease_until_at": lease_until_at, **begun}
 
 
 def unclaim(key: int, owner: str, now: datetime) -> None:
     """Put back what ``owner`` claimed and has not begun to send."""
     rows = Delivery.objects.filter(pk=key, state=State.SENDING, lease_owner=owner)
-    again = {"attempts": F("attempts") - 1, "not_before_at": _a_little_later(now)}
+    again = {"attempts": F("attempts") - 1, "not_before_at": _a_little_later(now), "attempted_at": None}
     rows.update(state=State.QUEUED, lease_until_at=None, **again)
 
 
@@ -155,29 +165,58 @@ def _a_little_later(now: datetime) -> datetime:
 
 
 def _load(uid: UUID) -> Delivery | None:
-    related = (
-        "contact",
-        "alert__recipient",
-        "alert__incident__site",
-        "alert__incident__camera",
-        "alert__incident__rule",
-    )
-    return Delivery.objects.select_related(*related, "resends").filter(uid=uid).first()
+    return Delivery.objects.select_related(*_RELATED, "resends").filter(uid=uid).first()
 
 
-def _on_their_way(row: Delivery) -> int:
-    """How many deliveries of its channel are being sent."""
-    return Delivery.objects.filter(state=State.SENDING, contact__channel=row.contact.channel).count()
+_RELATED = (
+    "contact",
+    "alert__recipient",
+    "alert__incident__site",
+    "alert__incident__camera",
+    "alert__incident__rule",
+)
 
 
-def _opening_event(row: Delivery) -> Event | None:
-    return Event.objects.filter(incident=row.alert.incident_id).order_by("happened_at", "id").first()
+def _is_put_off(row: Delivery, now: datetime) -> bool:
+    """Put ``row`` off, if it has to wait."""
+    if _crowd(row, more=1) > 0 or _waits_for_picture(row, now):
+        Delivery.objects.filter(pk=row.pk, state=State.QUEUED).update(not_before_at=_a_little_later(now))
+        return True
+    hold_back = holding.hold(row, now)
+    if hold_back is None:
+        return False
+    with transaction.atomic():
+        hold(row.alert.incident_id)
+        rows = Delivery.objects.filter(pk=row.pk, state=State.QUEUED)
+        if rows.update(held=hold_back.why, not_before_at=hold_back.until_at) and row.held != hold_back.why:
+            stamp([row.alert.incident_id])
+    return True
+
+
+def _crowd(row: Delivery, more: int = 0) -> int:
+    """By how many there are too many on the way to ``row``'s service, with ``more`` of them.
+
+    Each may take half of the slots that the others leave, so that some are left however many services hang.
+    """
+    rows = Delivery.objects.filter(state=State.SENDING, carried_by__isnull=True)
+    busy = Counter(service(*where) for where in rows.values_list("contact__channel", "contact__address"))
+    mine = busy[service(row.contact.channel, row.contact.address)]
+    return mine + more - at_once(SLOTS - (busy.total() - mine))
+
+
+def at_once(left: int) -> int:
+    """How many may be on the way to one service when the others leave so many slots.
+
+    >>> at_once(12), at_once(6), at_once(3), at_once(0)
+    (6, 3, 1, 1)
+    """
+    return max(1, left // 2)
 
 
 def _waits_for_picture(row: Delivery, now: datetime) -> bool:
     if row.contact.channel != Contact.Channel.EMAIL or row.attempts:
         return False
-    event = _opening_event(row)
+    event = opening_event(row)
     return (
         event is not None
         and event.picture == Event.Picture.PENDING
@@ -188,14 +227,33 @@ def _waits_for_picture(row: Delivery, now: datetime) -> bool:
 def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | None:
     if not wanted(row):
         return _finish(row, owner, State.CANCELLED, clock())
+    if not row.contact.usable:
+        return _elsewhere(row, owner, row.contact.disabled_reason or "this contact is switched off", clock())
+    if holding.month_is_spent(row, clock()):
+        return _elsewhere(row, owner, "budget: this month's SMS are used up", clock())
+    if row.held in holding.TOGETHER:
+        _gather(row, owner, clock())
     try:
-        if not row.contact.usable:
-            raise DeliveryError("rejected", row.contact.disabled_reason or "this contact is switched off")
         receipt = _send(row, owner, clock())
     except DeliveryError as error:
         return _failed(row, owner, error, clock())
     fields = {"provider_id": receipt.provider_id[:100], "sent_at": clock(), "problem": ""}
     return _surely(lambda: _finish(row, owner, State.SENT, clock(), **fields))
+
+
+def _gather(row: Delivery, owner: str, now: datetime) -> None:
+    """Take along whatever is held like ``row`` for the same contact: one message says it all."""
+    others = Delivery.objects.filter(contact=row.contact_id, state=State.QUEUED, held=row.held)
+    others.update(carried_by=row.pk, **_claimed(owner, now))
+    for one in carried(row):
+        if not wanted(one):
+            Delivery.objects.filter(pk=one.pk, lease_owner=owner).update(carried_by=None)
+            _finish(one, owner, State.CANCELLED, now)
+
+
+def carried(row: Delivery) -> list[Delivery]:
+    """What ``row``'s message says beside ``row``'s own alert."""
+    return list(Delivery.objects.filter(carried_by=row.pk).select_related(*_RELATED).order_by("pk"))
 
 
 def _surely(record: Callable[[], str | None]) -> str | None:
@@ -217,10 +275,8 @@ def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
     """Find words and notifier, store the words, send. Raises ``DeliveryError`` and nothing else."""
     try:
         notifier = notifier_for(row.contact.channel)
-        message = compose(row, now)
-        words = {"subject": message.subject, "text": message.text, "html": message.html, "address": message.to}
-        words["notifier"] = notifier.key
-        Delivery.objects.filter(pk=row.pk, lease_owner=owner).update(**words)
+        message = compose(row, carried(row), now)
+        _keep_words(row, owner, notifier.key, message)
     except DeliveryError:
         raise
     except Exception as error:
@@ -235,56 +291,53 @@ def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
         raise DeliveryError("unknown", f"{notifier.key}: {type(error).__name__}") from None
 
 
-def compose(row: Delivery, now: datetime) -> Message:
-    """The delivery in words, for its channel and in its recipient's language."""
-    incident = row.alert.incident
-    urgent = incident.severity == "critical"
-    # A repetition goes by the name of what it repeats.
-    reference = str(row.resends.uid if row.resends else row.uid)
-    if row.contact.channel != Contact.Channel.EMAIL:
-        words = texts.sms(row.alert, now)
-        return Message(to=row.contact.address, text=words.text, reference=reference, urgent=urgent)
-    event = _opening_event(row)
-    picture = _picture(event)
-    words = texts.email(row.alert, event, now, picture=picture is not None)
-    return Message(
-        to=row.contact.address,
-        subject=words.subject,
-        text=words.text,
-        html=words.html,
-        picture=picture,
-        reference=reference,
-        urgent=urgent,
-    )
-
-
-def _picture(event: Event | None) -> bytes | None:
-    if event is None or event.picture != Event.Picture.KEPT:
-        return None
-    try:
-        return (settings.MEDIA_ROOT / event.picture_path).read_bytes()
-    except OSError as error:
-        logger.warning("event %s: its picture cannot be read (%s); the e-mail goes without", event.uid, error)
-        return None
+def _keep_words(row: Delivery, owner: str, notifier: str, message: Message) -> None:
+    """Before it is sent: what was sent can be shown, and looked for at the provider, whatever happens to us."""
+    words = {"subject": message.subject, "text": message.text, "html": message.html, "notifier": notifier}
+    sms = row.contact.channel == Contact.Channel.SMS
+    paid = {"segments": segments(message.text) if sms else 0}
+    # Where it goes may be a credential; what the contact shows of it is not.
+    mine = Delivery.objects.filter(pk=row.pk, lease_owner=owner)
+    mine.update(address=row.contact.address, **words, **paid)
+    Delivery.objects.filter(carried_by=row.pk, lease_owner=owner).update(address=row.contact.address, **words)
 
 
 # What became of it
 
 
 def _finish(row: Delivery, owner: str, state: str, now: datetime, **fields: object) -> str | None:
-    """Record an outcome, if the lease is still ours. Returns the new state, or None when it is not."""
+    """Record an outcome, of what ``row`` carries too, if the lease is ours. The new state; None when it is not ours."""
     # Sent after all, although the lease ran out meanwhile: knowing is better than sending it once more.
     ours = [State.SENDING, State.UNKNOWN] if state == State.SENT else [State.SENDING]
-    finished_at = None if state == State.QUEUED else now
+    if state == State.QUEUED:
+        # The next one that is claimed gathers them anew.
+        fields |= {"finished_at": None, "carried_by": None}
+    else:
+        fields["finished_at"] = now
+    return state if record_outcome(row, ours, {"lease_owner": owner}, {**fields, "state": state}, now) else None
+
+
+def record_outcome(
+    row: Delivery, before: Iterable[str], only: dict[str, Any], fields: dict[str, Any], now: datetime
+) -> bool:
+    """Change ``row`` and what it carries, where they are still in one of ``before`` and as ``only`` says.
+
+    What is known to have been sent is not sent once more. False: somebody else was faster.
+    """
+    together = Q(pk=row.pk) | Q(carried_by=row.pk)
+    incidents = set(Delivery.objects.filter(together).values_list("alert__incident", flat=True))
     with transaction.atomic():
-        hold(row.alert.incident_id)
-        rows = Delivery.objects.filter(pk=row.pk, lease_owner=owner, state__in=ours)
-        if not rows.update(state=state, lease_until_at=None, finished_at=finished_at, **fields):
-            return None
-        if state == State.SENT:
-            Delivery.objects.filter(resends=row.pk, state=State.QUEUED).update(state=State.CANCELLED, finished_at=now)
-        stamp([row.alert.incident_id])
-    return state
+        for incident in sorted(incidents):
+            hold(incident)
+        keys = list(Delivery.objects.filter(together).values_list("pk", flat=True))
+        rows = Delivery.objects.filter(pk__in=keys, state__in=list(before), **only)
+        if not rows.update(lease_until_at=None, **fields):
+            return False
+        if fields["state"] in (State.SENT, State.DELIVERED):
+            again = Delivery.objects.filter(resends__in=keys, state=State.QUEUED)
+            again.update(state=State.CANCELLED, finished_at=now)
+        stamp(incidents)
+    return True
 
 
 def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> str | None:
@@ -296,7 +349,7 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
         return _rejected(row, owner, problem, now, unsubscribed=error.unsubscribed)
     if (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
         logger.error("delivery %s: given up after %s attempts: %s", row.uid, row.attempts, problem)
-        return _finish(row, owner, State.FAILED, now, problem=problem)
+        return _elsewhere(row, owner, problem, now)
     wait_s = backoff_s(row.attempts, error.retry_after_s, random.random())
     logger.info("delivery %s: not sent, again in %.0f s: %s", row.uid, wait_s, problem)
     return _finish(row, owner, State.QUEUED, now, problem=problem, not_before_at=now + timedelta(seconds=wait_s))
@@ -304,22 +357,36 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
 
 def _rejected(row: Delivery, owner: str, problem: str, now: datetime, *, unsubscribed: bool) -> str | None:
     """Switch the contact off, and give the recipient's next one its turn at once."""
+    switch_off(row.contact, problem, now, unsubscribed=unsubscribed)
+    return _elsewhere(row, owner, problem, now)
+
+
+def switch_off(contact: Contact, problem: str, now: datetime, *, unsubscribed: bool) -> None:
+    """Nothing more goes to ``contact`` until somebody mends it; ``unsubscribed``: until its owner wants it again."""
+    if unsubscribed:
+        opt_out(contact, now)
+    rows = Contact.objects.filter(pk=contact.pk, disabled_at__isnull=True)
+    rows.update(disabled_at=now, disabled_reason=problem[:300])
+
+
+def _elsewhere(row: Delivery, owner: str, problem: str, now: datetime) -> str | None:
+    """It failed; the recipient's next contact has its turn at once, for everything that the message said."""
     with transaction.atomic():
+        said = [row, *carried(row)]
         state = _finish(row, owner, State.FAILED, now, problem=problem)
-        if state is None:
-            return None
-        if unsubscribed:
-            opt_out(row.contact, now)
-        if row.contact.usable:  # one that was out of use already has its own reason
-            Contact.objects.filter(pk=row.contact_id, disabled_at__isnull=True).update(
-                disabled_at=now, disabled_reason=problem[:300]
-            )
+        if state is not None:
+            queue_next(said, problem, now)
+    return state
+
+
+def queue_next(rows: Iterable[Delivery], problem: str, now: datetime) -> None:
+    """Queue each of ``rows``, which failed with ``problem``, to the next contact of its recipient, if there is one."""
+    for row in rows:
         following = _next_contact(row, now)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
-            return state
-        _queue_once(row, following, now)
-    return state
+        else:
+            _queue_once(row, following, now)
 
 
 def _next_contact(row: Delivery, now: datetime) -> Contact | None:
@@ -331,11 +398,11 @@ def _next_contact(row: Delivery, now: datetime) -> Contact | None:
     return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
 
 
-def _queue_once(row: Delivery, contact: Contact, now: datetime, *, resends: Delivery | None = None) -> bool:
+def _queue_once(row: Delivery, contact: Contact, now: datetime, **more: Any) -> bool:
     """Queue another delivery of ``row``'s alert and hand it over on commit; False when somebody just did."""
     try:
         with transaction.atomic():
-            made = queue(row.alert, contact, now, resends=resends)
+            made = queue(row.alert, contact, now, **more)
     except IntegrityError:
         return False
     transaction.on_commit(partial(hand_over, [made.uid], severity=row.alert.incident.severity))
@@ -346,16 +413,17 @@ def _queue_once(row: Delivery, contact: Contact, now: datetime, *, resends: Deli
 
 
 def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tuple[UUID, str, str, datetime]]:
-    """Queued and due: uid, severity, channel and since when; the critical first.
+    """Queued and due: uid, severity, service and since when; the critical first.
 
     A new one is given ``grace_s``, as whoever committed it is handing it over; one that was put off or failed is not.
     """
     rows = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now).filter(
         Q(not_before_at__gt=F("created_at")) | Q(not_before_at__lte=now - timedelta(seconds=grace_s))
     )
-    columns = ("uid", "alert__incident__severity", "contact__channel", "not_before_at")
+    columns = ("uid", "alert__incident__severity", "contact__channel", "contact__address", "not_before_at")
     found = rows.order_by("not_before_at").values_list(*columns)[:limit]
-    return sorted(found, key=lambda row: (row[1] != "critical", row[3]))
+    due = [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
+    return sorted(due, key=lambda row: (row[1] != "critical", row[3]))
 
 
 def any_unfinished(now: datetime) -> bool:
@@ -419,9 +487,11 @@ def resend_unknown(now: datetime) -> int:
 
 
 def _resend(row: Delivery, now: datetime) -> bool:
+    # What went together goes together again.
+    due_at = now + timedelta(seconds=GATHER_AGAIN_S) if row.held in holding.TOGETHER else now
     with transaction.atomic():
         hold(row.alert.incident_id)
-        if not _queue_once(row, row.contact, now, resends=row):
+        if not _queue_once(row, row.contact, now, resends=row, held=row.held, not_before_at=due_at):
             return False
         stamp([row.alert.incident_id])
     return True

@@ -106,5 +106,16 @@ def outlooks(now: datetime, ahead: timedelta = AHEAD) -> list[Outlook]:
 
 def gaps_that_matter(now: datetime, ahead: timedelta) -> list[tuple[Rota, Shift]]:
     """The first gap of each rota that a policy of an enabled rule tells, within ``ahead``."""
-    used = set(Rota.objects.filter(steps__policy__rules__enabled=True).values_list("pk", flat=True))
+    used = _used()
     return [(one.rota, one.gaps[0]) for one in outlooks(now, ahead) if one.rota.pk in used and one.gaps]
+
+
+def broken(now: datetime, back: timedelta) -> list[tuple[Rota, Shift]]:
+    """Of the same rotas those that tell nobody now, with the gap; its beginning is looked for as far as ``back``."""
+    used = _used()
+    found = [(one.rota, one.shifts[-1]) for one in outlooks(now - back, back + timedelta.resolution)]
+    return [(rota, last) for rota, last in found if rota.pk in used and last.gap]
+
+
+def _used() -> set[int]:
+    return set(Rota.objects.filter(steps__policy__rules__enabled=True).values_list("pk", flat=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,9 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from alerts.notifiers.addresses import is_shown, shown
+from alerts.notifiers.registry import channels, is_secret
+from alerts.sealing import seal, unseal
 from detectors.models import Deployment
 from streams.ids import new_uid
 from streams.models import Camera, CameraGroup, Site, View, validate_time_zone
@@ -88,17 +92,21 @@ class ContactQuerySet(models.QuerySet["Contact"]):
 class Contact(models.Model):
     """A Recipient's number or address. A definite rejection disables it, with the reason.
 
-    Until its owner has confirmed it, it is sent nothing but its code (``alerts.confirmation``).
+    Until its owner has confirmed it, it is sent nothing but its code (``alerts.confirmation``). An address that is a
+    credential is sealed when it is saved; ``address`` then holds what may be shown of it.
     """
 
     class Channel(models.TextChoices):
+        """The channels that have forms of their own; all of them are in ``alerts.notifiers.registry``."""
+
         SMS = "sms", _("SMS")
         EMAIL = "email", _("e-mail")
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="contacts")
-    channel = models.CharField(_("channel"), max_length=16, choices=Channel)
-    address = models.CharField(_("address"), max_length=254)
+    channel = models.CharField(_("channel"), max_length=16, choices=channels)
+    address = models.CharField(_("address"), max_length=500)
+    sealed = models.BinaryField(default=b"", db_default=b"", editable=False)
     order = models.PositiveSmallIntegerField(_("order"), default=0)
     confirmed_at = models.DateTimeField(null=True, editable=False)
     opted_out_at = models.DateTimeField(null=True, editable=False)
@@ -119,6 +127,21 @@ class Contact(models.Model):
     def __str__(self) -> str:
         return f"{self.recipient}, {self.get_channel_display()}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """With an address that is a credential sealed."""
+        if not is_secret(self.channel):
+            self.sealed = b""
+        elif not is_shown(self.address):
+            self.sealed, self.address = seal(self.address), shown(self.address)
+            if (fields := kwargs.get("update_fields")) is not None:
+                kwargs["update_fields"] = {*fields, "sealed", "address"}
+        super().save(*args, **kwargs)
+
+    @property
+    def reach(self) -> str:
+        """The whole address, for a notifier and for nobody else."""
+        return unseal(self.sealed) if self.sealed else self.address
+
     @property
     def usable(self) -> bool:
         """As ``ContactQuerySet.usable`` says."""
@@ -129,7 +152,7 @@ class ContactCode(models.Model):
     """A code that was sent to confirm a contact. The rows stay, so that nobody sends more by making it anew."""
 
     contact = models.ForeignKey(Contact, on_delete=models.SET_NULL, null=True, related_name="codes")
-    address = models.CharField(max_length=254)
+    address = models.CharField(max_length=500)
     number = models.PositiveIntegerField()
     """The how manieth to this address: of two at the same moment one is refused."""
     digest = models.CharField(max_length=64)
@@ -641,12 +664,17 @@ class Alert(models.Model):
     reason = models.CharField(max_length=16, choices=Reason)
     step = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True)
+    """When this recipient acknowledged from afar."""
+    answered_through = models.CharField(max_length=16, blank=True, db_default="")
+    """link, sms."""
 
     class Meta:
         ordering = ("created_at", "id")
         constraints = [
             models.UniqueConstraint(fields=("incident", "recipient", "reason", "step"), name="alert_once_per_step")
         ]
+        indexes = [models.Index(fields=("recipient", "created_at"), name="alert_load_of_recipient")]
 
 
 class Delivery(models.Model):
@@ -661,6 +689,14 @@ class Delivery(models.Model):
         UNKNOWN = "unknown", _("outcome unknown")
         CANCELLED = "cancelled", _("not needed any more")
 
+    class Held(models.TextChoices):
+        """Why it waits although it could be sent."""
+
+        FLOOD = "flood", _("many at once; they go out together")
+        LATE = "late", _("known late; they go out together")
+        RECIPIENT = "recipient", _("enough messages for this person in one minute")
+        SENDER = "sender", _("the number that sends is busy")
+
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
     contact = models.ForeignKey(Contact, on_delete=models.PROTECT, related_name="deliveries")
@@ -673,16 +709,27 @@ class Delivery(models.Model):
     lease_until_at = models.DateTimeField(null=True)
     resends = models.OneToOneField("self", on_delete=models.CASCADE, null=True, related_name="resent_as")
     """The delivery of unknown outcome that this one repeats: it may arrive twice."""
-    address = models.CharField(max_length=254, blank=True)
+    held = models.CharField(max_length=10, choices=Held, blank=True, db_default="")
+    """Why it was put off until ``not_before_at``; empty when it was not."""
+    carried_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="carries")
+    """The delivery whose message says this one too; it is sent once, and both share what becomes of it."""
+    address = models.CharField(max_length=500, blank=True)
     """Where it went: the contact's address when it was sent. Empty until then; the contact may be edited later."""
     subject = models.CharField(max_length=300, blank=True)
     text = models.TextField(blank=True)
     html = models.TextField(blank=True)
     provider_id = models.CharField(max_length=100, blank=True)
     problem = models.CharField(max_length=500, blank=True)
+    segments = models.PositiveSmallIntegerField(default=0, db_default=0)
+    """SMS segments that were paid for; of several tries the last one's."""
     created_at = models.DateTimeField()
+    attempted_at = models.DateTimeField(null=True)
+    """The last time that somebody began to send it."""
     sent_at = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    asked_at = models.DateTimeField(null=True)
+    """The last time that the provider was asked what became of it."""
 
     class Meta:
         ordering = ("created_at", "id")
@@ -692,6 +739,8 @@ class Delivery(models.Model):
             models.Index(fields=("state", "not_before_at")),
             models.Index(fields=("-created_at", "-id"), name="delivery_newest"),
             models.Index(fields=("-sent_at",), name="delivery_last_sent", condition=Q(sent_at__isnull=False)),
+            models.Index(fields=("attempted_at",), name="delivery_spent", condition=Q(attempted_at__isnull=False)),
+            models.Index(fields=("provider_id",), name="delivery_by_provider_id", condition=~Q(provider_id="")),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -703,6 +752,40 @@ class Delivery(models.Model):
     def to(self) -> str:
         """Where it went, or for what has not left yet, where it would go."""
         return self.address or self.contact.address
+
+
+class ReplyCode(models.Model):
+    """Two digits that stand for one Incident in the messages to one Recipient, until they are needed again."""
+
+    recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="reply_codes")
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="reply_codes")
+    code = models.CharField(max_length=2)
+    given_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=("recipient", "code"), name="reply_code_once_per_recipient"),
+            models.UniqueConstraint(fields=("recipient", "incident"), name="one_reply_code_per_incident"),
+        ]
+
+
+class InboundMessage(models.Model):
+    """What somebody sent to us, taken once. Who sent it is only what the provider says."""
+
+    provider_id = models.CharField(max_length=100, unique=True)
+    sender = models.CharField(max_length=40)
+    text = models.CharField(max_length=160)
+    at = models.DateTimeField()
+    taken_at = models.DateTimeField()
+    outcome = models.CharField(max_length=16)
+    """``alerts.answers.Outcome``."""
+    incident = models.ForeignKey(Incident, on_delete=models.SET_NULL, null=True, related_name="answers")
+    reply = models.CharField(max_length=320, blank=True)
+    replied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-at", "-id")
+        indexes = [models.Index(fields=("sender", "replied_at"))]
 
 
 class ProcessLease(models.Model):

@@ -16,14 +16,27 @@ from functools import partial
 from uuid import UUID
 
 import msgspec
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, connection
 from django.db.models import Q
 
-from alerts import delivery, incidents, outages, pictures, rehearsals, telling
+from alerts import (
+    answering,
+    auditor,
+    delivery,
+    heartbeat,
+    holding,
+    incidents,
+    outages,
+    pictures,
+    reconcile,
+    rehearsals,
+    telling,
+)
 from alerts.events import Event as Content
 from alerts.events import encode_event
-from alerts.models import Event, ProcessLease
+from alerts.models import Event, Incident, ProcessLease
 from alerts.sequence_shell import SequenceShell
 from streams.beat import Pulse
 from streams.log import Log, Producer
@@ -47,10 +60,12 @@ OVERDUE_S = 20.0
 LATE_S = 10.0
 """What the heartbeat counts as lag: due for longer than this."""
 SENDERS = 4
-"""Threads for each channel, so that one that hangs holds only its own."""
+"""Threads for each service, so that one that hangs holds only its own."""
 CLOSE_S = 2.0
 TIDY_S = 30.0
 MUTES_S = 2.0
+FOLLOW_S, LISTEN_S, LISTEN_QUIET_S, AUDIT_S = 5.0, 5.0, 60.0, 60.0
+"""Answers are fetched more often while anything is open that they could acknowledge."""
 PICTURES_AT_ONCE, EVENTS_AT_ONCE = 20, 200
 
 
@@ -107,7 +122,13 @@ class Sweeper:
         self._handed: dict[tuple[UUID, datetime], float] = {}
         self._senders: dict[str, Lane] = {}
         self._sequences = SequenceShell()
-        self._copier = Lane("sweep-log", 1, lambda _: self._copy_all())
+        self._copier = Lane("sweep-log", 1, self._with_log)
+        self._follower = Lane("sweep-follow", 1, lambda _: reconcile.follow_up(self._now()))
+        self._listener = Lane("sweep-listen", 1, lambda _: answering.poll(self._now()))
+        self._caller = Lane("sweep-life", 1, lambda _: heartbeat.call())
+        self._last_s: dict[str, float] = {}
+        self._figures: dict[str, float] = {}
+        self._open = True
         self._lag = 0
         self._problem = ""
         self._led_s = self._tidied_s = self._muted_s = float("-inf")
@@ -118,8 +139,8 @@ class Sweeper:
         self.leading = False
 
     def pulse(self) -> Pulse:
-        """Overdue deliveries, and whether this one leads."""
-        return Pulse(lag=self._lag, problem=self._problem, figures={"leading": float(self.leading)})
+        """Overdue deliveries, whether this one leads, the most loaded operator, and what was spent."""
+        return Pulse(lag=self._lag, problem=self._problem, figures={"leading": float(self.leading), **self._figures})
 
     def turn(self) -> None:
         """Do everything that is due, if the lease is ours."""
@@ -139,12 +160,13 @@ class Sweeper:
             return
         self._change, self._looked_s = change, self._monotonic()
         self._unfinished = delivery.any_unfinished(self._now())
+        self._open = Incident.objects.filter(state=Incident.State.OPEN).exists()
 
     def _steps(self) -> list[Callable[[], object]]:
         if not self._unfinished:
             self._lag = 0
             take = partial(telling.take_due_steps, self._now())
-            return [self._mute, take, self._sequence, self._copy, self._tidy]
+            return [self._mute, take, self._sequence, self._copy, self._tidy, self._ask, self._audit]
         by_time = (
             delivery.cancel_unwanted,
             delivery.expire_leases,
@@ -159,6 +181,8 @@ class Sweeper:
             self._count,
             self._copy,
             self._tidy,
+            self._ask,
+            self._audit,
         ]
 
     def _guarded(self, step: Callable[[], object]) -> str:
@@ -196,21 +220,49 @@ class Sweeper:
     def _forward(self) -> None:
         """Hand over what is due; send it ourselves when nobody else will."""
         due = delivery.to_hand_over(self._now(), grace_s=GRACE_S)
-        known = {(uid, due_at) for uid, _severity, _channel, due_at in due}
+        known = {(uid, due_at) for uid, _severity, _service, due_at in due}
         self._handed = {key: at_s for key, at_s in self._handed.items() if key in known}
         alone = delivery.broker_away_s() >= BROKER_AWAY_S
-        for uid, severity, channel, due_at in due:
+        for uid, severity, service, due_at in due:
             if alone or self._now() - due_at > timedelta(seconds=OVERDUE_S):
-                self._send_ourselves(uid, channel)
+                self._send_ourselves(uid, service)
             if self._monotonic() - self._handed.get((uid, due_at), float("-inf")) >= AGAIN_S:
                 # Also while the broker is away: that is how its return is noticed.
                 self._handed[(uid, due_at)] = self._monotonic()
                 delivery.hand_over([uid], severity=severity)
 
-    def _send_ourselves(self, uid: UUID, channel: str) -> None:
-        if channel not in self._senders:
-            self._senders[channel] = Lane(f"sweep-{channel}", SENDERS, delivery.deliver)
-        self._senders[channel].give(uid)
+    def _send_ourselves(self, uid: UUID, service: str) -> None:
+        if service not in self._senders:
+            self._senders[service] = Lane(f"sweep-{service}", SENDERS, delivery.deliver)
+        self._senders[service].give(uid)
+
+    def _ask(self) -> None:
+        """What became of what was sent, and what people answered; on threads, for a provider may take its time."""
+        if self._is_time("follow", FOLLOW_S):
+            self._follower.give(_COPY)
+        if self._is_time("listen", LISTEN_S if self._open else LISTEN_QUIET_S):
+            self._listener.give(_COPY)
+
+    def _audit(self) -> None:
+        """Whether anybody was forgotten; while nobody was and all works, a sign of life to the outside."""
+        if not self._is_time("audit", AUDIT_S):
+            return
+        found = auditor.audit(self._now())
+        loads, used = holding.loads(self._now()), holding.month_used(self._now())
+        self._figures = {
+            "alerts_10min_most": float(loads[0].alerts if loads else 0),
+            "in_flood": float(sum(load.flooded for load in loads)),
+            "sms_month": float(used),
+        }
+        amiss = {finding.code for finding in found} - auditor.HARMLESS
+        if settings.HEARTBEAT_URL and not amiss and not self._problem:
+            self._copier.give(_BEAT)
+
+    def _is_time(self, what: str, every_s: float) -> bool:
+        due = self._monotonic() - self._last_s.get(what, float("-inf")) >= every_s
+        if due:
+            self._last_s[what] = self._monotonic()
+        return due
 
     def _mute(self) -> None:
         """Sites that went out, and whatever mutes or no longer mutes."""
@@ -229,6 +281,18 @@ class Sweeper:
         """Pictures out of the log and events into it, on a thread: the log may take its time."""
         self._copier.give(_COPY)
 
+    def _with_log(self, what: UUID) -> None:
+        if what == _BEAT:
+            self._show_life()
+        else:
+            self._copy_all()
+
+    def _show_life(self) -> None:
+        if unwell := heartbeat.unwell(self._log, self._now()):
+            logger.warning("no sign of life is given: %s", ", ".join(unwell))
+        else:
+            self._caller.give(_BEAT)
+
     def _copy_all(self) -> None:
         fetch_pictures(self._log, self._now())
         publish_events(self._producer, self._now())
@@ -242,7 +306,7 @@ class Sweeper:
         self._producer.close(0.5)
 
 
-_COPY = UUID(int=0)
+_COPY, _BEAT = UUID(int=0), UUID(int=1)
 
 
 def take_lease(name: str, owner: str, now: datetime, lease_s: float) -> bool:

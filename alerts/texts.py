@@ -6,7 +6,7 @@ Nothing stored is a sentence; each is made here when it is shown or sent. An SMS
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,8 +16,9 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, pgettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgettext_lazy
 
+from alerts.events import SEVERITIES
 from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Event, Incident
 
@@ -41,6 +42,11 @@ _HEADLINES = {
     "camera-covered": gettext_noop("The camera of “%(zone)s” is covered"),
     "camera-blurred": gettext_noop("The camera of “%(zone)s” is blurred"),
     "camera-moved": gettext_noop("The camera of “%(zone)s” was moved"),
+    "unheard": gettext_noop("Nobody could be told of %(zone)s"),
+    "stopped": gettext_noop("The escalation stopped: %(zone)s"),
+    "rota": gettext_noop("Nobody on duty can be told: %(zone)s"),
+    "unsent": gettext_noop("Messages wait to be sent: %(zone)s"),
+    "sms-month": gettext_noop("This month's SMS run low: %(zone)s"),
 }
 
 _LABELS = {
@@ -416,6 +422,16 @@ def fit(text: str, address: str) -> str:
     return whole
 
 
+def fit_reply(text: str) -> str:
+    """``text`` in one segment (in UCS-2: two), plainly where that is cheaper."""
+    plain = clean(text).translate(_PLAIN)
+    whole = text = plain if septets(plain) is not None else clean(text)
+    while not _fits(whole):
+        text = text[:-1]
+        whole = f"{text.rstrip()}{'...' if septets(text) is not None else '…'}"
+    return whole
+
+
 def _fits(text: str) -> bool:
     gsm = septets(text)
     return gsm <= ONE_GSM if gsm is not None else _units(text) <= MOST_UCS2
@@ -424,14 +440,42 @@ def _fits(text: str) -> bool:
 # One alert in words
 
 
-def sms(alert: Alert, now: datetime) -> Words:
+@dataclass(frozen=True, slots=True)
+class Back:
+    """How its reader can acknowledge from afar: by a link, and where people can write back, by two digits."""
+
+    link: str = ""
+    code: str = ""
+
+
+def sms(alert: Alert, now: datetime, back: Back = Back()) -> Words:
     """The SMS for ``alert``, in its recipient's language. ``alert`` comes with incident, site, camera, recipient."""
     with translation.override(alert.recipient.language):
-        text = _(_SHORT[Alert.Reason(alert.reason)]) % _parameters(alert, now)
-        return Words("", fit(clean(text), incident_address(alert.incident)), "")
+        text = clean(_(_SHORT[Alert.Reason(alert.reason)]) % _parameters(alert, now))
+        return Words("", fit(text, _ways_back(back, incident_address(alert.incident))), "")
 
 
-def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool) -> Words:
+def _ways_back(back: Back, address: str) -> str:
+    """The end of an SMS, which is never cut."""
+    link = back.link or address
+    return _("Answer %(code)s = I have it. %(link)s") % {"code": back.code, "link": link} if back.code else link
+
+
+def chat(alert: Alert, now: datetime, back: Back = Back()) -> Words:
+    """A few lines for a chat or a telephone's lock screen; also what a webhook says for people."""
+    with translation.override(alert.recipient.language):
+        parameters = _parameters(alert, now)
+        subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % parameters)[:SUBJECT_LENGTH]
+        text = clean(_(_SHORT[Alert.Reason(alert.reason)]) % parameters)
+        return Words(subject, "\n".join([text, *_addresses(alert.incident, back)]), "")
+
+
+def _addresses(incident: Incident, back: Back) -> list[str]:
+    opened = _("Open it: %(address)s") % {"address": incident_address(incident)}
+    return [opened, _("I have it: %(link)s") % {"link": back.link}] if back.link else [opened]
+
+
+def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, back: Back = Back()) -> Words:
     """Subject, text and HTML for ``alert``; ``picture``: whether ``cid:picture`` comes with it."""
     incident = alert.incident
     with translation.override(alert.recipient.language):
@@ -449,10 +493,82 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool) ->
             "why": incident.why_it_matters,
             "steps": _steps(incident.procedure),
             "address": incident_address(incident),
+            "link": back.link,
             "picture": picture,
         }
         text = render_to_string("alerts/email.txt", context)
         return Words(subject, text.strip() + "\n", render_to_string("alerts/email.html", context))
+
+
+# Several alerts in one message
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One of several alerts in one message."""
+
+    headline: str
+    place: str
+    severity: str
+    happened: str
+    known: str
+    address: str
+
+
+MOST_LINES = 50
+"""Of one message; the others are in the room."""
+
+
+def room_address() -> str:
+    """Where people find all of it."""
+    return f"{settings.PUBLIC_URL}/"
+
+
+def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
+    """One message about several alerts of one recipient, the worst first; ``short``: an SMS."""
+    with translation.override(alerts[0].recipient.language):
+        worst = sorted(alerts, key=lambda alert: (-SEVERITIES.index(alert.incident.severity), alert.created_at))
+        late = all(alert.reason == Alert.Reason.LATE for alert in alerts)
+        count = {"n": len(alerts)}
+        first = (
+            ngettext("%(n)d message, known late", "%(n)d messages, known late", len(alerts))
+            if late
+            else ngettext("%(n)d message, gathered", "%(n)d messages, gathered", len(alerts))
+        ) % count
+        if short:
+            said = _("%(count)s. The worst: %(sentence)s")
+            sentence = _(_SHORT[Alert.Reason(worst[0].reason)]) % _parameters(worst[0], now)
+            return Words("", fit(clean(said % {"count": first, "sentence": sentence}), room_address()), "")
+        return _long_digest(first, worst, late)
+
+
+def _long_digest(first: str, worst: Sequence[Alert], late: bool) -> Words:
+    context = {
+        "subject": f"{first}: {clean(headline(worst[0].incident))}"[:SUBJECT_LENGTH],
+        "first": first,
+        "late": late,
+        "language": worst[0].recipient.language,
+        "lines": [_line(alert) for alert in worst[:MOST_LINES]],
+        "more": max(0, len(worst) - MOST_LINES),
+        "address": room_address(),
+    }
+    text = render_to_string("alerts/digest.txt", context)
+    return Words(str(context["subject"]), text.strip() + "\n", render_to_string("alerts/digest.html", context))
+
+
+def _line(alert: Alert) -> Line:
+    """Always with both times where it was known late."""
+    incident = alert.incident
+    zone = incident.site.time_zone
+    late = incident.late or alert.reason == Alert.Reason.LATE
+    return Line(
+        clean(headline(incident)),
+        clean(place(incident)),
+        severity_name(incident.severity),
+        local_time(incident.happened_at, zone),
+        local_time(incident.opened_at, zone) if late else "",
+        incident_address(incident),
+    )
 
 
 def _steps(procedure: str) -> list[str]:

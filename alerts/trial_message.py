@@ -59,7 +59,7 @@ def send_trial(contact: Contact, sender: str) -> Trial:
 
 def send_now(contact: Contact, subject: str, text: str) -> Trial:
     """Send these words to ``contact``, past the outbox. Blocks as the notifier does; never raises for a provider."""
-    message = Message(to=contact.address, text=text, reference=str(new_uid()), subject=subject)
+    message = Message(to=contact.reach, text=text, reference=str(new_uid()), subject=subject)
     key = ""
     try:
         notifier = notifier_for(contact.channel)

@@ -221,6 +221,7 @@ class PartOut(Schema):
     age_s: float | None
     lag: int
     problem: str
+    figures: dict[str, float]
 
 
 class CameraOut(Schema):
@@ -580,6 +581,7 @@ def _part(part: PartHealth) -> dict[str, Any]:
         "age_s": None if part.age_s is None else round(part.age_s, 1),
         "lag": part.lag,
         "problem": part.problem,
+        "figures": part.figures,
     }
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from detectors.models import Deployment
+from alerts.heartbeat import expected_parts
 from streams.beat import Beater
 from streams.health import Health, PartHealth, decode_heartbeat
 from streams.log import Log, LogAddresses, LogError, open_log
@@ -28,15 +28,8 @@ LOOK_BACK_S = 15.0
 EXPECTED_S = 5.0
 """How often the enabled deployments, and with them the expected detectors, are asked for."""
 RECONNECT_S = 2.0
-ALWAYS_EXPECTED = ("capture", "evaluate", "sweep", "worker")
 GRACE_S = 20.0
 """After our own start, a part that was never seen is starting, not missing: a process needs seconds to come up."""
-
-
-def expected_parts() -> tuple[str, ...]:
-    """The parts that this installation needs: one detector part for each pool of an enabled deployment."""
-    pools = Deployment.objects.filter(enabled=True).values_list("pool", flat=True).distinct()
-    return (*ALWAYS_EXPECTED, *sorted({f"detect.{pool}" for pool in pools}))
 
 
 class HealthTail:

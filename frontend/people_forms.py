@@ -14,8 +14,9 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from alerts.contacts import clean_address
+from alerts.contacts import clean_address, shown_of
 from alerts.models import Contact, EscalationPolicy, EscalationStep, Recipient, Rota, Team
+from alerts.notifiers.registry import channels
 from alerts.policies import REPEATS_MOST, STEPS_MOST, StepDraft
 from frontend.admin import DAYS, DatesField
 from frontend.policy_words import again_word, wait_word
@@ -72,8 +73,8 @@ class RecipientPageForm(forms.ModelForm[Recipient]):
 class ContactAddForm(forms.Form):
     """One more number or address."""
 
-    channel = forms.ChoiceField(label=gettext_lazy("By"), choices=Contact.Channel.choices)
-    address = forms.CharField(label=gettext_lazy("Number or address"), max_length=254)
+    channel = forms.ChoiceField(label=gettext_lazy("By"), choices=channels)
+    address = forms.CharField(label=gettext_lazy("Number or address"), max_length=500)
 
     def __init__(self, *args: Any, recipient: Recipient, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,10 +87,14 @@ class ContactAddForm(forms.Form):
             cleaned["address"] = clean_address(cleaned.get("channel") or "", cleaned.get("address") or "")
         except forms.ValidationError as error:
             self.add_error("address", error)
-        same = {name: cleaned.get(name) for name in ("channel", "address")}
-        if not self.errors and self._recipient.contacts.filter(**same).exists():
-            self.add_error("address", _("It is there already."))
+        if not self.errors:
+            self._check_new(cleaned["channel"], cleaned["address"])
         return cleaned
+
+    def _check_new(self, channel: str, address: str) -> None:
+        kept = self._recipient.contacts.filter(channel=channel, address=shown_of(channel, address))
+        if kept.exists():
+            self.add_error("address", _("It is there already."))
 
     def add(self) -> Contact:
         """The new contact, after the others. It is told nothing before it is confirmed."""
@@ -228,9 +233,7 @@ class PolicyForm(forms.Form):
         kept_s = step.wait_s if step else 120
         waits = [(s, wait_word(s)) for s in sorted({*WAITS_S, kept_s})]
         self.fields[f"who_{number}"] = forms.MultipleChoiceField(choices=who, required=False, widget=boxes)
-        self.fields[f"channels_{number}"] = forms.MultipleChoiceField(
-            choices=Contact.Channel.choices, required=False, widget=boxes
-        )
+        self.fields[f"channels_{number}"] = forms.MultipleChoiceField(choices=channels, required=False, widget=boxes)
         self.fields[f"wait_{number}"] = forms.TypedChoiceField(
             label=_("Then wait"), choices=waits, coerce=int, initial=kept_s
         )

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from alerts.duty import gaps_that_matter
 from alerts.events import SEVERITIES
-from alerts.models import Delivery, Event, Incident, IncidentTransition, Rule
+from alerts.holding import Load, loads
+from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition, Recipient, Rule
 from alerts.policies import reaching_somebody
 from frontend.models import User
 from frontend.permissions import visible_cameras, visible_events, visible_incidents, without_foreign
@@ -102,13 +103,47 @@ def first_event(user: User, shown: Incident) -> Event | None:
     return visible_events(user).filter(incident=shown).order_by("happened_at", "id").first()
 
 
-def told(shown: Incident) -> list[Delivery]:
-    """Every delivery of an incident, in the order they were decided."""
-    return list(
-        Delivery.objects.filter(alert__incident=shown)
-        .select_related("alert", "alert__recipient", "contact", "resends")
-        .order_by("created_at", "id")
-    )
+def operator_loads(user: User, now: datetime) -> list[Load]:
+    """How much each operator was told within ten minutes, of those who were told of anything the person may see."""
+    return _visible(user, loads(now))
+
+
+def _visible(user: User, found: list[Load]) -> list[Load]:
+    if not found:
+        return []
+    told = Alert.objects.filter(recipient__in=[load.recipient for load in found])
+    seen = set(told.filter(incident__in=visible_incidents(user)).values_list("recipient", flat=True).distinct())
+    return [load for load in found if load.recipient in seen]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one person was sent about an incident, and when that person acknowledged it, and through what."""
+
+    recipient: Recipient
+    deliveries: list[Delivery]
+    answered_at: datetime | None
+    through: str
+
+
+def receipts(shown: Incident) -> list[Receipt]:
+    """Everybody who was to be told of an incident, in the order in which that was decided."""
+    rows = Delivery.objects.select_related("contact", "resends", "alert").order_by("created_at", "id")
+    alerts = shown.alerts.select_related("recipient").prefetch_related(Prefetch("deliveries", rows))
+    people: dict[int, list[Alert]] = {}
+    for alert in alerts.order_by("created_at", "id"):
+        people.setdefault(alert.recipient_id, []).append(alert)
+    return [_receipt(shown, mine) for mine in people.values()]
+
+
+def _receipt(shown: Incident, alerts: list[Alert]) -> Receipt:
+    recipient = alerts[0].recipient
+    deliveries = [delivery for alert in alerts for delivery in alert.deliveries.all()]
+    answered = next((alert for alert in alerts if alert.answered_at is not None), None)
+    if answered is not None:
+        return Receipt(recipient, deliveries, answered.answered_at, answered.answered_through)
+    mine = shown.acknowledged_by_id is not None and shown.acknowledged_by_id == recipient.user_id
+    return Receipt(recipient, deliveries, shown.acknowledged_at if mine else None, "screen")
 
 
 def outbox(user: User) -> QuerySet[Delivery]:
@@ -225,6 +260,7 @@ class Strip:
     nobody_told: bool
     change: int
     starting: bool
+    floods: list[Load]
     gaps: tuple[DutyGap, ...] = ()
 
     @property
@@ -262,7 +298,7 @@ class Strip:
             [(part.part, part.instance, part.state, part.problem) for part in self.silent],
             (self.counts.waiting, self.counts.mine, self.counts.newest),
             self.last and (self.last.pk, self.last.sent_at),
-            (self.nobody_told, self.starting, self.gaps),
+            (self.nobody_told, self.starting, self.gaps, [load.name for load in self.floods]),
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
@@ -279,7 +315,8 @@ def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
     untold = _once(("nobody_told", known), nobody_told)
     gaps = _once(("duty_gaps", known), lambda: duty_gaps(timezone.now()))
     coming = starting and any(part.state == "missing" for part in parts)
-    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming, gaps)
+    floods = _visible(user, [load for load in _once(("loads",), lambda: loads(timezone.now())) if load.flooded])
+    return Strip(camera_states(user), silent, counts(user), last, untold, change, coming, floods, gaps)
 
 
 def last_incident(user: User) -> Incident | None:

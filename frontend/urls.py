@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
-from frontend.views import account, contacts, incidents, outbox, pictures, proposals, report, room, silences, wall
+from frontend.views import (
+    account,
+    answer,
+    contacts,
+    hooks,
+    incidents,
+    outbox,
+    pictures,
+    proposals,
+    report,
+    room,
+    silences,
+    wall,
+)
 from frontend.views.setup import (
     camera,
     camera_list,
@@ -37,6 +50,9 @@ urlpatterns = [
     path("incidents/<uuid:uid>/proposal/part/", proposals.show_proposal_part, name="proposal-part"),
     path("incidents/<uuid:uid>/picture.jpg", pictures.event_picture, name="picture"),
     path("incidents/<uuid:uid>/thumbnail.jpg", pictures.event_thumbnail, name="thumbnail"),
+    path("a/<str:token>", answer.answer, name="answer"),
+    path("hooks/twilio/status/", hooks.twilio, name="twilio-status"),
+    path("hooks/twilio/answer/", hooks.twilio, name="twilio-answer"),
     path("wall/", wall.show_wall, name="wall"),
     path("wall/states/", wall.states, name="wall-states"),
     path("outbox/", outbox.show_outbox, name="outbox"),

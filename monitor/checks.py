@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from alerts import http
+
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 TWILIO_SETTINGS = {"TWILIO_ACCOUNT_SID": "account", "TWILIO_AUTH_TOKEN": "token", "TWILIO_FROM": "sender"}
 
@@ -58,6 +60,51 @@ def check_twilio(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_callbacks(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Twilio can call back only where its signature can be checked: with a token, at the public address over https."""
+    twilio = settings.TWILIO
+    if not twilio.get("callbacks"):
+        return []
+    if not twilio["token"]:
+        return [
+            Error(
+                "TWILIO_CALLBACKS: expected TWILIO_AUTH_TOKEN with it, got none: nothing that is called back could be "
+                "believed",
+                hint="Set TWILIO_AUTH_TOKEN, or leave TWILIO_CALLBACKS out: then Twilio is asked.",
+                id="poliscope.E009",
+            )
+        ]
+    if not settings.PUBLIC_URL.startswith("https://"):
+        return [
+            Error(
+                f"TWILIO_CALLBACKS: expected POLISCOPE_URL with https, got {settings.PUBLIC_URL}: Twilio signs the "
+                "address that it calls, and it calls none that others can read",
+                hint="Write POLISCOPE_URL=https://…, or leave TWILIO_CALLBACKS out: then Twilio is asked.",
+                id="poliscope.E010",
+            )
+        ]
+    return []
+
+
+@register()
+def check_heartbeat(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The sign of life has an address. It may hold a key, so it is never repeated."""
+    if not settings.HEARTBEAT_URL:
+        return []
+    try:
+        http.parse(settings.HEARTBEAT_URL)
+    except ValueError as error:
+        return [
+            Error(
+                f"POLISCOPE_HEARTBEAT_URL: {error}: nobody outside would notice that we are down",
+                hint="Write the address that the watching service gave you, for example https://hc-ping.com/…",
+                id="poliscope.E011",
+            )
+        ]
+    return []
+
+
+@register()
 def check_smtp(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """``POLISCOPE_SMTP_URL`` is an address. It may hold a password, so it is never repeated."""
     url = settings.POLISCOPE_SMTP_URL
@@ -86,6 +133,7 @@ def check_servers(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = [
         *_pairs("POLISCOPE_KAFKA", "kafka1:9092"),
         *_pairs("POLISCOPE_CAMERA_ALLOW", "10.0.0.5:8554"),
+        *_pairs("POLISCOPE_WEBHOOK_ALLOW", "10.0.0.5:8080"),
     ]
     for name, url in (("REDIS_URL", settings.REDIS_URL), ("POLISCOPE_FRAMES_URL", _given("POLISCOPE_FRAMES_URL"))):
         if url and not url.startswith(("redis://", "rediss://", "unix://")):

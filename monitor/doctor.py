@@ -38,6 +38,7 @@ CHECKS = {
     _("OpenVINO"): "monitor.findings.runtimes:check_openvino",
     _("ONNX Runtime"): "monitor.findings.runtimes:check_onnxruntime",
     _("Ultralytics"): "monitor.findings.runtimes:check_ultralytics",
+    _("Chat and push"): "monitor.findings.runtimes:check_apprise",
     _("Models"): "monitor.findings.models:check_models",
     _("Poliscope"): "monitor.findings.installation:check_running",
     _("Installation"): "monitor.findings.database:check_installation",

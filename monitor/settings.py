@@ -61,6 +61,8 @@ def _load() -> dict[str, Any]:
             "bytes": env.integer("POLISCOPE_ARCHIVE_GB", 50, low=1, high=100_000) * 1_000_000_000,
             "leave_bytes": env.integer("POLISCOPE_ARCHIVE_LEAVE_MB", 1000, low=0, high=10_000_000) * 1_000_000,
         },
+        "sms_per_minute": env.integer("POLISCOPE_SMS_PER_MINUTE", 60, low=1, high=60_000),
+        "sms_per_month": env.integer("POLISCOPE_SMS_PER_MONTH", 5000, low=0, high=10_000_000),
         "trial_s": env.integer("POLISCOPE_MODEL_TRIAL_S", 120, low=2, high=3600),
     }
 
@@ -231,12 +233,22 @@ POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("POLISCOPE_MAIL_FROM", "poliscope@localhost")
 
-TWILIO = {
+TWILIO: dict[str, Any] = {
     "account": env.text("TWILIO_ACCOUNT_SID", ""),
     "token": env.text("TWILIO_AUTH_TOKEN", ""),
     "sender": env.text("TWILIO_FROM", ""),
     "base_url": env.text("TWILIO_BASE_URL", ""),
+    # Status and answers are asked for anyway; called back, they only come sooner.
+    "callbacks": env.flag("TWILIO_CALLBACKS"),
 }
+SMS_PER_MINUTE: int = _given["sms_per_minute"]
+"""Segments that the sending number passes on; more would wait at the provider, where nothing critical can overtake."""
+SMS_PER_MONTH: int = _given["sms_per_month"]
+"""Segments; above it only critical ones leave. 0: no ceiling."""
+WEBHOOK_ALLOW: list[str] = env.words("POLISCOPE_WEBHOOK_ALLOW")
+"""``host:port`` of webhooks that may be in a private network."""
+HEARTBEAT_URL = env.text("POLISCOPE_HEARTBEAT_URL", "")
+"""Called each minute while everything works, so that somebody outside notices when it does not."""
 
 # Celery carries ids only; losing all of its Redis loses nothing. See docs/topics/delivery.md for each figure.
 CELERY_BROKER_URL = REDIS_URL

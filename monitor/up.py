@@ -284,7 +284,18 @@ class Up:
         for pool in pools:
             self._add(f"detect.{pool}", [*manage, "detect", "--pool", pool, "--member", f"detect-{pool}-1"])
         self._add("evaluate", [*manage, "evaluate", "--member", "evaluate-1"])
-        worker = ["-m", "celery", "-A", "monitor", "--skip-checks", "worker", "--pool", "threads", "--concurrency", "8"]
+        worker = [
+            "-m",
+            "celery",
+            "-A",
+            "monitor",
+            "--skip-checks",
+            "worker",
+            "--pool",
+            "threads",
+            "--concurrency",
+            "12",
+        ]
         quiet = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
         # The checks load every page of the web server: 40 MB. ``prepare`` has run them.
         self._add("worker", [python, *worker, *quiet])

@@ -162,7 +162,7 @@ def _split(url: str) -> tuple[SplitResult, int | None] | None:
 
 
 def _check_number(number: str, address: Address, own: Pairs, resolve: Resolve) -> None:
-    ip = _embedded(ipaddress.ip_address(number.partition("%")[0]))
+    ip = embedded(ipaddress.ip_address(number.partition("%")[0]))
     if ip.is_loopback or ip.is_unspecified:
         raise AddressRefused(_("This address is this machine itself, which is not allowed for a camera."))
     if ip in METADATA or ip.is_link_local:
@@ -182,7 +182,7 @@ def _numbers(host: str, port: int, resolve: Resolve) -> list[str]:
         return []
 
 
-def _embedded(ip: IpAddress) -> IpAddress:
+def embedded(ip: IpAddress) -> IpAddress:
     """The IPv4 number inside ``ip`` where there is one: ::ffff:127.0.0.1 is 127.0.0.1, like its other disguises."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip

@@ -25,6 +25,7 @@ PURE = {
     "backends/heads/detr backends/heads/dfine analytics/static_regions",
     "alerts": "events zones ground schedule transitions muting rota escalation quiet_hours engine archive_rows "
     "rehearsal rehearsal_rows why versions overrides masks proposals "
+    "budgets answers links outcomes notifiers/addresses notifiers/base "
     "configuration/entries configuration/text configuration/difference "
     "rules/config rules/logic rules/registry rules/presence "
     "rules/following rules/lines rules/turns rules/crossing rules/counting rules/dwell rules/crowd rules/stopped "

@@ -27,7 +27,7 @@ from alerts.configuration.difference import Difference, compare
 from alerts.configuration.entries import Key, StepEntry
 from alerts.configuration.export import WEEKDAYS, read_rows
 from alerts.configuration.text import Problem, Text, read
-from alerts.contacts import TAKEN_OUT, clean_address, drop_contact
+from alerts.contacts import TAKEN_OUT, clean_address, drop_contact, shown_of
 from alerts.ground import stored as ground_stored
 from alerts.models import (
     Contact,
@@ -43,6 +43,7 @@ from alerts.models import (
     TemplateOverride,
     Zone,
 )
+from alerts.notifiers.addresses import is_shown
 from alerts.policies import StepDraft, save_policy
 from alerts.removal import remove_camera
 from alerts.schedule import stored
@@ -299,7 +300,12 @@ class _Writer:
         kept = {(row.channel, row.address): row for row in recipient.contacts.all()}
         for order, entry in enumerate(entries):
             address = clean_address(entry.channel, entry.address)
-            row = kept.pop((entry.channel, address), None)
+            row = kept.pop((entry.channel, shown_of(entry.channel, address)), None)
+            if row is None and is_shown(address):
+                raise _Stop(
+                    gettext_noop("“%(address)s” is not the whole address, which is kept secret. Write it out."),
+                    address=address,
+                )
             if row is None:
                 Contact.objects.create(recipient=recipient, channel=entry.channel, address=address, order=order)
             elif row.order != order or row.disabled_reason == TAKEN_OUT:

@@ -111,11 +111,19 @@ class DeploymentEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hz: Annotated[float, Meta(gt=0, le=1000)] = 5.0
 
 
-class ContactEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A number or an address; the first of the list is tried first."""
+Channel = Literal["sms", "email", "webhook", "apprise"]
+"""Those of ``alerts.notifiers.registry``."""
 
-    channel: Literal["sms", "email"]
-    address: Annotated[str, Meta(min_length=1, max_length=254)]
+
+class ContactEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A number or an address; the first of the list is tried first.
+
+    Of an address that is a credential an export holds only what may be shown: where it is known already it stays, and
+    anywhere else it has to be written out.
+    """
+
+    channel: Channel
+    address: Annotated[str, Meta(min_length=1, max_length=500)]
 
 
 class RecipientEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,7 +165,7 @@ class StepEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     recipients: list[Name] = msgspec.field(default_factory=list)
     teams: list[Name] = msgspec.field(default_factory=list)
     rotas: list[Name] = msgspec.field(default_factory=list)
-    channels: list[Literal["sms", "email"]] = msgspec.field(default_factory=list)
+    channels: list[Channel] = msgspec.field(default_factory=list)
     wait_s: Annotated[int, Meta(ge=30, le=86_400)] = 120
 
 

@@ -7,11 +7,16 @@ again at any time. *rejected*: this number or address will never take it, so som
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 TIMEOUT_S = 10.0
 """Of every connection, answer and read. The libraries' own default is to wait for ever."""
+
+SLOTS = 12
+"""Messages that one worker sends at a time. All services together, over all workers, take no more."""
 
 Outcome = Literal["definite", "rejected", "unknown"]
 
@@ -21,7 +26,7 @@ class Message:
     """One thing to say to one contact. ``subject``, ``html`` and ``picture`` are for channels that have them.
 
     ``reference`` names the message through all its attempts; a channel that can tell a repetition by it should be
-    given it. ``urgent``: worthless after a few minutes.
+    given it. ``urgent``: worthless after a few minutes. ``content``: the same as plain values, for programs.
     """
 
     to: str
@@ -31,6 +36,7 @@ class Message:
     html: str = ""
     picture: bytes | None = None
     urgent: bool = False
+    content: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +69,44 @@ class Notifier(Protocol):
 
     def send(self, message: Message) -> Receipt:
         """Give ``message`` to the provider, once. Never tries again by itself."""
+
+
+Standing = Literal["accepted", "delivered", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider says later of a message that it was given.
+
+    ``refused``: the number itself is the matter. ``unsubscribed``: and that is because its owner wants no more.
+    """
+
+    provider_id: str
+    standing: Standing
+    problem: str = ""
+    refused: bool = False
+    unsubscribed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message that somebody sent to us. ``sender`` can be forged by anybody."""
+
+    provider_id: str
+    sender: str
+    text: str
+    at: datetime
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A notifier whose provider can be asked later. Each raises ``DeliveryError`` where there is no answer."""
+
+    def ask(self, provider_id: str) -> Report | None:
+        """How the message stands; None: the provider does not know it."""
+
+    def find(self, message: Message, since: datetime, known: frozenset[str]) -> Report | None:
+        """A message like this one that was given since, leaving out those of ``known``; None: there is none."""
+
+    def answers(self, since: datetime) -> list[Answer]:
+        """What people sent since, the newest at least."""

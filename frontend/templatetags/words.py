@@ -14,16 +14,17 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
+from django.utils.translation import get_language, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext as _
 
 from alerts import texts
 from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition, MaintenanceWindow
+from alerts.notifiers.registry import channels, is_secret
 from alerts.schedule import parts
 from alerts.telling import Upcoming
 from frontend import silencing
 from frontend.models import User
-from frontend.queries import CameraState, DutyGap
+from frontend.queries import CameraState, DutyGap, Receipt
 from streams.health import PartHealth
 from streams.models import Camera
 from streams.problems import SENTENCES
@@ -92,13 +93,22 @@ _TWILIO = {
     **dict.fromkeys((21211, 21214, 21217, 21265, 21614, 21635), _NUMBER),
     **dict.fromkeys((21408, 21612), gettext_lazy("not sent: the provider does not send to this country or network")),
     21610: gettext_lazy("not sent: this number has unsubscribed"),
+    30003: gettext_lazy("not delivered: the telephone is off or out of reach"),
+    30004: gettext_lazy("not delivered: the telephone's network blocks it"),
+    30005: gettext_lazy("not delivered: nobody has this number"),
+    30006: gettext_lazy("not delivered: this number takes no text messages"),
+    30007: gettext_lazy("not delivered: the telephone's network took it for spam; ask an administrator"),
 }
 """Source: https://www.twilio.com/docs/api/errors"""
 _NOT_SENT = (
+    (r"Twilio: (un|failed|canceled)", gettext_lazy("not delivered: the telephone's network did not take it")),
     (r"Twilio: \d+/", gettext_lazy("not sent: the SMS provider refuses it; ask an administrator")),
     (r"Twilio: ", gettext_lazy("not sent: the SMS provider could not be reached")),
     (r"SMTP: 5\d\d", gettext_lazy("not sent: the mail server refuses this address")),
     (r"SMTP: ", gettext_lazy("not sent: the mail server did not take it")),
+    (r"webhook: ", gettext_lazy("not sent: its receiver did not take it")),
+    (r"Apprise: ", gettext_lazy("not sent: the chat or push service did not take it")),
+    (r"budget: ", gettext_lazy("not sent: this month's SMS are used up; told another way where there is one")),
 )
 """By how the notifiers' own texts begin. Those name numbers and are for administrators, so no screen shows them."""
 
@@ -286,7 +296,7 @@ def delivery_word(delivery: Delivery) -> str:
 
 
 def _why_not_sent(problem: str) -> str:
-    code = re.match(r"Twilio: \d+/(\d+)", problem)
+    code = re.match(r"Twilio: \w+/(\d+)", problem)
     if code and int(code[1]) in _TWILIO:
         return str(_TWILIO[int(code[1])])
     found = (words for begins, words in _NOT_SENT if re.match(begins, problem))
@@ -305,6 +315,43 @@ def delivery_look(delivery: Delivery) -> str:
     return looks.get(Delivery.State(delivery.state), "quiet")
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One moment of a message's way."""
+
+    word: str
+    at: datetime
+
+
+@register.filter
+def trail(delivery: Delivery) -> list[Step]:
+    """When it was queued, sent, delivered; or when it was known that it was not."""
+    words = _DELIVERY
+    steps = [Step(pgettext("delivery", "queued"), delivery.created_at)]
+    if delivery.sent_at:
+        steps.append(Step(str(words[Delivery.State.SENT]), delivery.sent_at))
+    if delivery.delivered_at:
+        steps.append(Step(str(words[Delivery.State.DELIVERED]), delivery.delivered_at))
+    if delivery.finished_at and delivery.state in (Delivery.State.FAILED, Delivery.State.UNKNOWN):
+        failed = delivery.state == Delivery.State.FAILED
+        ended = pgettext("delivery", "failed") if failed else str(words[Delivery.State.UNKNOWN])
+        steps.append(Step(ended, delivery.finished_at))
+    return steps
+
+
+@register.filter
+def is_held(delivery: Delivery) -> bool:
+    """Whether it waits for a reason that people should know."""
+    return delivery.state == Delivery.State.QUEUED and bool(delivery.held)
+
+
+@register.filter
+def answered_word(receipt: Receipt) -> str:
+    """By what somebody acknowledged."""
+    words = {"sms": _("by answering the SMS"), "link": _("by the link in the message")}
+    return words.get(receipt.through, _("in the room"))
+
+
 @register.filter
 def may_arrive_twice(delivery: Delivery) -> bool:
     """Whether this message repeats, or is repeated after, one of unknown outcome."""
@@ -315,6 +362,8 @@ def may_arrive_twice(delivery: Delivery) -> bool:
 def masked(told: Contact | Delivery) -> str:
     """An address that a colleague recognises and a passer-by cannot use. Of a delivery: where it went."""
     contact, address = (told.contact, told.to) if isinstance(told, Delivery) else (told, told.address)
+    if is_secret(contact.channel):
+        return address
     if contact.channel == Contact.Channel.EMAIL:
         name, at, domain = address.partition("@")
         return f"{name[:2]}•••{at}{domain}"
@@ -347,7 +396,7 @@ def step_told(upcoming: Upcoming) -> str:
 @register.filter
 def channel_word(channel: str) -> str:
     """How somebody is reached, as a word."""
-    return str(Contact.Channel(channel).label) if channel in Contact.Channel.values else channel
+    return str(dict(channels()).get(channel, channel))
 
 
 @register.filter
@@ -489,6 +538,12 @@ def ago(at: datetime | None) -> SafeString | str:
 def countdown(at: datetime) -> SafeString:
     """Seconds until ``at``, counted down by the browser."""
     return format_html('<time class="num" data-until datetime="{}"></time>', at.isoformat())
+
+
+@register.simple_tag
+def happened(incident: Incident) -> str:
+    """When, on the site's own clock, for whoever has no room and no clock of their own here."""
+    return texts.local_time(incident.happened_at, incident.site.time_zone)
 
 
 @register.simple_tag

@@ -5,10 +5,13 @@ from __future__ import annotations
 from base64 import b64encode
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from alerts import holding
 from alerts.models import Delivery
 from frontend import queries
 from frontend.permissions import visible_incidents
@@ -32,7 +35,14 @@ def show_outbox(request: HttpRequest) -> HttpResponse:
     wanted = request.GET.get("part") == "list"
     if wanted and request.GET.get("after") == str(change):
         return never_stored(HttpResponse(status=204))
-    context = {"deliveries": list(queries.outbox(user)), "change": change}
+    now = timezone.now()
+    context = {
+        "deliveries": list(queries.outbox(user)),
+        "change": change,
+        "loads": queries.operator_loads(user, now),
+        "sms_used": holding.month_used(now),
+        "sms_ceiling": settings.SMS_PER_MONTH,
+    }
     if wanted:
         return fragment(request, "frontend/_outbox.html", context)
     return page(request, "frontend/outbox.html", "outbox", context)

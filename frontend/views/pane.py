@@ -32,7 +32,7 @@ def pane_context(user: User, incident: Incident) -> dict[str, Any]:
         # One of perhaps thousands, each with its boxes and path; of the others only their number is shown.
         "event": queries.first_event(user, incident),
         "again": range(1, incident.event_count),
-        "deliveries": queries.told(incident),
+        "receipts": queries.receipts(incident),
         "upcoming": upcoming(incident),
         "dispositions": Incident.Disposition.choices,
         "false_reasons": Incident.FalseReason.choices,

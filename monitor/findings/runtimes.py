@@ -78,6 +78,20 @@ def check_onnxruntime(scope: Scope) -> list[Finding]:
     return [Finding("onnxruntime", _("ONNX Runtime"), State.OK, _("%(version)s on %(devices)s"), values=values)]
 
 
+def check_apprise(scope: Scope) -> list[Finding]:
+    """Optional: contacts that are reached through a chat or push service."""
+    subject, remedy = _("Chat and push"), "./poliscope install apprise"
+    version = installed("apprise")
+    if not version:
+        text = _("Not installed; only contacts of that kind need it.")
+        return [Finding("apprise", subject, State.NOTE, text, remedy=remedy)]
+    try:
+        answer("import apprise; print('true')")
+    except NoAnswer as problem:
+        return [_broken("apprise", subject, str(problem), remedy)]
+    return [Finding("apprise", subject, State.OK, _("Apprise %(version)s"), values={"version": version})]
+
+
 def check_ultralytics(scope: Scope) -> list[Finding]:
     """Optional: PyTorch models through Ultralytics, on the graphics card where there is one."""
     return torch_findings(cards_seen())

@@ -8,12 +8,26 @@ import pytest
 from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest_django import Settings
 
 from alerts import texts
 from alerts.incidents import record
 from alerts.models import Alert, Event, Incident
-from alerts.texts import clean, email, fit, headline, incident_address, label_name, local_time, segments, septets, sms
+from alerts.texts import (
+    Back,
+    clean,
+    email,
+    fit,
+    headline,
+    incident_address,
+    label_name,
+    local_time,
+    segments,
+    septets,
+    sms,
+)
 from detectors.labels import LABELS
+from streams.models import Camera
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at
 
 ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556666/"
@@ -189,3 +203,25 @@ def test_it_speaks_the_recipients_language_whatever_the_process_speaks(town: Tow
 
 def test_it_has_words_for_every_reason() -> None:
     assert set(texts._SHORT) == set(texts._SUBJECTS) == set(Alert.Reason)
+
+
+@pytest.mark.parametrize(("language", "most"), [("en", 1), ("zh-hant", 2)])
+@pytest.mark.parametrize("reason", list(Alert.Reason))
+def test_an_sms_with_both_ways_back_fits_and_keeps_them_whole(
+    town: Town, settings: Settings, language: str, most: int, reason: str
+) -> None:
+    settings.PUBLIC_URL = "https://watch.harbour-city.example.org"
+    Camera.objects.filter(pk=town.gate.pk).update(
+        name="A camera with a rather long name at the far end of the eastern quay"
+    )
+    town.person("Alice", SMS, language=language)
+    record([town.event(frame=None)], now=at(0))
+    alert = Alert.objects.select_related("incident__camera", "incident__site", "recipient").get()
+    alert.reason = reason
+    link = f"{settings.PUBLIC_URL}/a/{'A' * 28}"
+
+    text = sms(alert, at(1), Back(link, "47")).text
+
+    assert segments(text) <= most
+    assert text.endswith(link) and "47" in text
+    assert "Alice" not in text

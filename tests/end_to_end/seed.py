@@ -34,7 +34,12 @@ ZONES = {"left": (0.05, 0.35), "middle": (0.35, 0.65), "right": (0.65, 0.95)}
 
 
 def street(
-    cameras: int = 4, sms: bool = True, rearm_s: float = 5.0, address: str = "", hold_s: float = 0.6
+    cameras: int = 4,
+    sms: bool = True,
+    rearm_s: float = 5.0,
+    address: str = "",
+    hold_s: float = 0.6,
+    severity: str = "high",
 ) -> dict[str, Any]:
     """``cameras`` cameras that each watch three zones across the picture, one deployment, one recipient each."""
     call_command("migrate", verbosity=0, interactive=False)
@@ -52,7 +57,7 @@ def street(
     )
     deployment = Deployment.objects.create(uid=uid(2), name="general", model=model, pool="general")
     guards = [_guard(number, sms) for number in range(cameras)]
-    made = [_camera(n, site, group, deployment, guards[n], address, rearm_s, hold_s) for n in range(cameras)]
+    made = [_camera(n, site, group, deployment, guards[n], address, rearm_s, hold_s, severity) for n in range(cameras)]
     return {"cameras": made, "deployment": str(deployment.uid)}
 
 
@@ -75,6 +80,7 @@ def _camera(
     address: str,
     rearm_s: float,
     hold_s: float,
+    severity: str,
 ) -> dict[str, Any]:
     camera = Camera.objects.create(uid=uid(100 + number), name=f"Camera {number + 1}", site=site, group=group)
     if address:
@@ -88,14 +94,20 @@ def _camera(
             points=[[left, 0.2], [right, 0.2], [right, 0.98], [left, 0.98]],
         )
         config = {"rearm": "interval", "rearm_s": rearm_s, "hold_s": hold_s, "confidence": 0.4}
-        _rule(400 + number * 10 + place, f"{camera.name}, {name}", zone, deployment, recipient, config)
+        _rule(400 + number * 10 + place, f"{camera.name}, {name}", zone, deployment, recipient, config, severity)
     return {"uid": str(camera.uid), "slot": camera.slot, "view": str(view.uid)}
 
 
 def _rule(
-    number: int, name: str, zone: Zone, deployment: Deployment, recipient: Recipient, config: dict[str, Any]
+    number: int,
+    name: str,
+    zone: Zone,
+    deployment: Deployment,
+    recipient: Recipient,
+    config: dict[str, Any],
+    severity: str,
 ) -> None:
-    rule = Rule(uid=uid(number), name=name, kind="presence", severity="high", deployment=deployment, config=config)
+    rule = Rule(uid=uid(number), name=name, kind="presence", severity=severity, deployment=deployment, config=config)
     version = editing.save_rule(rule, zones=[zone], author=None, now=timezone.now())
     rule.recipients.add(recipient)
     # The version's name goes into the events' names: the same in every run.

@@ -24,9 +24,11 @@ from django.db.models import F
 from django.utils import timezone
 from kombu import Connection
 
+from alerts.delivery import at_once
 from alerts.handover import TASK
 from alerts.incidents import record
-from alerts.models import Delivery
+from alerts.models import Delivery, Incident, ReplyCode
+from alerts.notifiers.base import SLOTS
 from streams.health import decode_heartbeat
 from streams.log import Log
 from streams.log_redis import RedisLog
@@ -41,7 +43,7 @@ from tests.services.valkey import Valkey
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", "8"]
+WORKER = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", str(SLOTS)]
 QUIET = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
 
 
@@ -237,7 +239,7 @@ def test_it_sends_sms_while_the_mail_server_hangs(town: Town, parts: Parts, twil
     parts.worker()
     parts.sweep()
     happens(town)
-    until(lambda: states().count("sending") >= 7, "e-mails hang")
+    until(lambda: states().count("sending") >= at_once(SLOTS), "e-mails hang")
 
     town.person("Alice", SMS)
     happens(town, camera=town.yard.uid)
@@ -245,6 +247,23 @@ def test_it_sends_sms_while_the_mail_server_hangs(town: Town, parts: Parts, twil
     until(lambda: Delivery.objects.filter(contact__channel="sms", state="sent").exists(), "the SMS leaves")
     assert Delivery.objects.filter(contact__channel="email", state="sending").exists()
     assert len(twilio.requests) == 1
+
+
+def test_it_learns_what_became_of_a_message_and_takes_its_answer_without_any_way_in(
+    town: Town, parts: Parts, twilio: FakeTwilio
+) -> None:
+    town.person("Alice", SMS)
+    parts.worker()
+    parts.sweep()
+    happens(town)
+    twilio.wait_for(1, 60)
+    twilio.moves_on(SMS[1], "delivered")
+    until(lambda: states() == ["delivered"], "it is asked", 60)
+
+    twilio.text_in(SMS[1], ReplyCode.objects.get().code)
+
+    until(lambda: Incident.objects.get().state == "acknowledged", "the answer is fetched", 60)
+    until(lambda: len(twilio.messages) == 2, "it is replied to")
 
 
 def test_its_heartbeat_stops_with_the_worker_and_comes_back(town: Town, parts: Parts, log: Log) -> None:

@@ -313,6 +313,7 @@ def test_health_names_parts_and_visible_cameras(town: Town, ask: Ask, parts: Hea
         "age_s": 1.0,
         "lag": 3,
         "problem": "",
+        "figures": {},
     }
     assert answer["cameras"] == [
         {"uid": str(town.gate.uid), "name": "Gate", "state": "seeing", "since": None, "reason": ""}

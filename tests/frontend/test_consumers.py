@@ -22,6 +22,7 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.test import Client
 
+from alerts import heartbeat
 from frontend import consumers, groups, health_tail, messages, queries
 from frontend.models import User, ViewAudit
 from frontend.routing import websocket_urlpatterns
@@ -403,7 +404,7 @@ def test_the_tail_beats_as_web_itself(log_addresses: LogAddresses) -> None:
 
 
 def test_a_detector_is_expected_for_each_pool_of_an_enabled_deployment(harbour: Harbour) -> None:
-    assert health_tail.expected_parts() == ("capture", "evaluate", "sweep", "worker", "detect.general")
+    assert heartbeat.expected_parts() == ("capture", "evaluate", "sweep", "worker", "detect.general")
     harbour.rules[0].deployment.enabled = False
     harbour.rules[0].deployment.save()
-    assert health_tail.expected_parts() == health_tail.ALWAYS_EXPECTED
+    assert heartbeat.expected_parts() == heartbeat.ALWAYS_EXPECTED

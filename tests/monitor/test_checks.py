@@ -17,7 +17,16 @@ def found(*names: str) -> list[CheckMessage]:
     return [message for name in names for message in getattr(checks, name)(None)]
 
 
-ALL = ("check_address", "check_twilio", "check_smtp", "check_servers", "check_folders")
+ALL = (
+    "check_address",
+    "check_twilio",
+    "check_callbacks",
+    "check_heartbeat",
+    "check_smtp",
+    "check_servers",
+    "check_folders",
+)
+CALLED_BACK = {"account": "AC1", "token": "geheim", "sender": "+15005550006", "base_url": "", "callbacks": True}
 
 WRONG: list[tuple[dict[str, Any], dict[str, str], str, str]] = [
     # settings, environment, id, in the hint
@@ -32,7 +41,16 @@ WRONG: list[tuple[dict[str, Any], dict[str, str], str, str]] = [
     ({}, {"POLISCOPE_KAFKA": "kafka1"}, "poliscope.E007", "POLISCOPE_KAFKA=kafka1:9092"),
     ({}, {"POLISCOPE_KAFKA": "kafka1:9092,kafka2:99999"}, "poliscope.E007", "POLISCOPE_KAFKA="),
     ({}, {"POLISCOPE_CAMERA_ALLOW": "10.0.0.5"}, "poliscope.E007", "POLISCOPE_CAMERA_ALLOW=10.0.0.5:8554"),
+    ({}, {"POLISCOPE_WEBHOOK_ALLOW": "10.0.0.5"}, "poliscope.E007", "POLISCOPE_WEBHOOK_ALLOW=10.0.0.5:8080"),
     ({"MEDIA_ROOT": "/dev/null/media"}, {}, "poliscope.E008", "chown"),
+    ({"TWILIO": NO_TWILIO | {"callbacks": True}}, {}, "poliscope.E009", "TWILIO_AUTH_TOKEN"),
+    (
+        {"TWILIO": CALLED_BACK, "PUBLIC_URL": "http://127.0.0.1:8000"},
+        {},
+        "poliscope.E010",
+        "POLISCOPE_URL=https://",
+    ),
+    ({"HEARTBEAT_URL": "hc-ping.com/geheim"}, {}, "poliscope.E011", "https://hc-ping.com/"),
 ]
 
 

@@ -70,7 +70,7 @@ def test_opencv_is_the_build_that_the_system_can_load(tmp_path: Path, libraries:
 def test_what_cannot_be_installed_is_said(tmp_path: Path, asked: tuple[str, ...], got: str) -> None:
     done = run(tmp_path, "install", *asked)
     assert done.returncode == 2
-    assert "of base, dev, " in done.stderr and "ultralytics" in done.stderr and got in done.stderr
+    assert " base, dev, " in done.stderr and "ultralytics" in done.stderr and got in done.stderr
 
 
 def test_an_unknown_command_lists_those_there_are(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 Modes: ``accept``; ``429``; ``21211``, ``21610``, ``21614`` (the number is refused); ``401``; ``503`` (taken, then an
 error); ``hang`` (taken, never answered); ``cut`` (taken, connection closed without an answer).
+
+What was taken has a status that a test moves on; it can be asked for by its SID and in lists, beside what people sent
+to us. ``asking`` answers those questions: ``accept``, ``503``, ``hang`` or ``cut``.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from twilio.request_validator import RequestValidator
 
 ACCOUNT, TOKEN, SENDER = "ACffffffffffffffffffffffffffffffff", "token-of-the-loopback-twilio", "+15005550006"
 
@@ -55,6 +60,29 @@ class Arrived:
         return self.mode in TAKEN
 
 
+@dataclass
+class Kept:
+    """One message as Twilio keeps it."""
+
+    sid: str
+    to: str
+    sender: str
+    body: str
+    direction: str
+    status: str = "queued"
+    error_code: int | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def shown(self) -> dict[str, Any]:
+        date = format_datetime(self.at)
+        sent = None if self.status == "queued" else date
+        return {
+            "sid": self.sid, "status": self.status, "to": self.to, "from": self.sender, "body": self.body,
+            "direction": self.direction, "error_code": self.error_code, "num_segments": "1",
+            "date_created": date, "date_sent": sent, "date_updated": date,
+        }  # fmt: skip
+
+
 class FakeTwilio:
     """The server. ``mode`` answers all; ``modes`` (number → mode) goes before it; ``script`` (a list) before both."""
 
@@ -63,6 +91,9 @@ class FakeTwilio:
         self.modes: dict[str, str] = {}
         self.script: list[str] = []
         self.requests: list[Arrived] = []
+        self.asking = "accept"
+        self.asked: list[str] = []
+        self.kept: list[Kept] = []
         self.released = threading.Event()
         self._lock = threading.Lock()
         self._arrival = threading.Condition(self._lock)
@@ -116,6 +147,43 @@ class FakeTwilio:
             self._arrival.notify_all()
             return mode
 
+    def keep(self, form: dict[str, str]) -> Kept:
+        """Take a message of ours."""
+        with self._lock:
+            sid = f"SM{len(self.requests):032x}"
+            kept = Kept(sid, form.get("To", ""), form.get("From", ""), form.get("Body", ""), "outbound-api")
+            self.kept.append(kept)
+            return kept
+
+    def moves_on(self, to: str, status: str, error_code: int | None = None) -> Kept:
+        """The newest message to a number gets another status."""
+        kept = [kept for kept in self.kept if kept.to == to][-1]
+        kept.status, kept.error_code = status, error_code
+        return kept
+
+    def text_in(self, sender: str, body: str, at: datetime | None = None) -> Kept:
+        """Somebody writes to our number."""
+        sid = f"SM{len(self.kept):x}".ljust(34, "e")
+        kept = Kept(sid, SENDER, sender, body, "inbound", "received", at=at or datetime.now(UTC))
+        self.kept.append(kept)
+        return kept
+
+    def found(self, to: str) -> list[Kept]:
+        """What was sent to a number, the newest first."""
+        return [kept for kept in reversed(self.kept) if kept.to == to]
+
+    @staticmethod
+    def status_form(kept: Kept, status: str = "", error_code: int | None = None) -> dict[str, str]:
+        """What Twilio posts when a message gets on."""
+        form = {"MessageSid": kept.sid, "MessageStatus": status or kept.status, "To": kept.to, "From": kept.sender}
+        code = error_code or kept.error_code
+        return {**form, "AccountSid": ACCOUNT, **({"ErrorCode": str(code)} if code else {})}
+
+    @staticmethod
+    def signature(address: str, form: dict[str, str], token: str = TOKEN) -> str:
+        """``X-Twilio-Signature`` of a form that is posted to an address."""
+        return str(RequestValidator(token).compute_signature(address, form))
+
     def stop(self) -> None:
         """Refuse connections from now on."""
         self.released.set()
@@ -150,20 +218,45 @@ class _Handler(BaseHTTPRequestHandler):
             return
         twilio = self.server.twilio
         mode = twilio.arrived(form, self._monotonic_s, self._at)
+        kept = twilio.keep(form) if mode in TAKEN else None
         if mode == "hang":
             twilio.released.wait(60)
         if mode in ("hang", "cut"):
             self.close_connection = True
             return
-        self._reply(mode, form, len(twilio.requests))
-
-    def _reply(self, mode: str, form: dict[str, str], n: int) -> None:
         if mode in REFUSALS:
-            status, code, text = REFUSALS[mode]
-            self._answer(status, {"code": code, "message": text, "status": status, "more_info": ""})
+            self._refuse(mode)
+        else:
+            assert kept is not None
+            self._answer(201, kept.shown())
+
+    def do_GET(self) -> None:
+        twilio, parts = self.server.twilio, urlsplit(self.path)
+        twilio.asked.append(self.path)
+        if twilio.asking == "hang":
+            twilio.released.wait(60)
+        if twilio.asking in ("hang", "cut"):
+            self.close_connection = True
             return
-        said = {"sid": f"SM{n:032x}", "status": "queued", "to": form.get("To"), "from": form.get("From")}
-        self._answer(201, {**said, "body": form.get("Body"), "error_code": None, "num_segments": "1"})
+        if twilio.asking in REFUSALS:
+            self._refuse(twilio.asking)
+            return
+        base = f"/2010-04-01/Accounts/{ACCOUNT}/Messages"
+        if parts.path == f"{base}.json":
+            found = twilio.found(parse_qs(parts.query).get("To", [""])[0])
+            page = {"page": 0, "page_size": 50, "next_page_uri": None, "uri": self.path}
+            self._answer(200, {"messages": [kept.shown() for kept in found], **page})
+            return
+        sid = parts.path.removeprefix(f"{base}/").removesuffix(".json")
+        one = next((kept for kept in twilio.kept if kept.sid == sid), None)
+        if one is None:
+            self._answer(404, {"code": 20404, "message": f"The requested resource {self.path} was not found"})
+        else:
+            self._answer(200, one.shown())
+
+    def _refuse(self, mode: str) -> None:
+        status, code, text = REFUSALS[mode]
+        self._answer(status, {"code": code, "message": text, "status": status, "more_info": ""})
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         encoded = json.dumps(content).encode()

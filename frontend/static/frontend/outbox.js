@@ -1,4 +1,4 @@
-// The outbox renews its list when something changed, and loads an e-mail's frame only when it is opened.
+// The outbox renews its figures and its list when something changed, and loads an e-mail's frame only when it is opened.
 
 import { fetchText, parse, persist } from "./dom.js";
 import { Rows } from "./rows.js";
@@ -13,6 +13,7 @@ const renewOutbox = persist(async () => {
   if (html === null) return;
   const fragment = parse(html);
   after = Number(fragment.dataset.change);
+  outbox.querySelector(".loads").replaceWith(fragment.querySelector(".loads").cloneNode(true));
   rows.show(fragment);
 });
 

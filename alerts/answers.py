@@ -1,0 +1,95 @@
+"""What somebody means who answers an SMS, and what follows from it. Pure.
+
+The number that an answer comes from can be forged by anybody, so an answer can acknowledge, and say whether more is to
+come to that number, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+CODES = tuple(str(number) for number in range(10, 100))
+
+
+class Outcome(StrEnum):
+    """What an answer leads to."""
+
+    ACKNOWLEDGED = "acknowledged"
+    NO_SUCH_CODE = "no_such_code"
+    WHICH = "which"
+    """More than one alert is open, and the answer does not say which."""
+    NOTHING_OPEN = "nothing_open"
+    UNCLEAR = "unclear"
+    STRANGER = "stranger"
+    """The number is nobody's contact: it is told nothing."""
+    UNSUBSCRIBED = "unsubscribed"
+    SUBSCRIBED = "subscribed"
+    """Nothing more is to go to this number, or again. The provider heeds it too, and answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meant(Generic[T]):
+    """What follows from one answer. ``alert``: what is acknowledged by it; ``codes``: those that would have counted."""
+
+    outcome: Outcome
+    alert: T | None = None
+    codes: tuple[str, ...] = ()
+
+
+# Source: https://help.twilio.com/articles/223134027
+_STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
+_START = frozenset({"start", "unstop"})
+
+
+def meaning(text: str, open_alerts: Mapping[str, Sequence[T]]) -> Meant[T]:
+    """What ``text`` means to somebody for whom ``open_alerts`` (code → what it stands for) are open.
+
+    >>> meaning("４７ ok", {"47": ["dock"], "48": ["gate"]}).alert
+    'dock'
+    >>> meaning("1", {"47": ["dock"], "48": ["gate"]}).outcome.value
+    'which'
+    """
+    plain = unicodedata.normalize("NFKC", text).strip().lower()
+    if plain.strip(" .!") in _STOP:
+        return Meant(Outcome.UNSUBSCRIBED)
+    if plain.strip(" .!") in _START:
+        return Meant(Outcome.SUBSCRIBED)
+    codes = tuple(sorted(open_alerts))
+    said = set(re.findall(r"(?<!\d)\d{2}(?!\d)", plain))
+    if len(said) == 1:
+        return _named(said.pop(), open_alerts, codes)
+    if not codes:
+        return Meant(Outcome.NOTHING_OPEN)
+    if said:
+        return Meant(Outcome.WHICH, codes=codes)
+    if plain.strip(" .!") != "1":
+        return Meant(Outcome.UNCLEAR, codes=codes)
+    everything = [alert for alerts in open_alerts.values() for alert in alerts]
+    return (
+        Meant(Outcome.ACKNOWLEDGED, everything[0], codes) if len(everything) == 1 else Meant(Outcome.WHICH, codes=codes)
+    )
+
+
+def _named(code: str, open_alerts: Mapping[str, Sequence[T]], codes: tuple[str, ...]) -> Meant[T]:
+    alerts = open_alerts.get(code, ())
+    if len(alerts) == 1:
+        return Meant(Outcome.ACKNOWLEDGED, alerts[0], codes)
+    # Two people who share a telephone may have the same code for different things.
+    return Meant(Outcome.WHICH if alerts else Outcome.NO_SUCH_CODE if codes else Outcome.NOTHING_OPEN, codes=codes)
+
+
+def free_code(given: Sequence[str]) -> str:
+    """A code for the next alert, of those that were ``given`` (the oldest first): one that is free, else the oldest.
+
+    >>> free_code(["10", "12"]), free_code(list(CODES))
+    ('11', '10')
+    """
+    taken = set(given)
+    return next((code for code in CODES if code not in taken), given[0] if given else CODES[0])

@@ -1,0 +1,190 @@
+"""Each minute: has anybody been forgotten? What is found becomes an incident of its own, told to the administrators.
+
+It looks at rows alone, so it finds what went wrong whoever did it. It tells by another way than the one in trouble,
+where an administrator has one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+
+from alerts import budgets, duty, holding
+from alerts.announce import stamp
+from alerts.delivery import hand_over, queue
+from alerts.models import Alert, Contact, Delivery, Incident, IncidentTransition, Recipient, Severity
+from alerts.telling import first_of_each_channel
+from streams.models import Site
+
+logger = logging.getLogger(__name__)
+
+KIND = "system"
+HEARD_WITHIN_S = 60.0
+"""A rejected contact's successor is queued in the same moment, and one of unknown outcome has had its second try."""
+UNSENT_S = 30.0
+STOPPED_S = 60.0
+LOOK_BACK = timedelta(days=1)
+ZONE_LENGTH = 100
+
+State = Delivery.State
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that ought not to be. ``about`` is put into its sentence; ``channels`` are those in trouble."""
+
+    code: str
+    about: str
+    at: datetime
+    channels: frozenset[str] = frozenset()
+
+
+def unheard(now: datetime) -> Iterator[Finding]:
+    """Alerts of open incidents of which nothing got out, and nothing will."""
+    on_the_way = Q(deliveries__state__in=(State.QUEUED, State.SENDING, State.SENT, State.DELIVERED))
+    doubtful = Q(deliveries__state=State.UNKNOWN, deliveries__finished_at__gt=now - timedelta(minutes=3))
+    heard = Alert.objects.filter(on_the_way | doubtful).values("pk")
+    recent = _open_alerts(now).filter(created_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
+    recent = recent.exclude(pk__in=heard).exclude(pk__in=_left_out().values("pk"))
+    rows = list(recent.order_by("-created_at")[:200])
+    if rows:
+        tried = Delivery.objects.filter(alert__in=rows).values_list("contact__channel", flat=True)
+        yield Finding("unheard", _places(rows), rows[0].created_at, frozenset(tried))
+
+
+def _open_alerts(now: datetime) -> QuerySet[Alert]:
+    rows = Alert.objects.filter(incident__state=Incident.State.OPEN, created_at__gt=now - LOOK_BACK)
+    return rows.exclude(incident__kind=KIND).select_related("incident__camera", "incident__site")
+
+
+def _left_out() -> QuerySet[Alert]:
+    """Alerts of people who could be told and were not, by decision: quiet hours, or the ways that a step uses."""
+    usable = Contact.objects.usable().values("recipient")
+    return Alert.objects.filter(deliveries__isnull=True, recipient__in=usable)
+
+
+def _places(rows: Iterable[Alert]) -> str:
+    """The cameras of ``rows``, as many as fit."""
+    names = dict.fromkeys(row.incident.camera.name if row.incident.camera else row.incident.site.name for row in rows)
+    return ", ".join(names)[:ZONE_LENGTH]
+
+
+def stopped(now: datetime) -> Iterator[Finding]:
+    """Open incidents whose next step ought to have been taken."""
+    patience = timedelta(seconds=STOPPED_S)
+    overdue = Incident.objects.filter(state=Incident.State.OPEN, next_step_at__lte=now - patience)
+    row = overdue.select_related("camera", "site").order_by("-next_step_at").first()
+    if row is not None and row.next_step_at is not None:
+        about = row.camera.name if row.camera else row.site.name
+        yield Finding("stopped", about, row.next_step_at + patience)
+
+
+def broken_rotas(now: datetime) -> Iterator[Finding]:
+    """Rotas by which rules tell, and which at this moment tell nobody."""
+    found = duty.broken(now, LOOK_BACK)
+    if found:
+        names = ", ".join(rota.name for rota, _gap in found)
+        yield Finding("rota", names[:ZONE_LENGTH], max(gap.from_at for _rota, gap in found))
+
+
+def unsent(now: datetime) -> Iterator[Finding]:
+    """Messages that ought to have left, and are not held for a reason that is shown."""
+    due = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=UNSENT_S))
+    channels = sorted(set(due.values_list("contact__channel", flat=True)))
+    if channels:
+        yield Finding("unsent", f"{due.count()} ({', '.join(channels)})", now, frozenset(channels))
+
+
+def month(now: datetime) -> Iterator[Finding]:
+    """SMS that run low before the month is over; once a month."""
+    ceiling = settings.SMS_PER_MONTH
+    used = holding.month_used(now) if ceiling else 0
+    if budgets.share(used, ceiling) >= budgets.WARN_SHARE:
+        yield Finding(
+            "sms-month", f"{used} / {ceiling}", holding.month_begins_at(now), frozenset({Contact.Channel.SMS})
+        )
+
+
+HARMLESS = frozenset({"sms-month", "rota"})
+"""What people have to see to while everything here works."""
+
+CHECKS: tuple[Callable[[datetime], Iterable[Finding]], ...] = (unheard, stopped, broken_rotas, unsent, month)
+
+
+def audit(now: datetime) -> list[Finding]:
+    """Look for everything, and tell what is new of it. One check that fails is logged; the others run."""
+    found: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found += check(now)
+        except Exception:
+            logger.exception("the auditor's check %r failed; the others run", check.__name__)
+    for finding in found:
+        _tell(finding, now)
+    return found
+
+
+def _tell(finding: Finding, now: datetime) -> None:
+    """Open its incident, unless one is open, or somebody closed one over the very same."""
+    key = f"system:{finding.code}"
+    known = Incident.objects.filter(group_key=key).order_by("-pk").first()
+    if known is not None and known.state != Incident.State.RESOLVED:
+        rows = Incident.objects.filter(pk=known.pk, last_event_at__lt=finding.at)
+        rows.update(last_event_at=finding.at, event_count=F("event_count") + 1)
+        return
+    if known is not None and known.resolved_at is not None and known.resolved_at >= finding.at:
+        return
+    logger.error("the auditor found: %s: %s", finding.code, finding.about)
+    site = Site.objects.order_by("pk").first()
+    if site is not None:
+        _open(finding, key, site, now)
+
+
+def _open(finding: Finding, key: str, site: Site, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            incident = Incident.objects.create(
+                group_key=key,
+                kind=KIND,
+                label=finding.code,
+                severity=Severity.CRITICAL,
+                site=site,
+                zone_name=finding.about[:ZONE_LENGTH],
+                happened_at=now,
+                opened_at=now,
+                last_event_at=now,
+                event_count=1,
+            )
+            IncidentTransition.objects.create(
+                incident=incident, at=now, before="", after=Incident.State.OPEN, through="auditor"
+            )
+            made = [queue(alert, contact, now) for alert, contact in _decide(incident, finding, now)]
+            stamp([incident.pk])
+            uids = [row.uid for row in made]
+            transaction.on_commit(partial(hand_over, uids, severity=incident.severity))
+    except IntegrityError:
+        return  # another sweep was faster
+
+
+def _decide(incident: Incident, finding: Finding, now: datetime) -> Iterator[tuple[Alert, Contact]]:
+    """An alert for each administrator, by every channel that is not in trouble, else by those that are."""
+    for person in administrators():
+        alert = Alert.objects.create(
+            incident=incident, recipient=person, reason=Alert.Reason.OPENED, step=0, created_at=now
+        )
+        usable = list(Contact.objects.usable().filter(recipient=person).order_by("order", "id"))
+        others = [contact for contact in usable if contact.channel not in finding.channels]
+        for contact in first_of_each_channel(others or usable):
+            yield alert, contact
+
+
+def administrators() -> QuerySet[Recipient]:
+    """Recipients whose accounts may configure."""
+    return Recipient.objects.filter(active=True, user__is_active=True, user__is_staff=True)

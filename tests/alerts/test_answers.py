@@ -1,0 +1,62 @@
+"""What people mean who answer an SMS, as a table; and which code is given next."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.answers import CODES, Outcome, free_code, meaning
+
+ONE, TWO = {"47": ["dock"]}, {"47": ["dock"], "48": ["gate"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "open_alerts", "outcome", "alert"),
+    [
+        ("47", ONE, Outcome.ACKNOWLEDGED, "dock"),
+        ("48", TWO, Outcome.ACKNOWLEDGED, "gate"),
+        (" 47. ", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("ok 47, on my way", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("４７", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("47 47", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("1", ONE, Outcome.ACKNOWLEDGED, "dock"),
+        ("１", ONE, Outcome.ACKNOWLEDGED, "dock"),
+        ("1!", ONE, Outcome.ACKNOWLEDGED, "dock"),
+        ("1", TWO, Outcome.WHICH, None),
+        ("1", {"47": ["dock", "gate"]}, Outcome.WHICH, None),
+        ("47 48", TWO, Outcome.WHICH, None),
+        ("47", {"47": ["dock", "gate"]}, Outcome.WHICH, None),
+        ("49", TWO, Outcome.NO_SUCH_CODE, None),
+        ("1", {}, Outcome.NOTHING_OPEN, None),
+        ("47", {}, Outcome.NOTHING_OPEN, None),
+        ("thanks", {}, Outcome.NOTHING_OPEN, None),
+        ("who is this?", ONE, Outcome.UNCLEAR, None),
+        ("2", ONE, Outcome.UNCLEAR, None),
+        ("", ONE, Outcome.UNCLEAR, None),
+        ("2026", ONE, Outcome.UNCLEAR, None),
+        ("147", ONE, Outcome.UNCLEAR, None),
+        ("STOP", ONE, Outcome.UNSUBSCRIBED, None),
+        ("resolve 47", ONE, Outcome.ACKNOWLEDGED, "dock"),
+    ],
+)
+def test_an_answer_means(text: str, open_alerts: dict[str, list[str]], outcome: Outcome, alert: str | None) -> None:
+    meant = meaning(text, open_alerts)
+
+    assert (meant.outcome, meant.alert) == (outcome, alert)
+
+
+@given(st.text(max_size=200), st.dictionaries(st.sampled_from(CODES), st.lists(st.integers(), min_size=1, max_size=2)))
+def test_nothing_is_acknowledged_that_is_not_open(text: str, open_alerts: dict[str, list[int]]) -> None:
+    meant = meaning(text, open_alerts)
+
+    assert (meant.alert is not None) == (meant.outcome is Outcome.ACKNOWLEDGED)
+    assert meant.alert is None or any(meant.alert in alerts for alerts in open_alerts.values())
+
+
+@given(st.lists(st.sampled_from(CODES), unique=True))
+def test_a_code_in_use_is_given_again_only_when_none_is_left(given_codes: list[str]) -> None:
+    code = free_code(given_codes)
+
+    assert code in CODES
+    assert (code in given_codes) == (len(given_codes) == len(CODES))

@@ -1,0 +1,209 @@
+"""The auditor and the sign of life: what was forgotten is found, and told by another way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from alerts import heartbeat, http
+from alerts.auditor import CHECKS, audit
+from alerts.delivery import deliver
+from alerts.incidents import record, resolve
+from alerts.models import Contact, Delivery, Incident, Recipient
+from alerts.telling import take_due_steps
+from frontend.models import User
+from streams.health import Heartbeat, encode_heartbeat
+from streams.log import Log
+from streams.log_redis import RedisLog
+from streams.topics import HEALTH, standing_topics
+from tests.alerts.town import EMAIL, SMS, Town, at
+from tests.services.receiver import Receiver
+from tests.services.receiver import receiver as receiver
+from tests.services.twilio import FakeTwilio
+from tests.services.valkey import Valkey
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada(town: Town) -> Recipient:
+    """An administrator who can be told by SMS and by e-mail."""
+    user = User.objects.create_user("ada", password="not-a-secret", role=User.Role.ADMINISTRATOR)
+    person = Recipient.objects.create(name="Ada", user=user)
+    Contact.objects.create(recipient=person, channel="sms", address="+15005550090", confirmed_at=at(0))
+    Contact.objects.create(recipient=person, channel="email", address="ada@example.org", order=1, confirmed_at=at(0))
+    return person
+
+
+def found(second: float) -> list[str]:
+    return [finding.code for finding in audit(at(second))]
+
+
+def system() -> list[Incident]:
+    return list(Incident.objects.filter(kind="system").order_by("pk"))
+
+
+def test_nothing_is_found_where_all_is_well(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    deliver(Delivery.objects.get().uid, clock=lambda: at(1))
+
+    assert (found(61), system()) == ([], [])
+
+
+def test_an_alert_that_reached_nobody_is_told_to_administrators_by_another_way(
+    town: Town, ada: Recipient, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO, twilio.mode = twilio.settings, "21610"
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    deliver(Delivery.objects.get().uid, clock=lambda: at(1))
+    assert found(30) == []
+
+    assert found(61) == ["unheard"]
+
+    [incident] = system()
+    row = Delivery.objects.get(alert__incident=incident)
+    assert (row.contact.channel, row.alert.recipient, incident.severity) == ("email", ada, "critical")
+    assert deliver(row.uid, clock=lambda: at(62)) == "sent"
+    row.refresh_from_db()
+    assert row.subject == "Critical: Nobody could be told of Gate, Harbour City"
+
+
+def test_somebody_without_any_contact_is_noticed(town: Town, ada: Recipient) -> None:
+    town.person("Alice")
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert found(61) == ["unheard"]
+
+
+def test_it_tells_once_and_not_again_over_what_somebody_closed(town: Town, ada: Recipient) -> None:
+    town.person("Alice")
+    record([town.event(frame=None)], now=at(0))
+    for second in (61, 121, 181):
+        assert found(second)[:1] == ["unheard"]
+    assert len([one for one in system() if one.label == "unheard"]) == 1
+    incident = next(one for one in system() if one.label == "unheard")
+    resolve(incident.uid, by=None, disposition="confirmed", note="", through="screen", now=at(200))
+
+    found(241)
+    assert len([one for one in system() if one.label == "unheard"]) == 1
+    record([town.event(frame=None, camera=town.yard.uid, happened_at=at(250))], now=at(250))
+    found(311)
+    assert len([one for one in system() if one.label == "unheard"]) == 2
+
+
+def test_a_reminder_that_never_came_is_found(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    deliver(Delivery.objects.get().uid, clock=lambda: at(1))
+
+    assert found(179) == []
+    assert found(181) == ["stopped"]
+    take_due_steps(at(182))
+    deliver(Delivery.objects.filter(state="queued").order_by("-pk")[0].uid, clock=lambda: at(183))
+    assert "stopped" not in found(190)
+
+
+def test_a_message_that_waits_too_long_is_found_and_told_by_another_channel(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+
+    assert found(29) == []
+    assert found(31) == ["unsent"]
+    [incident] = system()
+    assert incident.zone_name == "1 (sms)"
+    assert list(incident.alerts.values_list("deliveries__contact__channel", flat=True)) == ["email"]
+
+
+def test_what_is_held_for_a_shown_reason_is_not_forgotten(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    Delivery.objects.update(held="flood", not_before_at=at(180))
+
+    assert found(100) == []
+
+
+def test_a_month_that_runs_low_is_told_once(town: Town, ada: Recipient, settings: Settings) -> None:
+    settings.SMS_PER_MONTH = 5
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    Delivery.objects.update(state="sent", attempted_at=at(0), segments=4)
+
+    assert found(5) == ["sms-month"]
+    resolve(system()[0].uid, by=None, disposition="confirmed", note="", through="screen", now=at(6))
+    assert (found(20), len(system())) == (["sms-month"], 1)
+
+
+def test_an_administrator_with_one_way_only_is_told_by_it(town: Town, ada: Recipient) -> None:
+    Contact.objects.filter(channel="email").delete()
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+
+    found(31)
+
+    assert Delivery.objects.get(alert__recipient=ada).contact.channel == "sms"
+
+
+def test_a_check_that_fails_does_not_stop_the_others(
+    town: Town, ada: Recipient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(now: object) -> list[object]:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("alerts.auditor.CHECKS", (broken, *CHECKS))
+    town.person("Alice", SMS, EMAIL)
+    record([town.event(frame=None)], now=at(0))
+
+    assert found(31) == ["unsent"]
+
+
+# The sign of life
+
+
+def test_it_calls_any_address(receiver: Receiver, settings: Settings) -> None:
+    settings.HEARTBEAT_URL = f"{receiver.url}/ping/abc"
+
+    assert heartbeat.call()
+    assert [(posted.method, posted.path) for posted in receiver.received] == [("GET", "/ping/abc")]
+
+
+@pytest.mark.parametrize("status", [500, "hang", "cut"])
+def test_a_call_that_fails_harms_nobody(
+    receiver: Receiver, settings: Settings, monkeypatch: pytest.MonkeyPatch, status: int | str
+) -> None:
+    monkeypatch.setattr(http, "TIMEOUT_S", 0.3)
+    settings.HEARTBEAT_URL, receiver.status = receiver.url, status
+
+    assert not heartbeat.call()
+
+
+@pytest.fixture
+def log(valkey: Valkey) -> Log:
+    log = RedisLog(valkey.addresses, name="auditor")
+    log.create(standing_topics([]))
+    return log
+
+
+@pytest.mark.valkey
+def test_life_is_shown_only_while_every_part_beats(town: Town, log: Log) -> None:
+    now = timezone.now()
+    expected = heartbeat.expected_parts()
+    producer = log.producer()
+    for part in expected:
+        beat = Heartbeat(part=part, instance="one", at=now - timedelta(seconds=1))
+        producer.append(HEALTH.name, 0, encode_heartbeat(beat))
+    producer.flush(5)
+
+    assert heartbeat.unwell(log, now) == []
+    assert heartbeat.unwell(log, now + timedelta(seconds=9)) == sorted(expected)
+    troubled = Heartbeat(part="evaluate", instance="one", at=now, problem="broken_rule")
+    producer.append(HEALTH.name, 0, encode_heartbeat(troubled))
+    producer.flush(5)
+    assert heartbeat.unwell(log, now) == ["evaluate"]
+    producer.close()
+    log.close()

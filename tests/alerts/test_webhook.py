@@ -1,0 +1,283 @@
+"""Webhooks and chats against a real loopback server, and the addresses that are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from alerts import http
+from alerts.contacts import clean_address
+from alerts.delivery import _crowd, at_once, claim, deliver
+from alerts.incidents import record
+from alerts.models import Contact, Delivery
+from alerts.notifiers.base import SLOTS, DeliveryError, Message
+from alerts.notifiers.chat import Chat
+from alerts.notifiers.webhook import Webhook, secret_for
+from tests.alerts.town import Town, at
+from tests.services.receiver import Receiver
+from tests.services.receiver import receiver as receiver
+
+SECRET = "s" * 50
+
+
+def message(to: str) -> Message:
+    return Message(to=to, text="Person in “Dock lane”", subject="High", reference="r1", content={"alerts": []})
+
+
+def hook(receiver: Receiver) -> Webhook:
+    return Webhook(SECRET, http.allowed_pairs([receiver.pair]))
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "TIMEOUT_S", 0.5)
+
+
+# Webhooks
+
+
+def test_a_receiver_can_tell_what_is_ours(receiver: Receiver) -> None:
+    address = f"{receiver.url}/in?of=poliscope"
+
+    receipt = hook(receiver).send(message(address), now_s=lambda: 1767225600.9)
+
+    [posted] = receiver.received
+    key = secret_for(address, SECRET).encode()
+    expected = hmac.new(key, b"1767225600." + posted.content, hashlib.sha256).hexdigest()
+    assert (posted.path, posted.headers["Poliscope-Timestamp"]) == ("/in?of=poliscope", "1767225600")
+    assert posted.headers["Poliscope-Signature"] == f"v1={expected}"
+    assert posted.headers["Poliscope-Delivery"] == "r1"
+    assert json.loads(posted.content) == {"id": "r1", "subject": "High", "text": "Person in “Dock lane”", "alerts": []}
+    assert receipt.provider_id == "200: thank you"
+
+
+def test_one_receivers_secret_is_of_no_use_to_another() -> None:
+    assert secret_for("https://a.example/", SECRET) != secret_for("https://b.example/", SECRET)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "says"),
+    [
+        (500, "definite", "500: thank you"),
+        (503, "definite", "503"),
+        (429, "definite", "429"),
+        (404, "definite", "404"),
+        (302, "definite", "redirects are not followed"),
+        (410, "rejected", "410"),
+        ("hang", "unknown", "no answer"),
+        ("cut", "unknown", "no answer"),
+    ],
+)
+def test_a_receivers_failures_are_told_apart(receiver: Receiver, status: int | str, outcome: str, says: str) -> None:
+    receiver.status, receiver.headers = status, {"Location": f"{receiver.url}/elsewhere"} if status == 302 else {}
+
+    with pytest.raises(DeliveryError) as caught:
+        hook(receiver).send(message(f"{receiver.url}/in"))
+
+    assert (caught.value.outcome, len(receiver.received)) == (outcome, 1)
+    assert says in caught.value.text
+
+
+def test_it_waits_as_long_as_the_receiver_asks(receiver: Receiver) -> None:
+    receiver.status, receiver.headers = 429, {"Retry-After": "77"}
+
+    with pytest.raises(DeliveryError) as caught:
+        hook(receiver).send(message(receiver.url))
+
+    assert caught.value.retry_after_s == 77
+
+
+def test_a_receiver_that_sends_a_byte_now_and_then_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WHOLE_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        target = http.check(f"http://127.0.0.1:{port}/", None)
+        dripping = subprocess.Popen([sys.executable, "-c", _DRIP, str(listener.fileno())], pass_fds=[listener.fileno()])
+        started = time.monotonic()
+        with pytest.raises(http.NoAnswer):
+            http.call(target, "POST", b"{}")
+        assert time.monotonic() - started < 5
+        dripping.kill()
+        dripping.wait(5)
+
+
+_DRIP = """
+import socket, sys, time
+client, _ = socket.socket(fileno=int(sys.argv[1])).accept()
+client.sendall(b"HTTP/1.1 200 OK\\r\\n")
+while True:
+    client.sendall(b"X")
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "numbers"),
+    [
+        ("https://intranet.example/", ["10.1.2.3"]),
+        ("https://intranet.example/", ["93.184.215.14", "192.168.1.1"]),
+        ("https://127.0.0.1/", ["127.0.0.1"]),
+        ("https://[::1]/", ["::1"]),
+        ("https://metadata/", ["169.254.169.254"]),
+        ("https://azure/", ["168.63.129.16"]),
+        ("https://mapped/", ["::ffff:10.0.0.1"]),
+        ("https://shared/", ["100.64.0.1"]),
+        ("https://many/", ["224.0.0.1"]),
+        ("https://zero/", ["0.0.0.0"]),
+        ("http://example.org/", ["93.184.215.14"]),
+    ],
+)
+def test_private_and_readable_addresses_are_refused_unless_allowed(url: str, numbers: list[str]) -> None:
+    with pytest.raises(http.NotCalled, match="POLISCOPE_WEBHOOK_ALLOW") as caught:
+        http.check(url, frozenset(), lambda host, port: numbers)
+    assert caught.value.for_good
+
+    parts, host, port = http.parse(url)
+    assert http.check(url, frozenset({(host, port)}), lambda host, port: numbers).ip == numbers[0]
+    assert parts.scheme in http.PORTS
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "example.org", "ftp://example.org/", "https://", "https://a:b@example.org/", "https://a b/", "https://a:x/",
+     "https://a/\r\nHost: b", "file:///etc/passwd"],
+)  # fmt: skip
+def test_what_is_no_address_of_a_receiver_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected https://HOST/PATH"):
+        http.parse(url)
+
+
+def test_a_name_is_resolved_once(receiver: Receiver) -> None:
+    asked: list[str] = []
+
+    def once(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    target = http.check(f"http://moves.example:{receiver.port}/", None, once)
+
+    assert http.call(target, "GET").status == 200
+    assert asked == ["moves.example"]
+    assert receiver.received[0].headers["Host"] == f"moves.example:{receiver.port}"
+
+
+@pytest.mark.django_db
+def test_a_webhook_is_told_of_an_incident_and_its_address_is_kept_sealed(
+    town: Town, receiver: Receiver, settings: Settings
+) -> None:
+    settings.WEBHOOK_ALLOW = [receiver.pair]
+    address = f"{receiver.url}/hooks/a-secret-path"
+    town.person("Machine", ("webhook", address))
+    contact = Contact.objects.get()
+    assert "a-secret-path" not in contact.address and address.encode() not in bytes(contact.sealed)
+    assert contact.reach == address
+    record([town.event(frame=None)], now=at(0))
+    row = Delivery.objects.get()
+    receiver.answers = [503]
+
+    assert deliver(row.uid, clock=lambda: at(1)) == "queued"
+    assert deliver(row.uid, clock=lambda: at(10)) == "sent"
+
+    row.refresh_from_db()
+    [said] = json.loads(receiver.received[1].content)["alerts"]
+    assert receiver.received[0].headers["Poliscope-Delivery"] == receiver.received[1].headers["Poliscope-Delivery"]
+    assert (said["severity"], said["camera"], said["label"]) == ("high", "Gate", "person")
+    assert "a-secret-path" not in row.address and "a-secret-path" not in row.problem
+
+
+@pytest.mark.django_db
+def test_one_receiver_that_hangs_holds_only_itself(town: Town) -> None:
+    places = ["https://a.example/x", "https://b.example/x"]
+    for n in range(SLOTS):
+        town.person(f"Machine {n}", ("webhook", f"{places[0]}/{n}"))
+    town.person("Other", ("webhook", places[1]))
+    record([town.event(frame=None)], now=at(0))
+    for row in Delivery.objects.order_by("pk")[: at_once(SLOTS)]:
+        claim(row.pk, "hangs", at(1))
+
+    hanging = Delivery.objects.filter(state="queued").order_by("pk")[0]
+    other = Delivery.objects.get(contact__recipient__name="Other")
+    assert _crowd(hanging, more=1) > 0
+    assert _crowd(other, more=1) <= 0
+
+
+# Chats
+
+# Apprise loads all its services at once; one of them imports what Python 3.13 leaves out.
+APPRISE = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
+
+@APPRISE
+def test_a_chat_message_goes_out_through_apprise(receiver: Receiver) -> None:
+    pytest.importorskip("apprise")
+
+    Chat().send(message(f"ntfy://{receiver.pair}/topic"))
+
+    [posted] = receiver.received
+    assert "Dock lane" in posted.content.decode()
+
+
+@APPRISE
+@pytest.mark.parametrize(("status", "outcome"), [(403, "definite"), (500, "definite"), ("cut", "unknown")])
+def test_a_chats_failures_are_told_apart(receiver: Receiver, status: int | str, outcome: str) -> None:
+    pytest.importorskip("apprise")
+    receiver.status = status
+
+    with pytest.raises(DeliveryError) as caught:
+        Chat().send(message(f"ntfy://alice:a-long-password@{receiver.pair}/topic"))
+
+    assert caught.value.outcome == outcome
+    assert "a-long-password" not in caught.value.text
+
+
+@pytest.mark.parametrize(
+    "address", ["dbus://", "json://127.0.0.1/", "mailto://a:b@example.org", "file:///etc/passwd", "x"]
+)
+def test_a_chat_address_is_no_way_to_anywhere(address: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Chat.clean_address(address)
+    with pytest.raises(DeliveryError) as caught:
+        Chat().send(message(address))
+    assert caught.value.outcome in ("rejected", "definite")
+
+
+def test_a_missing_runtime_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+
+    with pytest.raises(DeliveryError, match=r"\./poliscope install apprise") as caught:
+        Chat().send(message("ntfy://example.org/topic"))
+
+    assert caught.value.outcome == "definite"
+
+
+def test_apprise_loads_only_when_it_is_used() -> None:
+    code = "import alerts.notifiers.chat, sys; print('apprise' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("channel", "typed", "says"),
+    [("webhook", "ftp://x", "https://HOST/PATH"), ("apprise", "mailto://x", "chat or push service")],
+)
+def test_an_address_is_looked_at_when_it_is_typed(channel: str, typed: str, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        clean_address(channel, typed)
+
+
+def test_the_secret_of_a_receiver_is_printed(capsys: pytest.CaptureFixture[str], settings: Settings) -> None:
+    call_command("webhook_secret", "https://example.org/hook")
+
+    assert capsys.readouterr().out.strip() == secret_for("https://example.org/hook", settings.SECRET_KEY)
+    with pytest.raises(CommandError, match="expected https://HOST/PATH"):
+        call_command("webhook_secret", "example.org")
