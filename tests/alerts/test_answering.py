@@ -226,3 +226,75 @@ def test_an_answer_in_chinese_digits_gets_a_reply_in_chinese(town: Town, twilio:
 
     assert Incident.objects.get().state == "acknowledged"
     assert Contact.objects.get().disabled_at is None
+
+
+# Whether more is to come
+
+
+def test_stop_stops_every_contact_with_that_number_and_start_takes_it_back(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    town.person("Alice", SMS)
+    town.person("Bob", SMS)
+    twilio.text_in(ALICE, "STOP")
+    poll(timezone.now())
+    assert [contact.usable for contact in Contact.objects.all()] == [False, False]
+    told(town, now)
+    assert (Delivery.objects.count(), replies(twilio)) == (0, [])
+
+    twilio.text_in(ALICE, "START")
+    poll(timezone.now())
+
+    assert [contact.usable for contact in Contact.objects.all()] == [True, True]
+    assert list(InboundMessage.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        "unsubscribed",
+        "subscribed",
+    ]
+    assert replies(twilio) == []
+
+
+def test_a_message_that_waits_does_not_go_where_nothing_more_is_wanted(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    town.person("Alice", SMS)
+    record([town.event(happened_at=now, frame=None)], now=now)
+    twilio.text_in(ALICE, "stop")
+    poll(timezone.now())
+
+    assert deliver(Delivery.objects.get().uid) == "failed"
+    assert twilio.messages == []
+
+
+@pytest.mark.parametrize("changes", [{"confirmed_at": None}, {"opted_out_at": timezone.now()}])
+def test_a_number_that_is_not_confirmed_or_wants_nothing_cannot_answer(
+    town: Town, twilio: FakeTwilio, now: datetime, changes: dict[str, datetime | None]
+) -> None:
+    town.person("Alice", SMS)
+    [code] = told(town, now)
+    Contact.objects.update(**changes)
+    twilio.text_in(ALICE, code)
+
+    poll(timezone.now())
+
+    assert (Incident.objects.get().state, InboundMessage.objects.get().outcome) == ("open", "stranger")
+    assert replies(twilio) == []
+
+
+def test_an_unconfirmed_number_can_say_that_it_wants_nothing(town: Town, twilio: FakeTwilio, now: datetime) -> None:
+    town.person("Alice", SMS)
+    Contact.objects.update(confirmed_at=None)
+    twilio.text_in(ALICE, "STOP")
+
+    poll(timezone.now())
+
+    assert Contact.objects.get().opted_out_at is not None
+
+
+def test_start_from_a_number_that_never_stopped_confirms_nothing(town: Town, twilio: FakeTwilio, now: datetime) -> None:
+    town.person("Alice", SMS)
+    Contact.objects.update(confirmed_at=None)
+    twilio.text_in(ALICE, "START")
+
+    poll(timezone.now())
+
+    assert not Contact.objects.get().usable

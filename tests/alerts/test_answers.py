@@ -37,6 +37,7 @@ ONE, TWO = {"47": ["dock"]}, {"47": ["dock"], "48": ["gate"]}
         ("2026", ONE, Outcome.UNCLEAR, None),
         ("147", ONE, Outcome.UNCLEAR, None),
         ("STOP", ONE, Outcome.UNSUBSCRIBED, None),
+        ("Start.", ONE, Outcome.SUBSCRIBED, None),
         ("resolve 47", ONE, Outcome.ACKNOWLEDGED, "dock"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 from django.utils import timezone
@@ -12,14 +12,15 @@ from alerts import heartbeat, http
 from alerts.auditor import CHECKS, audit
 from alerts.delivery import deliver
 from alerts.incidents import record, resolve
-from alerts.models import Contact, Delivery, Incident, Recipient
+from alerts.models import Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember
+from alerts.policies import StepDraft, save_policy
 from alerts.telling import take_due_steps
 from frontend.models import User
 from streams.health import Heartbeat, encode_heartbeat
 from streams.log import Log
 from streams.log_redis import RedisLog
 from streams.topics import HEALTH, standing_topics
-from tests.alerts.town import EMAIL, SMS, Town, at
+from tests.alerts.town import EMAIL, NOON, SMS, Town, at
 from tests.services.receiver import Receiver
 from tests.services.receiver import receiver as receiver
 from tests.services.twilio import FakeTwilio
@@ -107,6 +108,68 @@ def test_a_reminder_that_never_came_is_found(town: Town, ada: Recipient) -> None
     take_due_steps(at(182))
     deliver(Delivery.objects.filter(state="queued").order_by("-pk")[0].uid, clock=lambda: at(183))
     assert "stopped" not in found(190)
+
+
+def test_somebody_in_quiet_hours_was_not_forgotten(town: Town, ada: Recipient) -> None:
+    alice = town.person("Alice", SMS)
+    alice.quiet_from, alice.quiet_until = time(11), time(13)
+    alice.save()
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert (alice.alerts.count(), Delivery.objects.count(), found(61)) == (2, 0, [])
+
+
+def test_nothing_is_told_to_an_administrators_number_that_is_not_confirmed(town: Town, ada: Recipient) -> None:
+    Contact.objects.filter(channel="email").update(confirmed_at=None)
+    town.person("Alice")
+    record([town.event(frame=None)], now=at(0))
+
+    found(61)
+
+    rows = Delivery.objects.filter(alert__recipient=ada)
+    assert set(rows.values_list("contact__channel", flat=True)) == {"sms"}
+
+
+def broken_rotas() -> list[Incident]:
+    return [one for one in system() if one.label == "rota"]
+
+
+def night_rota(town: Town, person: Recipient) -> Rota:
+    """A rota that the town's rule tells by, with one person in it."""
+    rota = Rota.objects.create(name="Night", starts_on=(NOON - timedelta(30)).date())
+    RotaMember.objects.create(rota=rota, recipient=person, order=0)
+    town.rule.policy = save_policy(EscalationPolicy(name="Night"), [StepDraft(rotas=[rota])])
+    town.rule.save()
+    return rota
+
+
+def test_a_rota_that_tells_nobody_is_found_once(town: Town, ada: Recipient) -> None:
+    alice = town.person("Alice", SMS)
+    night_rota(town, alice)
+    assert found(0) == []
+    Contact.objects.filter(recipient=alice).update(disabled_at=at(1))
+
+    assert found(60) == ["rota"]
+    found(120)
+
+    [incident] = broken_rotas()
+    assert incident.zone_name == "Night"
+    resolve(incident.uid, by=None, disposition="confirmed", note="", through="screen", now=at(130))
+    found(180)
+    assert len(broken_rotas()) == 1
+    # A day later it is still so: that is said again.
+    found(86600)
+    assert len(broken_rotas()) == 2
+
+
+def test_a_rota_by_which_nothing_is_told_may_be_empty(town: Town, ada: Recipient) -> None:
+    rota = night_rota(town, town.person("Alice", SMS))
+    rota.places.all().delete()
+    town.rule.enabled = False
+    town.rule.save()
+
+    assert found(0) == []
 
 
 def test_a_message_that_waits_too_long_is_found_and_told_by_another_channel(town: Town, ada: Recipient) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import time
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from alerts.configuration.bring_in import Outcome, bring_in
+from alerts.configuration.entries import Channel
 from alerts.configuration.export import read_rows
 from alerts.configuration.said import problem_line
 from alerts.configuration.text import BYTES_MOST, read, write
@@ -27,6 +28,7 @@ from alerts.models import (
     TemplateOverride,
     Zone,
 )
+from alerts.notifiers.registry import channels
 from alerts.policies import StepDraft, save_policy
 from detectors.models import Deployment, Model
 from streams.credentials import seal, unseal
@@ -109,6 +111,24 @@ def told(outcome: Outcome) -> list[str]:
 @pytest.fixture
 def town(db: None) -> Town:
     return build_town()
+
+
+def test_it_knows_every_channel_that_there_is() -> None:
+    assert sorted(get_args(Channel)) == sorted(name for name, _said in channels())
+
+
+def test_a_secret_address_stays_where_it_is_known_and_steps_may_go_by_it(town: Town) -> None:
+    room = Recipient.objects.create(name="Control room")
+    address = "https://hooks.example.org/secret-path"
+    Contact.objects.create(recipient=room, channel="webhook", address=address, confirmed_at=NOW)
+    save_policy(EscalationPolicy(name="Programs"), [StepDraft([room], channels=["webhook"])])
+    before = write(read_rows())
+
+    outcome = bring(before.replace("wait_s = 120", "wait_s = 180"))
+
+    assert told(outcome) == [] and "secret-path" not in before
+    assert room.contacts.get().reach == address and room.contacts.get().usable
+    assert EscalationPolicy.objects.get().steps.get().channels == ["webhook"]
 
 
 def test_there_and_back_again_is_the_same_text(town: Town) -> None:

@@ -312,6 +312,14 @@ def test_only_what_is_critical_wakes_somebody(town: Town, severity: str, channel
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("channel", ["webhook", "apprise"])
+def test_what_rings_no_telephone_comes_in_quiet_hours_too(town: Town, channel: str) -> None:
+    sleeper(town, SMS, (channel, "https://hooks.example.org/x"))
+    record([town.event()], now=at(0))
+    assert list(Delivery.objects.values_list("contact__channel", flat=True)) == [channel]
+
+
+@pytest.mark.django_db
 def test_somebody_who_sleeps_and_has_no_address_is_not_waited_for(town: Town) -> None:
     alice = sleeper(town, SMS)
     chief = somebody("Chief", EMAIL, town=town)

@@ -69,6 +69,16 @@ def test_a_message_that_was_not_delivered_goes_to_the_next_contact(town: Town, t
     assert Delivery.objects.get(state="queued").contact.address == "+15005550012"
 
 
+def test_somebody_who_unsubscribed_meanwhile_is_sent_nothing_more(town: Town, twilio: FakeTwilio) -> None:
+    row = sent(town, SMS, EMAIL)
+    twilio.moves_on(SMS[1], "undelivered", 21610)
+
+    assert (follow_up(at(6)), state(row)) == (1, "failed")
+
+    row.contact.refresh_from_db()
+    assert (row.contact.opted_out_at, row.contact.usable) == (at(6), False)
+
+
 def test_a_telephone_that_is_off_is_not_switched_off(town: Town, twilio: FakeTwilio) -> None:
     sent(town, SMS, EMAIL)
     twilio.moves_on(SMS[1], "undelivered", 30003)

@@ -15,11 +15,12 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from alerts import http
+from alerts import confirmation, http
 from alerts.contacts import clean_address
 from alerts.delivery import _crowd, at_once, claim, deliver
+from alerts.editing import Refused
 from alerts.incidents import record
-from alerts.models import Contact, Delivery
+from alerts.models import Contact, Delivery, Recipient
 from alerts.notifiers.base import SLOTS, DeliveryError, Message
 from alerts.notifiers.chat import Chat
 from alerts.notifiers.webhook import Webhook, secret_for
@@ -281,3 +282,51 @@ def test_the_secret_of_a_receiver_is_printed(capsys: pytest.CaptureFixture[str],
     assert capsys.readouterr().out.strip() == secret_for("https://example.org/hook", settings.SECRET_KEY)
     with pytest.raises(CommandError, match="expected https://HOST/PATH"):
         call_command("webhook_secret", "example.org")
+
+
+# Confirming
+
+
+@pytest.mark.django_db
+def test_whoever_has_the_receiver_confirms_it_by_the_code_that_it_was_sent(
+    receiver: Receiver, settings: Settings
+) -> None:
+    settings.WEBHOOK_ALLOW = [receiver.pair]
+    owner = Recipient.objects.create(name="Control room")
+    contact = Contact.objects.create(recipient=owner, channel="webhook", address=f"{receiver.url}/secret-path")
+    assert "secret-path" not in contact.address
+
+    assert confirmation.send_code(contact, at(0)).outcome == "sent"
+
+    [posted] = receiver.received
+    assert posted.path == "/secret-path"
+    assert not contact.usable
+    confirmation.confirm(contact, json.loads(posted.content)["text"][:6], at(1))
+    contact.refresh_from_db()
+    assert contact.usable
+
+
+@pytest.mark.django_db
+def test_another_address_in_its_place_is_not_confirmed_by_the_code_of_the_first(
+    receiver: Receiver, settings: Settings
+) -> None:
+    settings.WEBHOOK_ALLOW = [receiver.pair]
+    owner = Recipient.objects.create(name="Control room")
+    contact = Contact.objects.create(recipient=owner, channel="webhook", address=f"{receiver.url}/one")
+    confirmation.send_code(contact, at(0))
+    contact.address = f"{receiver.url}/two"
+    contact.save()
+
+    with pytest.raises(Refused):
+        confirmation.confirm(contact, json.loads(receiver.received[0].content)["text"][:6], at(1))
+
+
+@pytest.mark.django_db
+def test_a_contact_that_becomes_a_number_keeps_nothing_of_its_secret() -> None:
+    owner = Recipient.objects.create(name="Control room")
+    contact = Contact.objects.create(recipient=owner, channel="webhook", address="https://hooks.example.org/secret")
+    contact.channel, contact.address = "sms", "+15005550010"
+    contact.save()
+    contact.refresh_from_db()
+
+    assert (contact.reach, bytes(contact.sealed)) == ("+15005550010", b"")

@@ -95,6 +95,19 @@ def code_in(words: str) -> str:
 # confirming
 
 
+def test_a_webhook_is_kept_sealed_and_taken_once(ada: Client) -> None:
+    person = Recipient.objects.create(name="Control room")
+    typed = {"channel": "webhook", "address": "https://hooks.example.org/secret-path"}
+
+    assert ada.post(f"/setup/people/{person.uid}/contacts/", typed).status_code == 302
+
+    contact = person.contacts.get()
+    assert (contact.reach, contact.usable) == (typed["address"], False)
+    again = text(ada.post(f"/setup/people/{person.uid}/contacts/", typed))
+    assert "It is there already." in again
+    assert "secret-path" not in text(ada.get(f"/contacts/{contact.uid}/"))
+
+
 def test_a_new_number_is_sent_nothing_but_its_code_until_it_is_confirmed(ada: Client, provider: FakeTwilio) -> None:
     person = Recipient.objects.create(name="Guard")
     added = ada.post(f"/setup/people/{person.uid}/contacts/", {"channel": "sms", "address": "+886 912 345 678"})
