@@ -13,6 +13,8 @@ BENCHES = {
     "cost": "CPU milliseconds for each second of each camera, beside Ultralytics' own loop",
     "rules": "what one rule costs on one picture of twenty tracks, 50 cameras with 10 rules each",
     "rehearse": "a week of one camera through a changed rule; what the archive weighs",
+    "chaos": "10,000 alerts while everything that carries them is killed at random moments",
+    "storm": "10,000 events a minute into 50 incidents",
     "log": "both log engines: throughput, delay, ten minutes of overload",
 }
 
