@@ -43,6 +43,51 @@ def street(
     return {"cameras": made, "deployment": str(deployment.uid)}
 
 
+def _guard(number: int, sms: bool) -> Recipient:
+    """A recipient whose number is the camera's."""
+    guard = Recipient.objects.create(name=f"Guard {number + 1}", language="en")
+    if sms:
+        Contact.objects.create(recipient=guard, channel="sms", address=f"+8869120000{number:02d}")
+    return guard
+
+
+def _camera(
+    number: int,
+    site: Site,
+    group: CameraGroup,
+    deployment: Deployment,
+    recipient: Recipient,
+    address: str,
+    rearm_s: float,
+    hold_s: float,
+) -> dict[str, Any]:
+    camera = Camera.objects.create(uid=uid(100 + number), name=f"Camera {number + 1}", site=site, group=group)
+    if address:
+        Source.objects.create(camera=camera, role="detect", address=address.format(number=number))
+    view = View.objects.create(uid=uid(200 + number), camera=camera)
+    for place, (name, (left, right)) in enumerate(ZONES.items()):
+        zone = Zone.objects.create(
+            uid=uid(300 + number * 10 + place),
+            view=view,
+            name=name,
+            points=[[left, 0.2], [right, 0.2], [right, 0.98], [left, 0.98]],
+        )
+        config = {"rearm": "interval", "rearm_s": rearm_s, "hold_s": hold_s, "confidence": 0.4}
+        _rule(400 + number * 10 + place, f"{camera.name}, {name}", zone, deployment, recipient, config)
+    return {"uid": str(camera.uid), "slot": camera.slot, "view": str(view.uid)}
+
+
+def _rule(
+    number: int, name: str, zone: Zone, deployment: Deployment, recipient: Recipient, config: dict[str, Any]
+) -> None:
+    rule = Rule(uid=uid(number), name=name, kind="presence", severity="high", deployment=deployment, config=config)
+    version = editing.save_rule(rule, zones=[zone], author=None, now=timezone.now())
+    rule.recipients.add(recipient)
+    # The version's name goes into the events' names: the same in every run.
+    named = uid(number + 500)
+    RuleVersion.objects.filter(pk=version.pk).update(uid=named, embedded={**version.embedded, "version": str(named)})
+
+
 def _ground(name: str) -> tuple[Site, CameraGroup, Deployment]:
     """An empty site with a log and one deployment, in a fresh database."""
     call_command("migrate", verbosity=0, interactive=False)
@@ -96,51 +141,6 @@ def _cell(view: View, place: int, side: int) -> Zone:
     left, right, top, bottom = (round(edge / side, 4) for edge in (column, column + 1, row, row + 1))
     points = [[left, top], [right, top], [right, bottom], [left, bottom]]
     return Zone.objects.create(view=view, name=f"k{place:02d}", points=points)
-
-
-def _guard(number: int, sms: bool) -> Recipient:
-    """A recipient whose number is the camera's."""
-    guard = Recipient.objects.create(name=f"Guard {number + 1}", language="en")
-    if sms:
-        Contact.objects.create(recipient=guard, channel="sms", address=f"+8869120000{number:02d}")
-    return guard
-
-
-def _camera(
-    number: int,
-    site: Site,
-    group: CameraGroup,
-    deployment: Deployment,
-    recipient: Recipient,
-    address: str,
-    rearm_s: float,
-    hold_s: float,
-) -> dict[str, Any]:
-    camera = Camera.objects.create(uid=uid(100 + number), name=f"Camera {number + 1}", site=site, group=group)
-    if address:
-        Source.objects.create(camera=camera, role="detect", address=address.format(number=number))
-    view = View.objects.create(uid=uid(200 + number), camera=camera)
-    for place, (name, (left, right)) in enumerate(ZONES.items()):
-        zone = Zone.objects.create(
-            uid=uid(300 + number * 10 + place),
-            view=view,
-            name=name,
-            points=[[left, 0.2], [right, 0.2], [right, 0.98], [left, 0.98]],
-        )
-        config = {"rearm": "interval", "rearm_s": rearm_s, "hold_s": hold_s, "confidence": 0.4}
-        _rule(400 + number * 10 + place, f"{camera.name}, {name}", zone, deployment, recipient, config)
-    return {"uid": str(camera.uid), "slot": camera.slot, "view": str(view.uid)}
-
-
-def _rule(
-    number: int, name: str, zone: Zone, deployment: Deployment, recipient: Recipient, config: dict[str, Any]
-) -> None:
-    rule = Rule(uid=uid(number), name=name, kind="presence", severity="high", deployment=deployment, config=config)
-    version = editing.save_rule(rule, zones=[zone], author=None, now=timezone.now())
-    rule.recipients.add(recipient)
-    # The version's name goes into the events' names: the same in every run.
-    named = uid(number + 500)
-    RuleVersion.objects.filter(pk=version.pk).update(uid=named, embedded={**version.embedded, "version": str(named)})
 
 
 if __name__ == "__main__":
