@@ -9,11 +9,14 @@ database takes is measured by a writer beside all others: to its turn, and to th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import psutil
 
 from bench import accounting
 from bench.chaos import seconds
@@ -117,7 +120,7 @@ def settle(yard: Yard, shown: int) -> None:
         time.sleep(1)
 
 
-def figures(yard: Yard, shown: int, idle_s: Sequence[float], busy_s: Sequence[float]) -> dict[str, Any]:
+def figures(yard: Yard, shown: int, idle_s: Sequence[float], busy_s: Sequence[float], cpu_s: float) -> dict[str, Any]:
     """All that is told of a run."""
     known = [(seconds(row[0]), seconds(row[1]), row[2], row[3]) for row in yard.database.rows(KNOWN)]
     lags_s = sorted(known_s - happened_s for happened_s, known_s, _, _ in known)
@@ -144,6 +147,8 @@ def figures(yard: Yard, shown: int, idle_s: Sequence[float], busy_s: Sequence[fl
         "sms_reminders": sum(reminds(message) for message in messages),
         "critical": len(waits_s),
         "critical_unsent": unsent,
+        "evaluate_cpu_ms": round(1000 * cpu_s / max(1, len(known)), 2),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -162,9 +167,11 @@ def run(yard: Yard, seconds_long: float) -> dict[str, Any]:
         yard.installation.start(name, *arguments)
     time.sleep(15)
     idle_s, _ = probed(yard, lambda: time.sleep(IDLE_S))
+    evaluate = psutil.Process(yard.installation.pid("evaluate"))
+    before_s = sum(evaluate.cpu_times()[:2])
     busy_s, shown = probed(yard, lambda: storm(yard, seconds_long))
     settle(yard, shown)
-    return figures(yard, shown, idle_s, busy_s)
+    return figures(yard, shown, idle_s, busy_s, sum(evaluate.cpu_times()[:2]) - before_s)
 
 
 def main(arguments: Sequence[str]) -> int:
