@@ -430,7 +430,8 @@ class Evaluator:
 
     def _keep_pictures(self, events: list[Event]) -> None:
         try:
-            for row in EventRow.objects.filter(uid__in=[event.uid for event in events]):
+            pending = EventRow.objects.filter(picture=EventRow.Picture.PENDING)
+            for row in pending.filter(uid__in=[event.uid for event in events]):
                 pictures.fetch(row, self._log)
         except Exception:
             logger.exception("keeping a picture failed; the sweep tries again")

@@ -66,7 +66,13 @@ JOIN alerts_delivery r ON r.resends_id = d.id JOIN alerts_alert a ON a.id = d.al
 JOIN alerts_incident i ON i.id = a.incident_id JOIN streams_camera c ON c.id = i.camera_id
 WHERE a.reason <> 'reminder'
 """
-EXPIRED = "whoever was sending it stopped"
+TOLD = """
+SELECT i.opened_at, a.reason, d.state, d.attempts, d.lease_owner, d.problem FROM alerts_incident i
+JOIN streams_camera c ON c.id = i.camera_id LEFT JOIN alerts_alert a ON a.incident_id = i.id
+LEFT JOIN alerts_delivery d ON d.alert_id = a.id
+"""
+SHOWN = 20
+NO_ANSWER = "no answer after the request left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,31 +157,47 @@ class Watch:
 
 
 class Killer:
-    """Kills at its moments, on a thread of its own, and starts again what it killed."""
+    """Kills at its moments, on a thread of its own, and starts again what it killed and what ended by itself."""
 
     def __init__(self, yard: Yard, watch: Watch, moments: Sequence[tuple[float, str]], chance: random.Random) -> None:
         self._yard, self._watch, self._moments, self._chance = yard, watch, list(moments), chance
         self.kills: list[Kill] = []
+        self._done, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait until the last one was killed."""
-        self._thread.join()
+    def wait(self) -> None:
+        """Until the last one was killed."""
+        self._done.wait()
+
+    def stop(self) -> None:
+        """Look after nothing any more."""
+        self._stop.set()
+        self._thread.join(30)
 
     def _run(self) -> None:
         began_s = time.monotonic()
-        for at_s, name in self._moments:
-            time.sleep(max(0.0, began_s + at_s - time.monotonic()))
-            self._kill(name)
+        while not self._stop.wait(0.1):
+            while self._moments and self._moments[0][0] <= time.monotonic() - began_s:
+                self._kill(self._moments.pop(0)[1])
+            if not self._moments:
+                self._done.set()
+            self._supervise()
+
+    def _supervise(self) -> None:
+        # A part that finds no log when it begins says so and ends; ``up`` starts it again.
+        for name in PARTS:
+            if not self._yard.installation.alive(name):
+                self._yard.installation.restart(name)
 
     def _kill(self, name: str) -> None:
-        # Noted before, as what they begin to do afterwards is nothing.
-        pids = self._pids(name)
+        # Asked before: afterwards there are none.
+        pids = self._child() if name == "worker-child" else self._pids(name)
         if not pids:
-            return
+            # A worker that only just begins has no child yet.
+            name, pids = "worker-processes", self._pids("worker-processes")
         self._watch.begin(time.time())
         if name == "valkey":
             self._yard.installation.valkey.restart("rest")
@@ -187,15 +209,19 @@ class Killer:
         self.kills.append(Kill(name, time.time(), frozenset(pids)))
 
     def _pids(self, name: str) -> list[int]:
-        """Of all that will end; of a worker with children one child, or none while it has none."""
+        """Of all that will end."""
         installation = self._yard.installation
         if name == "valkey":
             return [installation.valkey.process("rest").pid]
-        process = psutil.Process(installation.pid("worker-processes" if name == "worker-child" else name))
-        children = [child.pid for child in process.children(recursive=True)]
-        if name == "worker-child":
-            return self._chance.sample(children, 1) if children else []
-        return [process.pid, *children]
+        return [installation.pid(name), *self._children(name)]
+
+    def _child(self) -> list[int]:
+        children = self._children("worker-processes")
+        return self._chance.sample(children, 1) if children else []
+
+    def _children(self, name: str) -> list[int]:
+        process = psutil.Process(self._yard.installation.pid(name))
+        return [child.pid for child in process.children(recursive=True)]
 
 
 def film(yard: Yard, planned: Sequence[Visit], say: Any) -> None:
@@ -239,9 +265,16 @@ def seconds(moment: Any) -> float:
 def repeated(yard: Yard) -> list[Attempt]:
     """Deliveries that were sent once more, with the process that had them first."""
     return [
-        Attempt((camera, zone), int(owner.split("-")[-2]), problem != EXPIRED)
+        Attempt((camera, zone), int(owner.split("-")[-2]), NO_ANSWER in problem)
         for camera, zone, owner, problem in yard.database.rows(REPEATED)
     ]
+
+
+def explain(yard: Yard, what: str, alerts: Sequence[Alert]) -> None:
+    """Print what the database says of the first few of ``alerts``."""
+    for camera, zone in alerts[:SHOWN]:
+        rows = yard.database.rows(f"{TOLD} WHERE c.name = '{camera}' AND i.zone_name = '{zone}' ORDER BY d.id")
+        print(f"  {what}: {camera} {zone}: {rows or 'no incident'}", file=sys.stderr, flush=True)
 
 
 def figures(yard: Yard, planned: Sequence[Visit], kills: Sequence[Kill], outages: Sequence[Outage]) -> dict[str, Any]:
@@ -255,7 +288,7 @@ def figures(yard: Yard, planned: Sequence[Visit], kills: Sequence[Kill], outages
     clear = accounting.undisturbed(ways.values(), outages)
     last_s = max((outage.until_s for outage in outages), default=0.0)
     for name, some in (("lost", missing), ("definite", definite), ("ambiguous", ambiguous)):
-        print(f"  {name}: {some[:20]}", file=sys.stderr, flush=True)
+        explain(yard, name, some)
     return {
         "alerts": len(planned),
         "kills": len(kills),
@@ -295,9 +328,10 @@ def run(yard: Yard, planned: Sequence[Visit], kills: int, seed: int) -> dict[str
 
         killer.start()
         film(yard, planned, say)
-        killer.join()
+        killer.wait()
         yard.flush()
         settle(yard, {visit.alert for visit in planned}, say)
+        killer.stop()
     return figures(yard, planned, killer.kills, watch.outages)
 
 
