@@ -44,6 +44,8 @@ GROUP = "evaluate"
 TICK_S = 1.0
 SNAPSHOT_S = 20.0
 """A crash replays at most this much of the log; the design asks for 30 s."""
+COMMIT_EVENTS = 20
+"""At most so many events (and those of one record) a transaction: it would hold up everybody else who writes."""
 RETRY_S = 0.5
 HINT_S = 2.0
 RECLAIM_S = 5.0
@@ -378,6 +380,10 @@ class Evaluator:
                 logger.critical("partition %s stands still at offset %s: %s", number, record.offset, error)
                 return
             held.position = record.offset + 1
+            if len(held.pending.events) >= COMMIT_EVENTS:
+                self._commit(held)
+                if self._held.get(number) is not held:
+                    return
 
     def _step(self, held: Partition, record: Record) -> Outcome:
         try:
@@ -425,7 +431,8 @@ class Evaluator:
 
     def _keep_pictures(self, events: list[Event]) -> None:
         try:
-            for row in EventRow.objects.filter(uid__in=[event.uid for event in events]):
+            pending = EventRow.objects.filter(picture=EventRow.Picture.PENDING)
+            for row in pending.filter(uid__in=[event.uid for event in events]):
                 pictures.fetch(row, self._log)
         except Exception:
             logger.exception("keeping a picture failed; the sweep tries again")

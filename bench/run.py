@@ -14,6 +14,8 @@ BENCHES = {
     "trust": "every kind of rule on scenes and real clips: what was found, what was missed, what was false",
     "rules": "what one rule costs on one picture of twenty tracks, 50 cameras with 10 rules each",
     "rehearse": "a week of one camera through a changed rule; what the archive weighs",
+    "chaos": "10,000 alerts while everything that carries them is killed at random moments",
+    "storm": "10,000 events a minute into 50 incidents",
     "log": "both log engines: throughput, delay, ten minutes of overload",
 }
 

@@ -13,10 +13,11 @@ import msgspec
 import pytest
 from django.db import OperationalError
 
+from alerts import evaluate
 from alerts.archive import Archive, Query
 from alerts.archive_writer import ArchiveWriter
 from alerts.engine import BlindChange
-from alerts.evaluate import GROUP, Evaluator, claim, commit, load_configuration, store_blind
+from alerts.evaluate import GROUP, Evaluator, Partition, claim, commit, load_configuration, store_blind
 from alerts.models import Count, Event, FoldPosition, Incident, Rule, RuleVersion, Zone
 from alerts.rehearsal import Found, Rehearsal, rehearse
 from alerts.rules.config import EmbeddedRule
@@ -122,6 +123,49 @@ def test_a_crash_at_any_point_repeats_nothing(
         again.turn(0.05)
     assert Event.objects.count() == 1
     assert Incident.objects.get().event_count == 1
+
+
+def test_many_events_at_once_are_several_transactions(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossings = [*CROSSING, *walk(60, 68, 0.1, 0.95), *walk(120, 128, 0.1, 0.95)]
+    expected = [event.uid for event in histories.run(crossings)]
+    sizes: list[int] = []
+
+    def measured(held: Partition, now: datetime) -> None:
+        sizes.append(len(held.pending.events))
+        commit(held, now)
+
+    monkeypatch.setattr(evaluate, "COMMIT_EVENTS", 1)
+    monkeypatch.setattr(evaluate, "commit", measured)
+    append(log, crossings)
+    turn(evaluators(), len(crossings))
+
+    assert [size for size in sizes if size] == [1, 1, 1]
+    assert list(Event.objects.order_by("pk").values_list("uid", flat=True)) == expected
+
+
+def test_nothing_is_folded_on_once_the_partition_was_lost_on_the_way(
+    log: Log,
+    lane: RuleVersion,
+    evaluators: Callable[..., Evaluator],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(evaluate, "COMMIT_EVENTS", 1)
+    monkeypatch.setattr(evaluate, "RECLAIM_S", 60.0)
+    partition = Camera.objects.get(uid=GATE).partition
+    evaluator = evaluators()
+    while not FoldPosition.objects.filter(partition=partition).exists():
+        evaluator.turn(0.05)
+    claim(partition, "another", log.identity, 0)
+    append(log, [*CROSSING, *walk(60, 68, 0.1, 0.95)])
+
+    turn(evaluator, 2 * len(CROSSING))
+
+    assert not Event.objects.exists()
+    # The second event was never come to.
+    assert caplog.text.count("no longer the newest") == 1
 
 
 def test_what_a_former_owner_decides_is_discarded(log: Log, lane: RuleVersion) -> None:

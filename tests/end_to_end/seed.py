@@ -42,20 +42,7 @@ def street(
     severity: str = "high",
 ) -> dict[str, Any]:
     """``cameras`` cameras that each watch three zones across the picture, one deployment, one recipient each."""
-    call_command("migrate", verbosity=0, interactive=False)
-    log = open_log(LogAddresses.from_environment())
-    log.create(standing_topics(["general"]))
-    log.close()
-    site = Site.objects.create(name="Street", time_zone="Asia/Taipei")
-    group = CameraGroup.objects.create(name="All")
-    # An installation begins with a deployment; here it has a name that is the same in every run.
-    Deployment.objects.all().delete()
-    Model.objects.all().delete()
-    card = load_card("nanodet_g")
-    model = Model.objects.create(
-        name=card.name, version=card.version, backend="openvino", card="nanodet_g", labels=["person", "vehicle"]
-    )
-    deployment = Deployment.objects.create(uid=uid(2), name="general", model=model, pool="general")
+    site, group, deployment = _ground("Street")
     guards = [_guard(number, sms) for number in range(cameras)]
     made = [_camera(n, site, group, deployment, guards[n], address, rearm_s, hold_s, severity) for n in range(cameras)]
     return {"cameras": made, "deployment": str(deployment.uid)}
@@ -113,6 +100,61 @@ def _rule(
     # The version's name goes into the events' names: the same in every run.
     named = uid(number + 500)
     RuleVersion.objects.filter(pk=version.pk).update(uid=named, embedded={**version.embedded, "version": str(named)})
+
+
+def _ground(name: str) -> tuple[Site, CameraGroup, Deployment]:
+    """An empty site with a log and one deployment, in a fresh database."""
+    call_command("migrate", verbosity=0, interactive=False)
+    log = open_log(LogAddresses.from_environment())
+    log.create(standing_topics(["general"]))
+    log.close()
+    site = Site.objects.create(name=name, time_zone="Asia/Taipei")
+    group = CameraGroup.objects.create(name="All")
+    # An installation begins with a deployment; here it has a name that is the same in every run.
+    Deployment.objects.all().delete()
+    Model.objects.all().delete()
+    card = load_card("nanodet_g")
+    model = Model.objects.create(
+        name=card.name, version=card.version, backend="openvino", card="nanodet_g", labels=["person", "vehicle"]
+    )
+    deployment = Deployment.objects.create(uid=uid(2), name="general", model=model, pool="general")
+    return site, group, deployment
+
+
+def yard(
+    cameras: int, side: int, guards: int, config: dict[str, Any], critical: int, rule_of: str = "zone"
+) -> dict[str, Any]:
+    """``cameras`` cameras, each with ``side`` × ``side`` zones side by side and no source.
+
+    ``rule_of`` *zone*: one rule for each place in the picture, on all cameras, with a guard of its own; *camera*: one
+    for each camera, on all its zones, with all guards. The first ``critical`` rules are critical, the others high.
+    """
+    site, group, deployment = _ground("Yard")
+    made = [Camera.objects.create(name=f"C{number:03d}", site=site, group=group) for number in range(cameras)]
+    views = [View.objects.create(camera=camera) for camera in made]
+    cells = [[_cell(view, place, side) for place in range(side * side)] for view in views]
+    people = [_guard(number, sms=True) for number in range(guards)]
+    watched = list(zip(*cells, strict=True)) if rule_of == "zone" else cells
+    for number, zones in enumerate(watched):
+        severity = "critical" if number < critical else "high"
+        rule = Rule(
+            name=f"Rule {number}", kind="presence", severity=severity, deployment=deployment, config=dict(config)
+        )
+        told = [people[number % guards]] if rule_of == "zone" else people
+        editing.save_rule(rule, zones=list(zones), author=None, now=timezone.now(), recipients=told)
+    kept = [
+        {"uid": str(camera.uid), "slot": camera.slot, "view": str(view.uid)}
+        for camera, view in zip(made, views, strict=True)
+    ]
+    return {"cameras": kept, "deployment": str(deployment.uid)}
+
+
+def _cell(view: View, place: int, side: int) -> Zone:
+    """One of ``side`` × ``side`` equal parts of the picture, named by its place."""
+    row, column = divmod(place, side)
+    left, right, top, bottom = (round(edge / side, 4) for edge in (column, column + 1, row, row + 1))
+    points = [[left, top], [right, top], [right, bottom], [left, bottom]]
+    return Zone.objects.create(view=view, name=f"k{place:02d}", points=points)
 
 
 if __name__ == "__main__":

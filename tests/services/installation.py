@@ -77,6 +77,10 @@ class Installation:
         """Start a killed part again, with the same arguments."""
         self.start(name, *self._parts[name][0])
 
+    def pid(self, name: str) -> int:
+        """Of the part's own process, which leads a group of its own."""
+        return self._parts[name][1].pid
+
     def alive(self, name: str) -> bool:
         return self._parts[name][1].poll() is None
 
