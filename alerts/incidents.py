@@ -218,7 +218,7 @@ def _escalate(incident: Incident, event: Event, now: datetime) -> Alert.Reason |
     lower = SEVERITIES[: SEVERITIES.index(event.severity)]
     rows = _unresolved(incident)
     worse = incident.severity in lower and rows.filter(severity__in=lower).update(severity=event.severity)
-    # So far people only know, by e-mail, of something long past; that it happens now is news.
+    # So far people know, by no SMS, of something long past; that it happens now is news.
     fresh = (
         incident.late
         and not is_late(event, now)
