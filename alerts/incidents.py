@@ -287,7 +287,7 @@ def _is_worse(incident: Incident, happened: Happened) -> bool:
 
 
 def _is_no_longer_late(incident: Incident, happened: Happened, now: datetime) -> bool:
-    """So far people only know, by e-mail, of something long past; that it happens now is news."""
+    """So far people know, by no SMS, of something long past; that it happens now is news."""
     if not incident.late or happened.is_late(now):
         return False
     return bool(_unresolved(incident).filter(late=True).update(late=False, happened_at=happened.happened_at))

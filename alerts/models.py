@@ -127,15 +127,25 @@ class Contact(models.Model):
     def __str__(self) -> str:
         return f"{self.recipient}, {self.get_channel_display()}"
 
+    def clean(self) -> None:
+        """Before it is compared with others: they are known by what is shown of them."""
+        self._seal()
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         """With an address that is a credential sealed."""
-        if not is_secret(self.channel):
-            self.sealed = b""
-        elif not is_shown(self.address):
-            self.sealed, self.address = seal(self.address), shown(self.address)
-            if (fields := kwargs.get("update_fields")) is not None:
-                kwargs["update_fields"] = {*fields, "sealed", "address"}
+        if self._seal() and (fields := kwargs.get("update_fields")) is not None:
+            kwargs["update_fields"] = {*fields, "sealed", "address"}
         super().save(*args, **kwargs)
+
+    def _seal(self) -> bool:
+        """Whether that changed anything."""
+        if not is_secret(self.channel):
+            changed, self.sealed = bool(self.sealed), b""
+            return changed
+        if is_shown(self.address):
+            return False
+        self.sealed, self.address = seal(self.address), shown(self.address)
+        return True
 
     @property
     def reach(self) -> str:

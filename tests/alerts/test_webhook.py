@@ -330,3 +330,13 @@ def test_a_contact_that_becomes_a_number_keeps_nothing_of_its_secret() -> None:
     contact.refresh_from_db()
 
     assert (contact.reach, bytes(contact.sealed)) == ("+15005550010", b"")
+
+
+@pytest.mark.django_db
+def test_the_same_address_twice_is_noticed_before_it_is_saved() -> None:
+    owner = Recipient.objects.create(name="Control room")
+    given = {"recipient": owner, "channel": "webhook", "address": "https://hooks.example.org/secret"}
+    Contact.objects.create(**given)
+
+    with pytest.raises(ValidationError):
+        Contact(**given).full_clean()
