@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 LEASE_S = 30.0
 """Longer than any notifier may take; a worker that was killed has let go of it by then."""
 RESEND_AFTER_S = 60.0
+GONE_RESEND_AFTER_S = 20.0
+"""Whoever was sending has ended, so no answer can come any more; the provider is asked meanwhile."""
 RESEND_WITHIN_S = 6 * 3600.0
 GATHER_AGAIN_S = 2.0
 GIVE_UP_AFTER_S = 4 * 3600.0
@@ -57,6 +59,9 @@ PICTURE_WAIT_S = 4.0
 POSTPONE_S = 1.0
 RECORD_TRIES, RECORD_AGAIN_S = 80, 1.0
 """Within lease and resend together (30 s and 60 s) a late record still prevents the second message."""
+
+STOPPED = "whoever was sending it stopped"
+GONE = "whoever was sending it has ended"
 
 State = Delivery.State
 
@@ -128,7 +133,7 @@ def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str |
         return None
     if _is_put_off(row, clock()):
         return None
-    owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    owner = f"{_home()}-{os.getpid()}-{secrets.token_hex(4)}"
     if not claim(row.pk, owner, clock()):
         return None
     # Many may have looked at the same moment and all found room. Whoever claimed last sees all the others.
@@ -148,8 +153,32 @@ def claim(key: int, owner: str, now: datetime) -> bool:
 
 def _claimed(owner: str, now: datetime) -> dict[str, Any]:
     lease_until_at = now + timedelta(seconds=LEASE_S)
-    begun = {"state": State.SENDING, "attempts": F("attempts") + 1, "attempted_at": now}
+    # Without a notifier: nothing of this attempt has left yet.
+    begun = {"state": State.SENDING, "attempts": F("attempts") + 1, "attempted_at": now, "notifier": ""}
     return {"lease_owner": owner, "lease_until_at": lease_until_at, **begun}
+
+
+def _home() -> str:
+    """Where the numbers of processes mean what they mean here: this machine, and on it this container."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return f"{socket.gethostname()}.{space}"
+
+
+def has_ended(owner: str) -> bool:
+    """Whether the process that claimed as ``owner`` is certainly gone; of another machine nobody can say."""
+    home, _, process = owner.rpartition("-")[0].rpartition("-")
+    if home != _home() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def unclaim(key: int, owner: str, now: datetime) -> None:
@@ -235,6 +264,8 @@ def _attempt(row: Delivery, owner: str, clock: Callable[[], datetime]) -> str | 
         _gather(row, owner, clock())
     try:
         receipt = _send(row, owner, clock())
+    except _NotOurs:
+        return None
     except DeliveryError as error:
         return _failed(row, owner, error, clock())
     fields = {"provider_id": receipt.provider_id[:100], "sent_at": clock(), "problem": ""}
@@ -271,13 +302,17 @@ def _surely(record: Callable[[], str | None]) -> str | None:
     return record()
 
 
+class _NotOurs(Exception):
+    """The lease ran out before anything left, and somebody else has the delivery now."""
+
+
 def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
-    """Find words and notifier, store the words, send. Raises ``DeliveryError`` and nothing else."""
+    """Find words and notifier, store the words, send. Raises ``DeliveryError``, ``_NotOurs`` and nothing else."""
     try:
         notifier = notifier_for(row.contact.channel)
         message = compose(row, carried(row), now)
         _keep_words(row, owner, notifier.key, message)
-    except DeliveryError:
+    except (DeliveryError, _NotOurs):
         raise
     except Exception as error:
         logger.exception("delivery %s: not put into words", row.uid)
@@ -292,13 +327,17 @@ def _send(row: Delivery, owner: str, now: datetime) -> Receipt:
 
 
 def _keep_words(row: Delivery, owner: str, notifier: str, message: Message) -> None:
-    """Before it is sent: what was sent can be shown, and looked for at the provider, whatever happens to us."""
+    """Before it is sent: what was sent can be shown, and looked for at the provider, whatever happens to us.
+
+    Only whoever still has the lease may send: raises ``_NotOurs``.
+    """
     words = {"subject": message.subject, "text": message.text, "html": message.html, "notifier": notifier}
     sms = row.contact.channel == Contact.Channel.SMS
     paid = {"segments": segments(message.text) if sms else 0}
     # Where it goes may be a credential; what the contact shows of it is not.
-    mine = Delivery.objects.filter(pk=row.pk, lease_owner=owner)
-    mine.update(address=row.contact.address, **words, **paid)
+    mine = Delivery.objects.filter(pk=row.pk, lease_owner=owner, state=State.SENDING)
+    if not mine.update(address=row.contact.address, **words, **paid):
+        raise _NotOurs
     Delivery.objects.filter(carried_by=row.pk, lease_owner=owner).update(address=row.contact.address, **words)
 
 
@@ -454,30 +493,48 @@ def _cancel_stray(row: Delivery, now: datetime) -> int:
 
 
 def expire_leases(now: datetime) -> int:
-    """Whoever was sending has stopped: what became of it is unknown. Returns how many."""
-    rows = Delivery.objects.filter(state=State.SENDING, lease_until_at__lt=now).select_related("alert")
-    return sum(_expire(row, now) for row in rows[:500])
+    """Whoever was sending has stopped: what had not left is queued again, the rest is unknown. Returns how many.
+
+    A process of this machine that has ended is not waited for.
+    """
+    rows = Delivery.objects.filter(state=State.SENDING).select_related("alert").order_by("lease_until_at")[:500]
+    return sum(_expire(row, now) for row in rows if _ran_out(row, now) or has_ended(row.lease_owner))
+
+
+def _ran_out(row: Delivery, now: datetime) -> bool:
+    return row.lease_until_at is not None and row.lease_until_at < now
 
 
 def _expire(row: Delivery, now: datetime) -> bool:
+    problem = STOPPED if _ran_out(row, now) else GONE
+    ended: dict[str, Any] = {"state": State.UNKNOWN, "finished_at": now}
+    if not row.notifier and (now - row.created_at).total_seconds() < GIVE_UP_AFTER_S:
+        # Later each time: it may be this very message that ends whoever takes it.
+        not_before_at = now + timedelta(seconds=backoff_s(row.attempts, None, 0.0))
+        ended = {"state": State.QUEUED, "not_before_at": not_before_at, "carried_by": None}
     with transaction.atomic():
         hold(row.alert.incident_id)
-        ours = Delivery.objects.filter(pk=row.pk, state=State.SENDING, lease_owner=row.lease_owner)
-        problem = "whoever was sending it stopped"
-        if not ours.update(state=State.UNKNOWN, lease_until_at=None, finished_at=now, problem=problem):
+        # By the notifier too: what leaves at this very moment is unknown, and found so by the next look.
+        ours = Delivery.objects.filter(
+            pk=row.pk, state=State.SENDING, lease_owner=row.lease_owner, notifier=row.notifier
+        )
+        if not ours.update(lease_until_at=None, problem=problem, **ended):
             return False
         stamp([row.alert.incident_id])
-    logger.warning("delivery %s: its lease ran out while sending; outcome unknown", row.uid)
+    logger.warning("delivery %s: %s; now %s", row.uid, problem, ended["state"])
     return True
 
 
 def resend_unknown(now: datetime) -> int:
     """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many."""
+    due = Q(finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S)) | Q(
+        problem=GONE, finished_at__lte=now - timedelta(seconds=GONE_RESEND_AFTER_S)
+    )
     rows = Delivery.objects.filter(
+        due,
         state=State.UNKNOWN,
         resends__isnull=True,
         resent_as__isnull=True,
-        finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S),
         finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
         contact__disabled_at__isnull=True,
         contact__opted_out_at__isnull=True,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -294,9 +297,69 @@ def test_it_calls_a_repeated_email_by_the_same_name(town: Town, smtp: FakeSmtp) 
     assert first == second
 
 
+def leaves(row: Delivery) -> None:
+    """Its words are kept, and the request is about to leave."""
+    Delivery.objects.filter(pk=row.pk).update(notifier="twilio")
+
+
+def test_it_sends_at_once_what_certainly_had_not_left_when_its_lease_ran_out(town: Town, twilio: FakeTwilio) -> None:
+    [row] = opened(town, SMS)
+    assert claim(row.pk, "a worker that was killed", at(1))
+
+    assert expire_leases(at(32)) == 1
+
+    assert send(row, at(34)) == "sent"
+    assert (len(twilio.messages), Delivery.objects.count()) == (1, 1)
+
+
+def test_it_does_not_wait_for_the_lease_of_a_process_that_has_ended(town: Town, twilio: FakeTwilio) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    [row] = opened(town, SMS)
+    assert claim(row.pk, f"{outbox._home()}-{ended.pid}-abcd", at(1))
+    leaves(row)
+
+    assert expire_leases(at(2)) == 1
+    row.refresh_from_db()
+    assert row.state == "unknown"
+    assert [resend_unknown(at(21)), resend_unknown(at(22))] == [0, 1]
+    assert send(row.resent_as, at(22)) == "sent"
+
+
+@pytest.mark.parametrize("home", ["another-machine.1", ""])
+def test_it_waits_for_whoever_it_cannot_see(town: Town, home: str) -> None:
+    [row] = opened(town, SMS)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine = f"{outbox._home()}-{os.getpid()}-abcd"
+    assert claim(row.pk, f"{home}-{ended.pid}-abcd" if home else mine, at(1))
+
+    assert expire_leases(at(2)) == 0
+
+
+def test_it_sends_nothing_once_its_lease_is_somebody_elses(
+    town: Town, twilio: FakeTwilio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [row] = opened(town, SMS)
+    words = outbox.compose
+
+    def slow(*given: Any) -> Any:
+        expire_leases(at(40))
+        assert claim(row.pk, "another", at(42))
+        return words(*given)
+
+    monkeypatch.setattr(outbox, "compose", slow)
+
+    assert send(row, at(1)) is None
+    assert not twilio.requests
+    row.refresh_from_db()
+    assert (row.state, row.lease_owner) == ("sending", "another")
+
+
 def test_it_treats_a_lease_that_ran_out_as_unknown(town: Town, twilio: FakeTwilio) -> None:
     [row] = opened(town, SMS)
     assert claim(row.pk, "a worker that was killed", at(1))
+    leaves(row)
 
     assert expire_leases(at(30)) == 0
     assert expire_leases(at(32)) == 1
@@ -309,6 +372,7 @@ def test_it_treats_a_lease_that_ran_out_as_unknown(town: Town, twilio: FakeTwili
 def test_it_believes_a_receipt_that_comes_after_the_lease(town: Town, twilio: FakeTwilio) -> None:
     [row] = opened(town, SMS)
     assert claim(row.pk, "slow", at(1))
+    leaves(row)
     expire_leases(at(40))
     resend_unknown(at(101))
 
