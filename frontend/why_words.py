@@ -108,10 +108,10 @@ _SENTENCES = {
     # The incident.
     "muted": gettext_noop("It was muted (%(muted)s, since %(got_at)s), so nobody was told."),
     "repeat": gettext_noop("An incident of this rule was open already, since %(got_at)s, so nobody was told again."),
-    "late": gettext_noop("It became known %(got)g s late: only e-mail is sent then, unless it is critical."),
+    "late": gettext_noop("It became known %(got)g s late: no SMS is sent then, unless it is critical."),
     # The messages.
     "nobody": gettext_noop("Nobody was told: the rule has nobody to tell."),
-    "contact": gettext_noop("Nobody was told: no number or address that works is known of %(got)s."),
+    "contact": gettext_noop("Nobody was told: quiet hours, or no confirmed number or address that works, of %(got)s."),
     "queued": gettext_noop("The message is waiting to be sent."),
     "sending": gettext_noop("The message is being sent."),
     "unknown": gettext_noop("The message was handed over; whether it arrived is not known."),

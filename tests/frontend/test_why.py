@@ -185,7 +185,7 @@ def test_a_recipient_without_an_address_that_works_is_named(town: Town, ada: Cli
     Contact.objects.update(disabled_at=timezone.now())
     record([event], now=event.happened_at)
     page = asked(ada)
-    assert "no number or address that works is known of Harbour desk" in page and stages(page)["Messages"] == "stopped"
+    assert "address that works, of Harbour desk" in page and stages(page)["Messages"] == "stopped"
 
 
 def test_a_repeat_that_told_nobody_is_said_to(town: Town, ada: Client, tmp_path: Path) -> None:
