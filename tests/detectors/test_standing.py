@@ -18,11 +18,11 @@ GATE, VIEW, PEOPLE = UUID(int=1), UUID(int=2), UUID(int=3)
 SOMEBODY = Detections.of([((0.1, 0.1, 0.2, 0.4), 0.8, "person")])
 
 
-def picture_with(*, bag: bool) -> bytes:
-    """A grey place of 64×48, as JPEG."""
+def picture_with(*, bag: bool, at: tuple[int, int] = (30, 20)) -> bytes:
+    """A grey place of 64×48, as JPEG, with a bag ``at`` its left and top."""
     shown = np.full((48, 64, 3), 200, np.uint8)
     if bag:
-        shown[20:32, 30:44] = 20
+        shown[at[1] : at[1] + 12, at[0] : at[0] + 14] = 20
     return bytes(cv2.imencode(".jpg", shown)[1])
 
 

@@ -110,7 +110,7 @@ def test_what_is_put_down_is_told_beside_what_the_model_knows(stage: Stage) -> N
     stage.plan = pool_plan(POOL, [looked_for, replace(DEPLOYMENT, uid=UUID(int=801))], CAMERAS)
     worker = stage.worker()
     for number in range(16):
-        data = picture_with(bag=number >= 10)
+        data = picture_with(bag=number >= 10, at=(1, 34))  # beside whom the model finds
         stage.put(frame(GATE, number + 1, data=data, age_s=100.0 - 5 * number))
         until(worker, lambda: not stage.left())
     last: dict[int, Detections] = {one.deployment.int: one for one in stage.observations(GATE)}  # type: ignore[union-attr,misc]

@@ -379,6 +379,7 @@ def rule_typed(town: Town, policy: EscalationPolicy) -> dict[str, Any]:
         "deployment": town.deployment.pk, "policy": policy.pk, "setting_labels": ["person"],
         "setting_confidence": "0.5", "setting_confirm_k": "3", "setting_confirm_n": "5",
         "setting_confirm_within_s": "3", "setting_min_travel": "0", "setting_rearm": "quiet", "setting_rearm_s": "20",
+        "setting_group_by": "camera", "setting_news_after_s": "1800",
         "setting_stale_s": "120", "setting_hold_s": "2", "setting_leave_s": "1", "setting_anchor": "bottom",
     }  # fmt: skip
 

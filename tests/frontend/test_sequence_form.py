@@ -55,6 +55,7 @@ def typed(town: Town, first: str, then: str) -> dict[str, Any]:
         "name": "First the door, then the vault", "severity": "high", "enabled": "on", "zones": [town.zone.pk],
         "deployment": town.deployment.pk, "setting_first": first, "setting_then": then, "setting_within_s": "60",
         "setting_scope": "site", "setting_rearm": "quiet", "setting_rearm_s": "20", "setting_stale_s": "120",
+        "setting_group_by": "camera", "setting_news_after_s": "1800",
         "why_it_matters": "", "procedure": "",
     }  # fmt: skip
 
