@@ -294,6 +294,9 @@ def test_nothing_more_is_sent_once_somebody_has_it(stage: Stage) -> None:
     [(key,)] = stage.running.rows("select id from alerts_incident where uid = ?", incident)
     for alert, at in stage.running.rows("select id, created_at from alerts_alert where incident_id = ?", key):
         stage.running.change("update alerts_alert set created_at = ? where id = ?", aged(at, 180), alert)
+    [(due_at,)] = stage.running.rows("select next_step_at from alerts_incident where id = ?", key)
+    if due_at is not None:
+        stage.running.change("update alerts_incident set next_step_at = ? where id = ?", aged(due_at, 180), key)
     time.sleep(5)
     assert stage.outbox() == sent
 
@@ -301,7 +304,7 @@ def test_nothing_more_is_sent_once_somebody_has_it(stage: Stage) -> None:
 def test_it_is_resolved_with_what_it_was(stage: Stage) -> None:
     page = stage.alice
     page.keyboard.press("r")
-    expect(page.locator("dialog.resolve")).to_be_visible()
+    expect(page.locator("dialog[data-dialog=resolve]")).to_be_visible()
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     expect(page.locator(".incident[data-state=resolved]")).to_be_visible(timeout=SOON_MS)

@@ -79,6 +79,9 @@ class Town:
         assert rows
         for key, at in rows:
             self.running.change("update alerts_alert set created_at = ? where id = ?", aged(at, by_s), key)
+        due = "select id, next_step_at from alerts_incident where uid = ? and next_step_at is not null"
+        for key, at in self.running.rows(due, incident.replace("-", "")):
+            self.running.change("update alerts_incident set next_step_at = ? where id = ?", aged(at, by_s), key)
 
 
 def text_of(mail: EmailMessage) -> str:
