@@ -131,7 +131,7 @@ class Sweeper:
         self._open = True
         self._lag = 0
         self._problem = ""
-        self._led_s = self._tidied_s = self._muted_s = float("-inf")
+        self._led_s = float("-inf")
         self._unfinished = True
         self._change = -1
         self._looked_s = float("-inf")
@@ -266,15 +266,13 @@ class Sweeper:
 
     def _mute(self) -> None:
         """Sites that went out, and whatever mutes or no longer mutes."""
-        if self._monotonic() - self._muted_s >= MUTES_S:
-            self._muted_s = self._monotonic()
+        if self._is_time("mute", MUTES_S):
             outages.open_outages(self._now())
             incidents.keep_mutes(self._now())
 
     def _tidy(self) -> None:
         """Rehearsals that their worker left have failed; those of yesterday go."""
-        if self._monotonic() - self._tidied_s >= TIDY_S:
-            self._tidied_s = self._monotonic()
+        if self._is_time("tidy", TIDY_S):
             rehearsals.tidy(self._now())
 
     def _copy(self) -> None:
