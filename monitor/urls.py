@@ -8,6 +8,9 @@ from django.urls import include, path
 from frontend.api import api
 from monitor import views
 
+# Here and not when Django starts: a process without pages does without the memory of its forms.
+admin.autodiscover()
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),

@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import av
 import msgspec
 
-from streams import scenes
+from streams import films
 
 logger = logging.getLogger(__name__)
 
@@ -466,12 +466,9 @@ class Server:
         return f"rtsp://{HOST}:{self.port}/{key}"
 
 
-def write_broadcast(server: Server, videos: dict[str, Path], folder: Path) -> Path:
+def write_broadcast(server: Server, shown: Sequence[films.Film], folder: Path) -> Path:
     """``demo.json`` in ``folder``, complete or not at all."""
-    stations = [
-        Station(key, server.url(key), str(path.with_suffix(".json")), scenes.scene(key).length_s)
-        for key, path in videos.items()
-    ]
+    stations = [Station(film.key, server.url(film.key), str(film.truth), film.length_s) for film in shown]
     path, unfinished = folder / "demo.json", folder / f".demo.{os.getpid()}.json"
     unfinished.write_bytes(msgspec.json.encode(Broadcast(server.epoch_at, server.port, os.getpid(), stations)))
     os.replace(unfinished, path)
@@ -483,22 +480,18 @@ async def serve(folder: Path, port: int) -> None:
     quit = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, quit.set)
-    drawing = asyncio.create_task(asyncio.to_thread(scenes.prepare, folder, scenes.SCENES, _tell))
-    stopping = asyncio.create_task(quit.wait())
+    drawing, stopping = asyncio.create_task(films.draw(folder)), asyncio.create_task(quit.wait())
     await asyncio.wait({drawing, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if quit.is_set():
-        # The thread cannot be stopped, and what it has half drawn is of no use to anybody.
-        os._exit(0)
-    videos = drawing.result()
-    movies = {key: Movie.open(path, scenes.scene(key).title) for key, path in videos.items()}
+        drawing.cancel()
+        await asyncio.wait({drawing})
+        return
+    shown = drawing.result()
+    movies = {film.key: Movie.open(Path(film.path), film.title) for film in shown}
     async with Server(movies, port) as server:
-        write_broadcast(server, videos, folder)
+        write_broadcast(server, shown, folder)
         print(f"cameras: {' '.join(server.url(key) for key in movies)}", flush=True)
         await quit.wait()
-
-
-def _tell(title: str, share: float) -> None:
-    print(f"drawing {title}: {share:.0%}", flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:

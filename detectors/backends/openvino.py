@@ -60,7 +60,11 @@ class OpenVinoBackend:
         self._input_wh = (0, 0)
         self._maker: _Maker | None = None
         self._networks: dict[Size, _Network | None] = {}
-        """By input size: the full one, and those trimmed to a shape of picture; None: it cannot be had."""
+        """By input size: the full one, and those trimmed to a shape of picture; None: it cannot be had.
+
+        Where a trimmed one serves, the full one is let go until a picture needs it: a site's cameras have one shape or
+        two, and each network of NanoDet holds 70 MiB.
+        """
 
     @property
     def device(self) -> str:
@@ -90,7 +94,7 @@ class OpenVinoBackend:
         self.infer([np.zeros((height, width, 3), np.uint8)] * self._streams)
 
     def infer(self, pictures: Sequence[Picture]) -> list[Detections]:
-        if not self._networks:
+        if self._maker is None:
             raise RuntimeError("openvino: infer before load; load a model first")
         for picture in pictures:
             check_picture(picture)
@@ -99,8 +103,7 @@ class OpenVinoBackend:
             places[self._size_for(picture)].append(index)
         found: dict[int, Detections] = {}
         for size, indices in places.items():
-            network = self._networks[size]
-            assert network is not None
+            network = self._network(size)
             found.update(zip(indices, network.infer([pictures[index] for index in indices]), strict=True))
         return [found[index] for index in range(len(pictures))]
 
@@ -110,15 +113,26 @@ class OpenVinoBackend:
         Two fifths of a square input are bars beside 16:9. Makes the network on first need, which takes a second.
         """
         full, maker = self._input_wh, self._maker
-        if maker is None or not maker.free:
+        assert maker is not None
+        if not maker.free:
             return full
         size = Letterbox.trimmed((picture.shape[1], picture.shape[0]), full, STEP_PX)
         if size[0] * size[1] > WORTH * full[0] * full[1]:
             return full
         if size not in self._networks:
-            room = sum(network is not None for network in self._networks.values()) <= SHAPES_MOST
+            room = sum(network is not None for one, network in self._networks.items() if one != full) < SHAPES_MOST
             self._networks[size] = maker.trimmed(size) if room else None
+            if self._networks[size] is not None:
+                self._networks.pop(full, None)
         return size if self._networks[size] is not None else full
+
+    def _network(self, size: Size) -> _Network:
+        """What computes inputs of ``size``; the full one is made again where it was let go. Raises ``ModelBroken``."""
+        network = self._networks.get(size)
+        if network is None:
+            assert self._maker is not None
+            network = self._networks[size] = self._maker.network(size)
+        return network
 
     def unload(self) -> None:
         self._networks, self._maker = {}, None
@@ -220,9 +234,10 @@ class _Slot:
 
 
 def _device(core: Any, wanted: str, card: Card) -> str:
-    there: list[str] = core.available_devices
     if wanted in ("auto", ""):
-        return "CPU" if "CPU" in there else next(iter(there), "CPU")
+        # Every build of OpenVINO has it, and to ask what else is there loads the GPU's plugin: 14 MiB.
+        return "CPU"
+    there: list[str] = core.available_devices
     if wanted not in there:
         raise RuntimeMissing(
             f"{card.model_version}: expected OpenVINO to offer {wanted}, got {', '.join(there) or 'nothing'}; "

@@ -70,7 +70,7 @@ def recorded(scene: Scene) -> Recorded:
 def render(scene: Scene, path: Path, progress: Progress | None = None, footage: Footage | None = None) -> None:
     """Write the scene as H.264 in MP4 to ``path``, complete or not at all, and its truth beside it (``.json``).
 
-    ``progress`` is called about 20 times with the share done, 0–1. Takes 6 s on one core. Raises ``OSError``.
+    ``progress`` is called about 20 times with the share done, 0–1. Takes 5 to 15 s on one core. Raises ``OSError``.
     """
     stage = Stage(scene, footage or load_footage())
     path.parent.mkdir(parents=True, exist_ok=True)

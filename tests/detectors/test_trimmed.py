@@ -20,12 +20,16 @@ SURE = 0.45
 """The score from which rules count a box unless they say otherwise."""
 
 
-@pytest.fixture(scope="module")
-def backend() -> OpenVinoBackend:
+def loaded() -> OpenVinoBackend:
     card = registry.load_card(registry.DEFAULT_CARD)
     backend = OpenVinoBackend(streams=1)
     backend.load(registry.model_path(card), card)
     return backend
+
+
+@pytest.fixture(scope="module")
+def backend() -> OpenVinoBackend:
+    return loaded()
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +68,8 @@ def test_the_bars_beside_a_picture_are_cut_off(
 
 def test_it_finds_the_same_people(backend: OpenVinoBackend, street: list[Picture]) -> None:
     trimmed = [people(found) for found in backend.infer(street)]
-    full_network = backend._networks[backend.input_wh]
-    assert full_network is not None and backend._networks.get((416, 256)) is not None
-    full = [people(found) for found in full_network.infer(street)]
+    assert backend._networks.get((416, 256)) is not None
+    full = [people(found) for found in backend._network(backend.input_wh).infer(street)]
     assert sum(map(len, full)) >= 20
     found = 0
     for ours, theirs in zip(trimmed, full, strict=True):
@@ -87,4 +90,13 @@ def test_only_a_few_shapes_are_kept(backend: OpenVinoBackend) -> None:
     for height in range(40, 400, 40):
         backend.infer([grey(90, (400, height))])
     kept = [size for size, network in backend._networks.items() if network is not None]
-    assert len(kept) == 1 + SHAPES_MOST
+    assert len(set(kept) - {backend.input_wh}) == SHAPES_MOST
+
+
+def test_the_full_network_is_let_go_where_a_trimmed_one_serves_and_comes_back() -> None:
+    backend = loaded()
+    assert list(backend._networks) == [backend.input_wh]
+    backend.infer([grey(90, (640, 360))])
+    assert list(backend._networks) == [(416, 256)]
+    backend.infer([grey(90, (400, 400))])
+    assert set(backend._networks) == {backend.input_wh, (416, 256)}

@@ -478,7 +478,7 @@ def test_the_process_draws_plays_tells_its_epoch_and_stops(tmp_path: Path) -> No
     )
     try:
         assert process.stdout is not None
-        lines = _lines_until(process, "cameras:", 150)
+        lines = _lines_until(process, "cameras:", 300)
         assert any(line.startswith("drawing Gate") for line in lines)
         told = msgspec.json.decode((tmp_path / "demo.json").read_bytes(), type=Broadcast)
         assert [station.key for station in told.cameras] == [scene.key for scene in SCENES]

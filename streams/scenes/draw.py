@@ -1,0 +1,34 @@
+"""``python -m streams.scenes.draw --data DIR``: the demo's films, drawn where they are missing, and a list of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from streams import films, scenes
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The process; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m streams.scenes.draw", description="The demo's four films.")
+    parser.add_argument("--data", type=Path, required=True, help="folder for the films and films.json")
+    folder = parser.parse_args(arguments).data
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = scenes.prepare(folder, scenes.SCENES, _tell)
+        drawn = [films.Film(one.key, one.title, str(paths[one.key]), one.length_s) for one in scenes.SCENES]
+        films.write(drawn, folder)
+    except (OSError, ValueError) as problem:
+        print(f"drawing: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tell(title: str, share: float) -> None:
+    print(f"drawing {title}: {share:.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
