@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = parser.parse_args(arguments).data
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = scenes.prepare(folder, scenes.SCENES, _tell)
+        paths = scenes.prepare(folder, scenes.SCENES, _Told())
         drawn = [films.Film(one.key, one.title, str(paths[one.key]), one.length_s) for one in scenes.SCENES]
         films.write(drawn, folder)
     except (OSError, ValueError) as problem:
@@ -26,8 +27,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _tell(title: str, share: float) -> None:
-    print(f"drawing {title}: {share:.0%}", flush=True)
+class _Told:
+    """Says how far all films together are; several are drawn at once."""
+
+    def __init__(self) -> None:
+        self._shares, self._one = dict[str, float](), threading.Lock()
+
+    def __call__(self, title: str, share: float) -> None:
+        with self._one:
+            self._shares[title] = share
+            films = len(self._shares)
+            print(f"drawing {films} film{'s' * (films != 1)}: {sum(self._shares.values()) / films:.0%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -479,7 +479,7 @@ def test_the_process_draws_plays_tells_its_epoch_and_stops(tmp_path: Path) -> No
     try:
         assert process.stdout is not None
         lines = _lines_until(process, "cameras:", 300)
-        assert any(line.startswith("drawing Gate") for line in lines)
+        assert lines[-2].strip() == "drawing 4 films: 100%"
         told = msgspec.json.decode((tmp_path / "demo.json").read_bytes(), type=Broadcast)
         assert [station.key for station in told.cameras] == [scene.key for scene in SCENES]
         assert 0 <= (datetime.now(UTC) - told.epoch_at).total_seconds() < 30
