@@ -118,7 +118,8 @@ def prepare(
     """The videos of ``scenes`` by key, drawn where this version of them is not yet in ``folder``, on all cores.
 
     ``progress`` is called with the scene's title and the share of it that is done: 0 for each that is missing before
-    any is drawn, then from the threads that draw. Encoder and OpenCV, nine tenths of the work, let go of the interpreter.
+    any is drawn, then from the threads that draw. Encoder and OpenCV, nine tenths of the work, let go of the
+    interpreter.
     """
     tell = progress or (lambda title, share: None)
     paths = {one.key: folder / f"{one.key}-{version(one)}.mp4" for one in scenes}
