@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django import forms
@@ -223,7 +224,7 @@ class RecipientAdmin(Page):
     """Who is told."""
 
     inlines = (ContactInline,)
-    list_display = ("name", "language", "reached_by", "active")
+    list_display = ("name", "spoken", "reached_by", "active")
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": (("name", "user"), ("language", "time_zone"), ("quiet_from", "quiet_until"), "active")}),
@@ -310,6 +311,18 @@ class GuardedModelsAdmin(ModelsAdmin):
 class RuleVersionAdmin(ReadOnlyPage):
     """Every edit of every rule, as it ran."""
 
+    words: ClassVar[Mapping[str, Any]] = {
+        "": gettext_lazy("rule versions"),
+        "rule": gettext_lazy("rule"),
+        "number": gettext_lazy("number"),
+        "kind": gettext_lazy("kind"),
+        "severity": gettext_lazy("severity"),
+        "author": gettext_lazy("author"),
+        "active_from_at": gettext_lazy("from"),
+        "active_until_at": gettext_lazy("until"),
+        "embedded": gettext_lazy("what ran"),
+        "beside": gettext_lazy("what stood beside it"),
+    }
     list_display = ("rule", "number", "severity", "author", "active_from_at", "active_until_at")
     list_filter = ("rule",)
     list_select_related = ("rule", "author")
@@ -320,6 +333,17 @@ class RuleVersionAdmin(ReadOnlyPage):
 class EventAdmin(ReadOnlyPage):
     """What was seen, as it was stored."""
 
+    words: ClassVar[Mapping[str, Any]] = {
+        "": gettext_lazy("events"),
+        "happened_at": gettext_lazy("happened"),
+        "known_at": gettext_lazy("became known"),
+        "camera": gettext_lazy("camera"),
+        "kind": gettext_lazy("kind"),
+        "severity": gettext_lazy("severity"),
+        "picture": gettext_lazy("picture"),
+        "source": gettext_lazy("source"),
+        "content": gettext_lazy("content"),
+    }
     list_display = ("happened_at", "camera", "kind", "severity", "picture")
     list_filter = ("severity", "camera")
     list_select_related = ("camera",)
@@ -358,6 +382,21 @@ def _name_of_zone(column: str) -> Subquery:
 class DeliveryAdmin(ReadOnlyPage):
     """Who was told what, how, and whether it arrived."""
 
+    words: ClassVar[Mapping[str, Any]] = {
+        "notifier": gettext_lazy("sent by"),
+        "state": gettext_lazy("state"),
+        "held": gettext_lazy("held back"),
+        "attempts": gettext_lazy("attempts"),
+        "subject": gettext_lazy("subject"),
+        "text": gettext_lazy("text"),
+        "segments": gettext_lazy("SMS segments"),
+        "provider_id": gettext_lazy("the provider's number"),
+        "problem": gettext_lazy("problem"),
+        "created_at": gettext_lazy("created"),
+        "sent_at": gettext_lazy("sent"),
+        "delivered_at": gettext_lazy("delivered"),
+        "finished_at": gettext_lazy("finished"),
+    }
     list_display = ("created_at", "recipient", "channel", "state", "attempts", "problem")
     list_filter = ("state", "contact__channel")
     list_select_related = ("alert__recipient", "contact")

@@ -167,7 +167,7 @@ def _replied_enough(sender: str, now: datetime) -> bool:
 
 def _reply(outcome: Outcome, codes: Iterable[str], incident: Incident | None, person: Recipient) -> str:
     with translation.override(person.language):
-        words = {"codes": ", ".join(codes), "what": texts.headline(incident) if incident else ""}
+        words = {"codes": texts.listed(codes), "what": texts.headline(incident) if incident else ""}
         return texts.fit_reply(_SENTENCES[outcome]() % words)
 
 

@@ -6,7 +6,7 @@ Nothing stored is a sentence; each is made here when it is shown or sent. An SMS
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -266,6 +266,11 @@ class Words:
     subject: str
     text: str
     html: str
+
+
+def listed(names: Iterable[str]) -> str:
+    """``names`` one after the other, as the language does: with a comma, or with the mark that Chinese has for it."""
+    return _(", ").join(names)
 
 
 def label_name(name: str) -> str:

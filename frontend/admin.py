@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,7 +20,7 @@ from django.utils.functional import lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, pgettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -359,7 +360,7 @@ class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     form = PersonForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "name", "role", "language", "is_active", "last_login")
+    list_display = ("username", "name", "role", "spoken", "is_active", "last_login")
     list_filter = ("role", "is_active", "camera_groups")
     search_fields = ("username", "first_name", "last_name", "email")
     filter_horizontal = ()
@@ -387,12 +388,6 @@ class PersonAdmin(Page, DjangoUserAdmin):  # type: ignore[misc, type-arg]
     def name(self, user: User) -> str:
         """First and last name."""
         return user.get_full_name() or "–"
-
-    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """A person's role is another word than an address's in some languages."""
-        if db_field.name == "role":
-            kwargs["label"] = pgettext_lazy("person", "Role")
-        return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         """The record of who looked and acted outlives an account: it is made inactive instead."""
@@ -449,6 +444,10 @@ class ApiTokenAdmin(Page):
 class ViewAuditAdmin(ReadOnlyPage):
     """Who looked at what, and who did what."""
 
+    words: ClassVar[Mapping[str, Any]] = {
+        "at": gettext_lazy("when"), "user": gettext_lazy("user"), "action": gettext_lazy("action"),
+        "camera": gettext_lazy("camera"), "address": gettext_lazy("network address"),
+    }  # fmt: skip
     list_display = ("at", "user", "action", "camera", "address")
     list_filter = ("action", "camera")
     list_select_related = ("user", "camera")

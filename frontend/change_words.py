@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext_lazy
+from django.utils.translation import gettext_noop, pgettext, pgettext_lazy
 
 from alerts import texts
 from alerts.models import Rule
@@ -50,9 +51,9 @@ def _plain(field: str, value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{_item(name, key)} {_plain('', inner)}" for key, inner in value.items())
+        return texts.listed(f"{_item(name, key)} {_plain('', inner)}" for key, inner in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_item(name, inner) for inner in value)
+        return texts.listed(_item(name, inner) for inner in value)
     if name == "kind":
         return texts.kind_name(str(value))
     if field in ("config.first", "config.then"):
@@ -67,15 +68,31 @@ def _item(name: str, value: Any) -> str:
 
 def schedule_word(spans: Sequence[Mapping[str, Any]]) -> str:
     """“Mon, Tue 22:00–06:00”; without spans: always."""
-    return "; ".join(_span(span) for span in spans) or _("always")
+    return "; ".join(_span(span) for span in spans) or pgettext("schedule", "always")
 
 
 def _span(span: Mapping[str, Any]) -> str:
     numbers = sorted(span.get("days", range(7)))
-    days = "" if len(numbers) == 7 else ", ".join(str(DAYS[number]) for number in numbers if 0 <= number < 7)
+    days = "" if len(numbers) == 7 else texts.listed(str(DAYS[number]) for number in numbers if 0 <= number < 7)
     from_, until = span.get("from", "00:00"), span.get("until", "00:00")
-    hours = _("all day") if from_ == until else f"{from_}–{until}"
+    hours = _("all day") if from_ == until else f"{clock_word(from_)}–{clock_word(until)}"
     return f"{days} {hours}".strip()
+
+
+_BY_THE_SUN = {
+    "sunrise": gettext_noop("sunrise"),
+    "sunset": gettext_noop("sunset"),
+    "sunrise-": gettext_noop("%(time)s before sunrise"),
+    "sunrise+": gettext_noop("%(time)s after sunrise"),
+    "sunset-": gettext_noop("%(time)s before sunset"),
+    "sunset+": gettext_noop("%(time)s after sunset"),
+}
+
+
+def clock_word(text: str) -> str:
+    """A time of a schedule: “22:00”, “sunset”, “0:30 before sunrise”."""
+    found = re.fullmatch(r"(sun(?:rise|set)[+-]?)(?:0?(\d+:\d\d))?", text)
+    return _(_BY_THE_SUN[found[1]]) % {"time": found[2]} if found else text
 
 
 def title_word(change: Change) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from django import forms
 from django.db.models import QuerySet
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
 from msgspec import inspect
 from unfold.widgets import (
@@ -27,6 +27,20 @@ from unfold.widgets import (
 from alerts.models import Rule
 
 Struct = type[msgspec.Struct]
+CHOICES = (
+    gettext_noop("quiet"),
+    gettext_noop("interval"),
+    gettext_noop("both"),
+    gettext_noop("forward"),
+    gettext_noop("backward"),
+    gettext_noop("bottom"),
+    gettext_noop("overlap"),
+    gettext_noop("seen"),
+    gettext_noop("any"),
+    gettext_noop("above"),
+    gettext_noop("below"),
+)
+"""What settings of a few words can be. Marked for translation here; one without a translation shows as it is stored."""
 
 
 class Unsupported(TypeError):

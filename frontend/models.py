@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from streams.ids import new_uid
 from streams.models import Camera, CameraGroup, validate_time_zone
@@ -20,12 +21,19 @@ class User(AbstractUser):
         OBSERVER = "observer", _("observer")
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
-    role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.OPERATOR)
+    role = models.CharField(pgettext_lazy("person", "role"), max_length=16, choices=Role, default=Role.OPERATOR)
     language = models.CharField(_("language"), max_length=10, default="en")
     time_zone = models.CharField(_("time zone"), max_length=64, default="UTC", validators=[validate_time_zone])
     camera_groups = models.ManyToManyField(
         CameraGroup, blank=True, related_name="people", verbose_name=_("camera groups")
     )
+
+    def get_full_name(self) -> str:
+        """The given name first, and of a Chinese name the family's, as its bearer writes it."""
+        family, given = self.last_name.strip(), self.first_name.strip()
+        if family and given and all("\u3400" <= character <= "\u9fff" for character in family + given):
+            return family + given
+        return super().get_full_name()
 
 
 class ApiToken(models.Model):

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from alerts import texts
 from alerts.models import MaintenanceWindow, Recipient, Rule, Severity, Silence
 from alerts.muting import Matchers
 from alerts.reports import TITLE_LENGTH
@@ -30,7 +31,7 @@ class CameraChoices(forms.ModelMultipleChoiceField[Camera]):
 
     def label_from_instance(self, obj: Camera) -> str:
         """For the list."""
-        return f"{obj.name}, {obj.site.name}"
+        return f"{obj.name} · {obj.site.name}"
 
 
 class CameraChoice(forms.ModelChoiceField[Camera]):
@@ -38,7 +39,7 @@ class CameraChoice(forms.ModelChoiceField[Camera]):
 
     def label_from_instance(self, obj: Camera) -> str:
         """For the list."""
-        return f"{obj.name}, {obj.site.name}"
+        return f"{obj.name} · {obj.site.name}"
 
 
 def _moment(label: Any) -> forms.DateTimeField:
@@ -154,7 +155,7 @@ class WindowForm(forms.Form):
             self.add_error("days_1", _("Choose at least one day."))
         elsewhere = [one.name for one in cleaned.get("cameras") or () if one.site != cleaned.get("site")]
         if elsewhere:
-            self.add_error("cameras", _("%(cameras)s: not at this site.") % {"cameras": ", ".join(elsewhere)})
+            self.add_error("cameras", _("%(cameras)s: not at this site.") % {"cameras": texts.listed(elsewhere)})
         same = MaintenanceWindow.objects.filter(site=cleaned.get("site"), name=cleaned.get("name"))
         if same.exclude(pk=self.window.pk).exists():
             self.add_error("name", _("This site has a window of this name already."))

@@ -5,6 +5,15 @@ from __future__ import annotations
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from alerts import texts
+from alerts.models import EscalationStep
+
+
+def step_word(step: EscalationStep) -> str:
+    """Whom a step tells: “On duty: Nights, Control room, Alice”."""
+    on_duty = [_("On duty: %(rota)s") % {"rota": rota} for rota in step.rotas.all()]
+    return texts.listed([*on_duty, *map(str, step.teams.all()), *map(str, step.recipients.all())])
+
 
 def again_word(times: int) -> str:
     """What happens after a policy's last step."""

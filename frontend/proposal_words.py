@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
+from alerts import texts
 from alerts.rules.config import EmbeddedRule, Schedule
 from alerts.rules.registry import read_config, rule_kind
-from frontend.change_words import value_word
+from frontend.change_words import clock_word, value_word
 from frontend.forms import fields_for
 
 if TYPE_CHECKING:
@@ -102,5 +103,5 @@ def _hours(before: Schedule, after: Schedule) -> Iterator[Line]:
 
 
 def _spans(schedule: Schedule) -> str:
-    spans: Sequence[str] = [f"{span.from_}–{span.until}" for span in schedule.spans]
-    return ", ".join(spans) or _("always")
+    spans: Sequence[str] = [f"{clock_word(span.from_)}–{clock_word(span.until)}" for span in schedule.spans]
+    return texts.listed(spans) or pgettext("schedule", "always")

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from alerts.models import Rehearsal
 from alerts.rehearsals import PROBLEMS, UNDER_WAY
-from alerts.texts import label_name
+from alerts.texts import label_name, listed
 from streams.models import Camera
 
 MOST_SHOWN = 60
@@ -150,7 +150,7 @@ class Panel:
         if self.told == "empty":
             return _("Nothing is archived yet of this camera: rehearsal begins to be of use after some hours.")
         if self.told == "nothing":
-            return _("Of this span nothing can be told: %(why)s.") % {"why": ", ".join(self.unknown)}
+            return _("Of this span nothing can be told: %(why)s.") % {"why": listed(self.unknown)}
         return ""
 
     @property

@@ -12,11 +12,12 @@ from django.forms.boundfield import BoundWidget
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from alerts import texts
 from alerts.contacts import add_recipient, clean_address
 from alerts.editing import covers
 from alerts.models import Contact, Recipient, Rule, Zone
 from alerts.rules.config import CommonConfig
-from alerts.rules.registry import rule_kind
+from alerts.rules.registry import RULES, rule_kind
 from detectors.labels import LABELS, expand, family
 from detectors.models import Deployment
 from frontend.admin import FIRST, SETTING, SPANS, RuleForm, rule_form
@@ -144,6 +145,8 @@ class SetupRuleForm(ShownForm):
 
 USUAL = ("person", "vehicle", "car", "truck", "bus", "motorcycle", "bicycle", "boat", "animal", "dog", "fire", "smoke")
 
+USUAL_KIND = "presence"
+
 
 def _by_family(boxes: dict[str, BoundWidget]) -> LabelGroups:
     groups: dict[str, list[BoundWidget]] = {}
@@ -224,7 +227,9 @@ class RecipientForm(forms.Form):
         return self.added
 
 
-def usual_rule(camera: Camera, zone: Zone | None) -> Rule:
-    """A new rule as most people want it, to be looked over: a person in the zone."""
+def usual_rule(camera: Camera, zone: Zone | None, kind: str) -> Rule:
+    """A new rule of ``kind``, of any other word the usual one: a person in the zone. Its name is to be looked over."""
     where = zone.name if zone is not None else camera.name
-    return Rule(name=_("Person in %(zone)s") % {"zone": where}, kind="presence")
+    if kind in RULES and kind != USUAL_KIND:
+        return Rule(name=f"{texts.kind_name(kind)} · {where}", kind=kind)
+    return Rule(name=_("Person in %(zone)s") % {"zone": where}, kind=USUAL_KIND)

@@ -73,7 +73,7 @@ def in_words(matchers: Any) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = _(", ").join(names[:3])
+    shown = texts.listed(names[:3])
     return _("%(names)s and %(n)d more") % {"names": shown, "n": len(names) - 3} if len(names) > 3 else shown
 
 

@@ -128,7 +128,7 @@ class _CameraChoice(forms.ModelChoiceField[Camera]):
 
     def label_from_instance(self, obj: Camera) -> str:
         """For the list."""
-        return f"{obj.name}, {obj.site.name}"
+        return f"{obj.name} · {obj.site.name}"
 
 
 class PlaceForm(forms.Form):

@@ -206,7 +206,7 @@ def _passed(step: Step, place: Place) -> str:
 def _followed_as(labels: str) -> str:
     if not labels:
         return _("It was found for too short a time to be followed.")
-    names = ", ".join(texts.label_name(label) for label in labels.split(", "))
+    names = texts.listed(texts.label_name(label) for label in labels.split(", "))
     return _("It was not followed as what the rule looks for; what was followed: %(labels)s.") % {"labels": names}
 
 
@@ -243,7 +243,7 @@ def _labels(walk: Walk) -> str:
         labels = settings(walk.then)["labels"] if walk.then is not None else []
     except BadConfig:
         labels = []
-    return ", ".join(texts.label_name(label) for label in labels)
+    return texts.listed(texts.label_name(label) for label in labels)
 
 
 def _spans(walk: Walk) -> str:

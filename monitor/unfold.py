@@ -7,6 +7,7 @@ from typing import Any
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 
 def _item(title: Any, icon: str, name: str) -> dict[str, Any]:
@@ -34,6 +35,32 @@ _MACHINE: dict[str, Any] = {
     "link": reverse_lazy("machine"),
     "active": lambda request: False,
 }
+
+THEIR_WORDS = (
+    gettext_noop("Add row"),
+    gettext_noop("All applications"),
+    gettext_noop("Apply Filters"),
+    gettext_noop("Choose file to upload"),
+    gettext_noop("Clear all filters"),
+    gettext_noop("Date from"),
+    gettext_noop("Date to"),
+    gettext_noop("Expand row"),
+    gettext_noop("Filters"),
+    gettext_noop("Loading more results..."),
+    gettext_noop("More actions"),
+    gettext_noop("No data"),
+    gettext_noop("No results found"),
+    gettext_noop("No results matching your query"),
+    gettext_noop("Record picture"),
+    gettext_noop("Reset filters"),
+    gettext_noop("Select record"),
+    gettext_noop("Select value"),
+    gettext_noop("This page yielded into no results. Create a new item or reset your filters."),
+    gettext_noop("Toggle password visibility"),
+    gettext_noop("Toggle sorting"),
+    gettext_noop("Type to search"),
+)
+"""What django-unfold says on these pages and brings no Chinese for: our catalogue has it."""
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Poliscope",

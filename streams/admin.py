@@ -69,9 +69,25 @@ class Page(ModelAdmin):  # type: ignore[misc]
         response: HttpResponse = super().render_change_form(request, context, **kwargs)
         return response
 
+    @admin.display(description=gettext_lazy("language"), ordering="language")
+    def spoken(self, row: Any) -> str:
+        """The language of a person, by its name."""
+        return str(dict(settings.LANGUAGES).get(row.language, row.language))
+
 
 class ReadOnlyPage(Page):
     """Rows that processes write and nobody edits."""
+
+    words: ClassVar[Mapping[str, Any]] = {}
+    """What columns are called here, where the model has no words for people. Under "": what the rows are called."""
+
+    def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        for name, said in self.words.items():
+            if name:
+                model._meta.get_field(name).verbose_name = said  # type: ignore[union-attr]
+            else:
+                model._meta.verbose_name = model._meta.verbose_name_plural = said
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -18,7 +18,7 @@ from alerts.models import Contact, Recipient
 from alerts.versions import Change
 from frontend.change_words import DAYS as WEEKDAYS
 from frontend.change_words import title_word, value_word
-from frontend.policy_words import again_word, wait_word
+from frontend.policy_words import again_word, step_word, wait_word
 from frontend.setup_forms import ROLE_WORDS
 from frontend.tried import Tried
 from streams.advice import cost_ms, sub_stream_guess
@@ -85,6 +85,7 @@ def contact_state(contact: Contact) -> str:
     return str(_STATES[contact_look(contact)])
 
 
+register.filter("policy_step_word", step_word)
 register.filter("wait_word", wait_word)
 register.filter("again_word", again_word)
 
@@ -123,7 +124,7 @@ _FIELDS = {
 @register.filter
 def field_words(fields: Collection[str]) -> str:
     """What of a camera changes."""
-    return ", ".join(str(_FIELDS.get(name, name)) for name in fields)
+    return texts.listed(str(_FIELDS.get(name, name)) for name in fields)
 
 
 @register.filter

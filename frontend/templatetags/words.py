@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils import timezone
-from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,6 +23,7 @@ from alerts.notifiers.registry import channels, is_secret
 from alerts.schedule import parts
 from alerts.telling import Upcoming
 from frontend import silencing
+from frontend.change_words import schedule_word
 from frontend.models import User
 from frontend.queries import CameraState, DutyGap, Receipt
 from streams.health import PartHealth
@@ -197,14 +198,15 @@ register.filter("matchers_word", silencing.in_words)
 
 
 @register.filter
+def listed(rows: Iterable[Any]) -> str:
+    """The rows by their names, one after the other."""
+    return texts.listed(map(str, rows))
+
+
+@register.filter
 def window_word(window: MaintenanceWindow) -> str:
     """When a window opens: “Sun, Mon 02:00–04:00”."""
-    return "; ".join(map(_span_word, parts(window.schedule)[0]))
-
-
-def _span_word(span: dict[str, Any]) -> str:
-    days = ", ".join(str(WEEKDAYS_ABBR[day]) for day in span.get("days", range(7)))
-    return f"{days} {span.get('from', '')}–{span.get('until', '')}"
+    return schedule_word(parts(window.schedule)[0])
 
 
 @register.filter
@@ -390,7 +392,7 @@ def reason_word(alert: Alert) -> str:
 def step_told(upcoming: Upcoming) -> str:
     """Whom the next step tells, and how: “Night duty (Alice), Control room, SMS”."""
     on = [_("%(rota)s (%(name)s)") % {"rota": rota, "name": name or _("nobody")} for rota, name in upcoming.duties]
-    return ", ".join([*on, *upcoming.names, *map(channel_word, upcoming.channels)])
+    return texts.listed([*on, *upcoming.names, *map(channel_word, upcoming.channels)])
 
 
 @register.filter
@@ -578,6 +580,7 @@ def sentences_for_scripts() -> dict[str, str]:
         "ago_d": _("{n} d ago"),
         "in_s": _("{n} s"),
         "in_min": _("{m} min {s} s"),
+        "in_h": _("{h} h {m} min"),
         "now": _("any moment"),
         "new": _("{n} new"),
         "lost": _("Connection lost. What you see was true at {time}. Trying again."),

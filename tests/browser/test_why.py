@@ -94,7 +94,7 @@ def test_from_a_missed_moment_to_the_changed_rule(room: Room, enter: Enter, mome
 def test_another_camera_brings_its_own_rules(room: Room, enter: Enter) -> None:
     page = enter("ada", width=390, height=844, touch=True)
     page.goto(f"{room.url}/setup/why/")
-    page.select_option("#why-camera", label="Main entrance, Harbour City")
+    page.select_option("#why-camera", label="Main entrance · Harbour City")
     page.wait_for_url("**/setup/why/?camera=*")
     expect(page.locator("#why-camera option:checked")).to_contain_text("Main entrance")
     expect(page.locator(".walk-card")).to_have_count(0)

@@ -222,7 +222,7 @@ def test_the_page_lists_them_and_ends_them(harbour: Harbour, incident: Incident,
 
 def test_one_is_made_and_changed_on_its_own_page(harbour: Harbour, alice: Client) -> None:
     page = text_of(alice, "/silences/new/")
-    assert "Roof west, Harbour City" in page
+    assert "Roof west · Harbour City" in page
     local = timezone.now().astimezone(ZoneInfo("Asia/Taipei"))
     body = {
         "reason": "Painters",

@@ -25,7 +25,8 @@ function age(seconds) {
 function left(seconds) {
   if (seconds <= 0) return say("now");
   if (seconds < 100) return say("in_s", { n: Math.ceil(seconds) });
-  return say("in_min", { m: Math.floor(seconds / 60), s: Math.floor(seconds % 60) });
+  if (seconds < 3600) return say("in_min", { m: Math.floor(seconds / 60), s: Math.floor(seconds % 60) });
+  return say("in_h", { h: Math.floor(seconds / 3600), m: Math.floor((seconds % 3600) / 60) });
 }
 
 function write(element, text) {

@@ -34,11 +34,10 @@ TRIAL = "trial-message"
 def add_rule(request: HttpRequest, uid: UUID) -> HttpResponse:
     """A new rule on this camera; ``zone`` in the address is chosen already."""
     camera = camera_or_404(uid)
-    kind = request.GET.get("kind", "")
     zone = _zone_in_address(request, camera)
-    rule = usual_rule(camera, zone)
+    rule = usual_rule(camera, zone, request.GET.get("kind", ""))
     initial: dict[str, Any] = {"zones": [zone.pk] if zone else [], "name": rule.name}
-    return _edit(request, camera, Rule(kind=kind if kind in RULES else rule.kind), initial)
+    return _edit(request, camera, Rule(kind=rule.kind), initial)
 
 
 @require_http_methods(["GET", "POST"])
