@@ -36,16 +36,28 @@ CHROMIUM_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-f
 
 
 class Running:
-    """One ``./poliscope up --json``. ``drawn``: a folder with the demo's videos, which then need no drawing."""
+    """One ``./poliscope up --json``.
+
+    ``drawn``: a folder with the demo's videos, which then need no drawing; ``tables``: a file to begin the database
+    with, which then needs no migration.
+    """
 
     def __init__(
-        self, data: Path, *options: str, drawn: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *options: str,
+        drawn: Path | None = None,
+        tables: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data, self.port = data, free_port()
         if drawn is not None:
             (data / "scenes").mkdir(mode=0o700, parents=True)
             for video in drawn.iterdir():
                 os.link(video, data / "scenes" / video.name)
+        if tables is not None:
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copy(tables, data / "poliscope.sqlite3")
         command = ["./poliscope", "up", "--json", "--data", str(data), "--port", str(self.port), *options]
         self.started = time.monotonic()
         self.process = subprocess.Popen(
