@@ -201,10 +201,15 @@ def below_floor(counts: Counter[str], floor: dict[str, int]) -> list[str]:
     ]
 
 
+def cores() -> int:
+    """Of the machine, as many as we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_all(folder: Path, options: Sequence[str]) -> dict[Job, int]:
     """Run every job beside others; each one's exit status. What a job printed is shown when it ends."""
     codes: dict[Job, int] = {}
-    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as beside:
+    with ThreadPoolExecutor(max(2, cores())) as beside:
         started = {beside.submit(run, job, folder, options): job for job in JOBS}
         for done in as_completed(started):
             job = started[done]
