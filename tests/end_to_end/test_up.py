@@ -15,7 +15,7 @@ import pytest
 
 from monitor.instance import BASE_DIR, free_port
 from tests.services.installation import wait_for
-from tests.services.running import Running
+from tests.services.running import Running, keep_scenes
 
 pytestmark = [pytest.mark.slow, pytest.mark.valkey, pytest.mark.rtsp, pytest.mark.timeout(300)]
 
@@ -34,9 +34,10 @@ def idle(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Iterator[Run
     running.close()
 
 
-def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path) -> None:
+def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path, kept_scenes: Path) -> None:
     first = Running(data)
     try:
+        keep_scenes(data / "scenes", kept_scenes)
         assert first.ready["admin"]["password"] and first.ready["operator"]["password"]
         health = first.get("health")
         assert health["ok"] and {"capture", "evaluate", "worker", "sweep"} <= {part["part"] for part in health["parts"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -192,11 +193,24 @@ def settled(running: Running) -> None:
 
 
 @pytest.fixture(scope="session")
-def drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's videos, drawn once for all installations of the session: half a minute on one core."""
-    folder = tmp_path_factory.mktemp("drawn")
-    scenes.prepare(folder)
-    return folder
+def kept_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test may leave the demo's videos that it had drawn: it takes a minute of a core."""
+    return tmp_path_factory.mktemp("drawn")
+
+
+def keep_scenes(drawn: Path, kept: Path) -> None:
+    """Leave them for the others."""
+    for video in drawn.glob("*-*.mp4"):
+        for path in (video, video.with_suffix(".json")):
+            with contextlib.suppress(FileExistsError):
+                os.link(path, kept / path.name)
+
+
+@pytest.fixture(scope="session")
+def drawn_scenes(kept_scenes: Path) -> Path:
+    """The demo's videos, drawn once for all installations of the session, unless somebody left them."""
+    scenes.prepare(kept_scenes)
+    return kept_scenes
 
 
 # --- People before screens --------------------------------------------------------------------------------------------
