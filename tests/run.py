@@ -1,7 +1,10 @@
-"""``./poliscope test``: what CI runs, in CI's order: lint, types, all tests, then every Django test on PostgreSQL.
+"""``./poliscope test``: what CI runs: lint, types, all tests, and every Django test once more on PostgreSQL.
 
 ./poliscope test                 everything
 ./poliscope test tests/streams   only these tests, with pytest's own options, and no lint
+
+Tests run in a few processes of their own (``JOBS``), as many at a time as there are cores, and two at least: what
+mostly waits for cameras and deadlines fills one core beside what computes.
 """
 
 from __future__ import annotations
@@ -17,7 +20,11 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
+
+from tests.services import tables
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -39,9 +46,38 @@ CAMERA_PACKAGES = [
     "fonts-noto-cjk",
 ]
 
-
 MOST_RETRIED = 8
 """More failures than this are no accident of timing."""
+APART = ("tests/end_to_end", "tests/browser")
+"""Folders whose slow tests are jobs of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One pytest process: which tests, and whether their database is PostgreSQL."""
+
+    name: str
+    chosen: tuple[str, ...]
+    postgres: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"POLISCOPE_TEST_POSTGRES": "1"} if self.postgres else {}
+
+    def report(self, folder: Path) -> Path:
+        """Where its JUnit report goes."""
+        return folder / f"{self.name.replace(' ', '-')}.xml"
+
+
+JOBS = (
+    # Begun in this order: what waits most comes first, so that something computes beside it until the end.
+    Job("whole installations", (APART[0], "-m", "slow and not demand")),
+    Job("quick tests", ("-m", "not slow and not demand")),
+    Job("Django tests on PostgreSQL", ("-m", "django_db and not demand and not browser"), postgres=True),
+    Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
+    Job("screens in a browser", (APART[1], "-m", "slow and not demand")),
+)
+"""Every test is in one of them, and every Django test in one more."""
 
 
 def say(text: str) -> None:
@@ -88,12 +124,22 @@ def step(what: str, command: Sequence[str], **environment: str) -> int:
     return code
 
 
-def in_background(command: Sequence[str], output: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """Start one step beside the next; what it prints goes to ``output``."""
-    with output.open("wb") as file:
-        return subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
-        )
+def run(job: Job, folder: Path, options: Sequence[str]) -> tuple[int, str]:
+    """Run one job; its exit status and everything it printed, with how long it took."""
+    say(f"\n== {job.name}: begun")
+    start = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", *options, *job.chosen, f"--junitxml={job.report(folder)}"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **job.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    how = "ok" if done.returncode == 0 else f"failed ({done.returncode})"
+    said = done.stdout.decode(errors="replace")
+    return done.returncode, f"{said}== {job.name}: {how}, {time.monotonic() - start:.0f} s"
 
 
 def counted(report: Path) -> Counter[str]:
@@ -155,38 +201,58 @@ def below_floor(counts: Counter[str], floor: dict[str, int]) -> list[str]:
     ]
 
 
-def everything(options: Sequence[str]) -> int:
-    """All of it, as CI does."""
+def cores() -> int:
+    """Of the machine, as many as we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_all(folder: Path, options: Sequence[str]) -> dict[Job, int]:
+    """Run every job beside others; each one's exit status. What a job printed is shown when it ends."""
+    codes: dict[Job, int] = {}
+    with ThreadPoolExecutor(max(2, cores())) as beside:
+        started = {beside.submit(run, job, folder, options): job for job in JOBS}
+        for done in as_completed(started):
+            job = started[done]
+            codes[job], said = done.result()
+            say(f"\n== {job.name}\n{said}")
+    return codes
+
+
+def checks() -> list[int]:
+    """The exit statuses of all that needs no test to run."""
     python = sys.executable
-    install_packages()
-    codes = [
+    return [
         step("format", [python, "-m", "ruff", "format", "--check", "."]),
         step("lint", [python, "-m", "ruff", "check", "."]),
         step("types", [python, "-m", "mypy"]),
     ]
+
+
+def everything(options: Sequence[str]) -> int:
+    """All of it, as CI does."""
+    install_packages()
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="poliscope-test-") as folder:
-        pytest = [python, "-m", "pytest", "-q", *options]
-        slow, quick, again = (Path(folder) / f"{name}.xml" for name in ("slow", "quick", "postgres"))
-        said = Path(folder) / "slow.txt"
-        # The slow ones mostly wait for real processes, so the others fill the time between.
-        beside = in_background([*pytest, "-m", "slow and not demand", f"--junitxml={slow}"], said)
-        code = step("tests", [*pytest, "-m", "not slow and not demand", f"--junitxml={quick}"])
-        django = [*pytest, "-m", "django_db and not demand and not browser", f"--junitxml={again}"]
-        code_again = step("Django tests on PostgreSQL", django, POLISCOPE_TEST_POSTGRES="1")
-        say("\n== slow tests (beside the others)")
-        code_beside = beside.wait()
-        say(said.read_text(errors="replace"))
-        for status, report in ((code, quick), (code_beside, slow)):
-            status, found = once_more(status, report)
-            codes.append(status)
-            counts += found
-        status, found = once_more(code_again, again, POLISCOPE_TEST_POSTGRES="1")
-        codes.append(status)
-        counts["passed:postgres_again"] = found["passed"]
-        for name in ("passed", "failed", "skipped"):
-            counts[name] += found[name]
+    with tempfile.TemporaryDirectory(prefix="poliscope-test-") as name:
+        folder = Path(name)
+        file = folder / "tables.sqlite3"
+        made = tables.make(file)
+        codes = checks()
+        if made.wait() == 0:
+            os.environ[tables.VARIABLE] = str(file)
+        for job, code in run_all(folder, options).items():
+            code, found = once_more(code, job.report(folder), **job.environment)
+            codes.append(code)
+            counts += summed(job, found)
     return verdict(codes, counts)
+
+
+def summed(job: Job, found: Counter[str]) -> Counter[str]:
+    """What a job adds to the counts: of a repetition on PostgreSQL no marker counts twice."""
+    if not job.postgres:
+        return found
+    counts = Counter({name: found[name] for name in ("passed", "failed", "skipped")})
+    counts["passed:postgres_again"] = found["passed"]
+    return counts
 
 
 def verdict(codes: Sequence[int], counts: Counter[str]) -> int:
@@ -205,6 +271,8 @@ def verdict(codes: Sequence[int], counts: Counter[str]) -> int:
 
 
 if __name__ == "__main__":
+    # The tests start hundreds of processes of ours; each would compile all of it again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     given = sys.argv[1:]
     if any(not option.startswith("-") for option in given):
         sys.exit(subprocess.run([sys.executable, "-m", "pytest", *given], cwd=ROOT, check=False).returncode)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -31,58 +32,98 @@ class Room:
 
     url: str
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: psutil.Process
     valkey: Valkey
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(url: str, process: psutil.Process) -> None:
     """Until it answers, or ``START_S`` passed."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        assert process.poll() is None, f"the server ended with {process.returncode}"
+        assert process.is_running(), "the server has ended; its error is above"
         try:
             with urllib.request.urlopen(f"{url}/login/", timeout=2):
                 return
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+            time.sleep(0.05)
     raise AssertionError(f"{url} did not answer within {START_S} s")
 
 
+class Theatre:
+    """The loaded application, from which rooms are forked one after the other; a folder, a port and Valkeys."""
+
+    def __init__(self, folder: Path, tables: Path) -> None:
+        self.folder, self._blank, self._port = folder / "data", folder / "blank.sqlite3", free_port()
+        self.folder.mkdir()
+        shutil.copy(tables, self.folder / "browser.sqlite3")
+        self.valkey = Valkey(folder / "valkey")
+        self.valkey.start()
+        environment = {
+            **os.environ, "REDIS_URL": self.valkey.rest_url, "POLISCOPE_FRAMES_URL": self.valkey.frames_url,
+            "POLISCOPE_KAFKA": "",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "tests.browser.server", str(self.folder), str(self._port)]
+        self._loaded = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._heard() == "ready"
+        shutil.copy(self.folder / "browser.sqlite3", self._blank)
+
+    def _heard(self) -> str:
+        assert self._loaded.stdout is not None
+        return self._loaded.stdout.readline().strip()
+
+    def _sweep(self) -> None:
+        """Nothing is left of the last room but tables and static files."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and path.name != "static":
+                shutil.rmtree(path)
+            elif path.is_file():
+                path.unlink()
+        shutil.copy(self._blank, self.folder / "browser.sqlite3")
+        self.valkey.heal()
+        for role in ("frames", "rest"):
+            client = self.valkey.client(role)
+            client.flushall()
+            client.close()
+
+    @contextlib.contextmanager
+    def room(self) -> Iterator[Room]:
+        """The next room."""
+        self._sweep()
+        assert self._loaded.stdin is not None
+        self._loaded.stdin.write("\n")
+        self._loaded.stdin.flush()
+        process = psutil.Process(int(self._heard()))
+        try:
+            url = f"http://127.0.0.1:{self._port}"
+            wait_for(url, process)
+            yield Room(url, self.folder, process, self.valkey)
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(10)
+
+    def close(self) -> None:
+        """No room any more."""
+        self._loaded.kill()
+        self._loaded.communicate()
+        self.valkey.stop()
+
+
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tables and static files, to be copied."""
-    folder = tmp_path_factory.mktemp("blank")
-    subprocess.run([sys.executable, "-m", "tests.browser.server", str(folder), "0"], check=True, timeout=120)
-    return folder
+def theatre(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Iterator[Theatre]:
+    """The application, loaded once."""
+    theatre = Theatre(tmp_path_factory.mktemp("theatre"), tables)
+    yield theatre
+    theatre.close()
 
 
 @pytest.fixture
-def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
+def room(theatre: Theatre) -> Iterator[Room]:
     """The real application over fresh rows, with real Valkeys; one test each, so that none sees another's clicks."""
-    with served(tmp_path, blank) as one:
+    with theatre.room() as one:
         yield one
-
-
-@contextlib.contextmanager
-def served(tmp_path: Path, blank: Path) -> Iterator[Room]:
-    """A control room of its own in ``tmp_path``, begun as a copy of ``blank``."""
-    valkey = Valkey(tmp_path / "valkey")
-    valkey.start()
-    port = free_port()
-    folder = tmp_path / "data"
-    shutil.copytree(blank, folder)
-    environment = {
-        **os.environ, "REDIS_URL": valkey.rest_url, "POLISCOPE_FRAMES_URL": valkey.frames_url, "POLISCOPE_KAFKA": "",
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "tests.browser.server", str(folder), str(port)], env=environment)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process)
-        yield Room(url, folder, process, valkey)
-    finally:
-        process.kill()
-        process.wait(10)
-        valkey.stop()
 
 
 JOBS = ("celery", "-A", "monitor", "worker", "--pool", "solo", "--queues", "jobs", "--without-gossip",

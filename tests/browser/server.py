@@ -1,18 +1,23 @@
 """The real ASGI application on a loopback port, in a process of its own, over the rows that a seed makes.
 
-``python -m tests.browser.server FOLDER PORT`` migrates, seeds and serves; with port 0 it only migrates and collects the
-static files, so that the folder may be copied: both take seconds, and every test has a server of its own. Parts that a
-screen needs and that do not run here are played: heartbeats of every part, and live pictures of every camera but one
-(the last) while somebody watches.
+``python -m tests.browser.server FOLDER PORT`` makes what the folder lacks of tables and static files, loads the
+application, and says ``ready``. Each line on its standard input is answered by the id of a fork that seeds and serves
+until it is killed: loading takes seconds, and every test has a server of its own, as fresh as one that was started for
+it. Parts that a screen needs and that do not run here are played: heartbeats of every part, and live pictures of every
+camera but one (the last) while somebody watches.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 PLAYED_PARTS = ("capture", "detect.general", "evaluate", "sweep", "worker")
@@ -115,40 +120,75 @@ def given_pictures() -> list[bytes]:
     return [path.read_bytes() for path in sorted(Path(folder).glob("*.jpg"))] if folder else [drawn_picture()]
 
 
-def make(folder: Path) -> None:
+def make() -> None:
     """Tables and static files."""
     from django.core.management import call_command
     from django.db import connection
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
+    # What was written is in the file only when the last connection is closed.
     connection.close()
 
 
-def serve(folder: Path, port: int) -> None:
-    """Prepare, seed unless it was, and serve until killed."""
+def fork(work: Callable[[], None]) -> int:
+    """Do ``work`` in a process that is a copy of this one; its id."""
+    child = os.fork()
+    if child:
+        return child
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def serve(port: int) -> None:
+    """Seed, and serve until killed."""
+    import uvicorn
+
+    from frontend import health_tail
+    from monitor.asgi import application
+
+    health_tail._started_at = datetime.now(UTC)
+    pictures = given_pictures()
+    seed(pictures)
+    threading.Thread(target=play_heartbeats, daemon=True).start()
+    threading.Thread(target=play_pictures, args=(pictures,), daemon=True).start()
+    uvicorn.run(application, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+
+
+def load() -> None:
+    """All that a server imports, once."""
+    import_module("monitor.asgi")
+    for module in ("uvicorn", "uvicorn.loops.auto", "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto"):
+        import_module(module)
+    for module in ("cv2", "redis", "tests.frontend.seeding", "alerts.incidents", "streams.cameras", "streams.live"):
+        import_module(module)
+    from django.urls import get_resolver
+
+    assert get_resolver().url_patterns, "the views, and all that they import"
+
+
+def main(folder: Path, port: int) -> None:
+    """Serve as often as asked."""
     prepare(folder, port)
     import django
 
     django.setup()
-    if not (folder / "static").exists():
-        make(folder)
-    if port == 0:
-        return
-    import uvicorn
+    from django.conf import settings
 
-    from frontend.models import User
-
-    pictures = given_pictures()
-    if not User.objects.exists():
-        seed(pictures)
-    threading.Thread(target=play_heartbeats, daemon=True).start()
-    threading.Thread(target=play_pictures, args=(pictures,), daemon=True).start()
-
-    from monitor.asgi import application
-
-    uvicorn.run(application, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+    # Passwords are checked in earnest where a whole installation runs; here five people would cost seconds a test.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    os.waitpid(fork(make), 0)
+    load()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(fork(lambda: serve(port)), flush=True)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -13,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from streams.observations import Observation
 from tests.alerts.kept import keep, moved, walks
-from tests.browser.conftest import JOBS, Enter, Room, beside, served
+from tests.browser.conftest import JOBS, Enter, Room, Theatre, beside
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
@@ -24,9 +23,9 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture
-def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
+def room(theatre: Theatre) -> Iterator[Room]:
     """With a camera whose archive has some walks in it, and a worker for the queue of long jobs."""
-    with served(tmp_path, blank) as one:
+    with theatre.room() as one:
         keep(one.folder / "archive", _archived(one))
         with beside(one, *JOBS):
             yield one

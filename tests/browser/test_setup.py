@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console, Enter, Room, served
+from tests.browser.conftest import Console, Enter, Room, Theatre
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
@@ -21,9 +20,9 @@ FREE = 0.02
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory, blank: Path) -> Iterator[Room]:
+def room(theatre: Theatre) -> Iterator[Room]:
     """One for all tests here: each draws zones of its own."""
-    with served(tmp_path_factory.mktemp("setup"), blank) as one:
+    with theatre.room() as one:
         yield one
 
 

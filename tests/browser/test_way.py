@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -24,7 +23,7 @@ from streams.observations import Detections, LogPosition, Observation, encode_ob
 from streams.topics import OBSERVATIONS, frames, partition_of
 from tests.alerts.histories import seen, walker
 from tests.alerts.kept import keep, moved, walks
-from tests.browser.conftest import JOBS, Enter, Room, beside, served
+from tests.browser.conftest import JOBS, Enter, Room, Theatre, beside
 from tests.browser.test_setup import click, save_as
 from tests.frontend.seeding import drawn_picture
 
@@ -56,9 +55,9 @@ def rows(room: Room) -> Rows:
 
 
 @pytest.fixture
-def room(tmp_path: Path, blank: Path) -> Iterator[Room]:
+def room(theatre: Theatre) -> Iterator[Room]:
     """With the worker that rehearses, and ``evaluate``."""
-    with served(tmp_path, blank) as one, beside(one, *JOBS), beside(one, "django", "evaluate"):
+    with theatre.room() as one, beside(one, *JOBS), beside(one, "django", "evaluate"):
         yield one
 
 

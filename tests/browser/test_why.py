@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.alerts.kept import keep, moved
 from tests.alerts.test_why import MOMENT_S, standing
-from tests.browser.conftest import Enter, Room, served
+from tests.browser.conftest import Enter, Room, Theatre
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
@@ -30,9 +29,9 @@ def moment() -> datetime:
 
 
 @pytest.fixture
-def room(tmp_path: Path, blank: Path, moment: datetime) -> Iterator[Room]:
+def room(theatre: Theatre, moment: datetime) -> Iterator[Room]:
     """At the moment somebody stood in the first camera's yard, seen with a doubtful score."""
-    with served(tmp_path, blank) as one:
+    with theatre.room() as one:
         camera, deployment = _gate(one)
         to = moment - timedelta(seconds=MOMENT_S)
         log = moved(standing(0.5, 0.415, until_s=90), camera=camera, deployment=deployment, to=to)

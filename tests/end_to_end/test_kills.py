@@ -37,10 +37,10 @@ WORKER = (
 )
 
 
-def play(folder: Path, kafka: str = "", kills: int = 0, seed: int = 1) -> Outcome:
+def play(folder: Path, tables: Path, kafka: str = "", kills: int = 0, seed: int = 1) -> Outcome:
     """One run over the whole street; returns what it led to."""
     twilio = FakeTwilio()
-    installation = Installation(folder, kafka=kafka, **twilio.environment)
+    installation = Installation(folder, kafka=kafka, tables=tables, **twilio.environment)
     try:
         seeded = installation.seed("street", cameras=4, rearm_s=5.0)
         for name, arguments in (("detect", DETECT), ("evaluate", EVALUATE), ("worker", WORKER)):
@@ -108,8 +108,8 @@ def settle(installation: Installation, log: object, cameras: list[dict[str, obje
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    yield play(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Iterator[Outcome]:
+    yield play(tmp_path_factory.mktemp("undisturbed"), tables)
 
 
 @pytest.mark.slow
@@ -129,12 +129,12 @@ def check(outcome: Outcome, undisturbed: Outcome) -> None:
 @pytest.mark.slow
 @pytest.mark.valkey
 @pytest.mark.timeout(400)
-def test_kills_change_nothing_on_valkey(undisturbed: Outcome, tmp_path: Path) -> None:
-    check(play(tmp_path, kills=KILLS, seed=2026), undisturbed)
+def test_kills_change_nothing_on_valkey(undisturbed: Outcome, tmp_path: Path, tables: Path) -> None:
+    check(play(tmp_path, tables, kills=KILLS, seed=2026), undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(400)
-def test_kills_change_nothing_on_kafka(undisturbed: Outcome, tmp_path: Path, kafka: Kafka) -> None:
-    check(play(tmp_path, kafka=kafka.addresses.kafka, kills=KILLS, seed=1121), undisturbed)
+def test_kills_change_nothing_on_kafka(undisturbed: Outcome, tmp_path: Path, tables: Path, kafka: Kafka) -> None:
+    check(play(tmp_path, tables, kafka=kafka.addresses.kafka, kills=KILLS, seed=1121), undisturbed)

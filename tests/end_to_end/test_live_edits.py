@@ -227,13 +227,12 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Path) -> Iterator[Town]:
+def town(tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Path, tables: Path) -> Iterator[Town]:
     elsewhere = BadServer()
     bad = [BadServer(answer=UNAUTHORISED), BadServer(answer=REDIRECT % elsewhere.url().encode()), elsewhere]
     allowed = ",".join(f"{host}:{port}" for host, port in [*(server.pair for server in bad), ("127.0.0.1", 9)])
-    running = Running(
-        tmp_path_factory.mktemp("edits") / "data", drawn=drawn_scenes, environment={"POLISCOPE_CAMERA_ALLOW": allowed}
-    )
+    data = tmp_path_factory.mktemp("edits") / "data"
+    running = Running(data, drawn=drawn_scenes, tables=tables, environment={"POLISCOPE_CAMERA_ALLOW": allowed})
     try:
         log = open_log(LogAddresses.from_environment(Instance.open(running.data).environment()), name="tests")
         ada = Administrator(running)

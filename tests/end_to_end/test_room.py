@@ -113,8 +113,10 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Path, chromium_of_module: Browser) -> Iterator[Stage]:
-    running = Running(tmp_path_factory.mktemp("room") / "data", drawn=drawn_scenes)
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Path, tables: Path, chromium_of_module: Browser
+) -> Iterator[Stage]:
+    running = Running(tmp_path_factory.mktemp("room") / "data", drawn=drawn_scenes, tables=tables)
     browsers = Browsers(chromium_of_module, running.url)
     try:
         operator = running.ready["operator"]

@@ -42,8 +42,8 @@ LATEST_S = 2.5
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return scenes.prepare(tmp_path_factory.mktemp("scenes"))
+def videos(drawn_scenes: Path) -> dict[str, Path]:
+    return scenes.prepare(drawn_scenes)
 
 
 @pytest.fixture(scope="module")

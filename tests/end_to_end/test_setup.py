@@ -46,10 +46,10 @@ def camera_port() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory, camera_port: int) -> Iterator[Running]:
+def empty(tmp_path_factory: pytest.TempPathFactory, tables: Path, camera_port: int) -> Iterator[Running]:
     """An installation without anything in it."""
     allow = {"POLISCOPE_CAMERA_ALLOW": f"127.0.0.1:{camera_port}"}
-    running = Running(tmp_path_factory.mktemp("empty") / "data", "--no-demo", environment=allow)
+    running = Running(tmp_path_factory.mktemp("empty") / "data", "--no-demo", tables=tables, environment=allow)
     yield running
     running.stop()
     running.close()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -96,10 +97,11 @@ def twice(each: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Any) -> Iterator[Town]:
+def town(tmp_path_factory: pytest.TempPathFactory, drawn_scenes: Path, tables: Path) -> Iterator[Town]:
     twilio, smtp = FakeTwilio(), FakeSmtp()
     environment = {**twilio.environment, "POLISCOPE_SMTP_URL": smtp.url}
-    running = Running(tmp_path_factory.mktemp("sms") / "data", drawn=drawn_scenes, environment=environment)
+    data = tmp_path_factory.mktemp("sms") / "data"
+    running = Running(data, drawn=drawn_scenes, tables=tables, environment=environment)
     try:
         yield Town(running, twilio, smtp)
     finally:

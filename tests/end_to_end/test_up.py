@@ -15,7 +15,7 @@ import pytest
 
 from monitor.instance import BASE_DIR, free_port
 from tests.services.installation import wait_for
-from tests.services.running import Running
+from tests.services.running import Running, keep_scenes
 
 pytestmark = [pytest.mark.slow, pytest.mark.valkey, pytest.mark.rtsp, pytest.mark.timeout(300)]
 
@@ -25,9 +25,19 @@ def data(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "data"
 
 
-def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path) -> None:
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory, tables: Path) -> Iterator[Running]:
+    """One without cameras, for tests that leave it as it was."""
+    running = Running(tmp_path_factory.mktemp("idle") / "data", "--no-demo", tables=tables)
+    yield running
+    running.stop()
+    running.close()
+
+
+def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path, kept_scenes: Path) -> None:
     first = Running(data)
     try:
+        keep_scenes(data / "scenes", kept_scenes)
         assert first.ready["admin"]["password"] and first.ready["operator"]["password"]
         health = first.get("health")
         assert health["ok"] and {"capture", "evaluate", "worker", "sweep"} <= {part["part"] for part in health["parts"]}
@@ -48,27 +58,24 @@ def test_from_nothing_to_an_incident_and_back_to_nothing(data: Path) -> None:
         second.close()
 
 
-def test_two_run_side_by_side(tmp_path: Path) -> None:
-    one = Running(tmp_path / "one", "--no-demo")
+def test_two_run_side_by_side(idle: Running, tmp_path: Path, tables: Path) -> None:
+    other = Running(tmp_path / "other", "--no-demo", tables=tables)
     try:
-        two = Running(tmp_path / "two", "--no-demo")
-        try:
-            assert one.get("health")["ok"] and two.get("health")["ok"]
-            with pytest.raises(urllib.error.HTTPError):
-                two.get("incidents", token=one.ready["token"])
-            assert one.get("incidents") == {"items": [], "next": None}
-        finally:
-            two.stop()
-            two.close()
+        assert idle.get("health")["ok"] and other.get("health")["ok"]
+        with pytest.raises(urllib.error.HTTPError):
+            other.get("incidents", token=idle.ready["token"])
+        assert idle.get("incidents") == {"items": [], "next": None}
     finally:
-        one.stop()
-        one.close()
+        other.stop()
+        other.close()
 
 
 @pytest.mark.kafka
-def test_it_runs_on_a_real_kafka(data: Path, shared: Path, drawn_scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_on_a_real_kafka(
+    data: Path, shared: Path, drawn_scenes: Path, tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KAFKA_HOME", os.environ.get("KAFKA_HOME", str(shared / "kafka")))
-    running = Running(data, "--kafka", drawn=drawn_scenes)
+    running = Running(data, "--kafka", drawn=drawn_scenes, tables=tables)
     try:
         assert any("kafka.Kafka" in " ".join(child.cmdline()) for child in running.children)
         wait_for("an incident", lambda: running.get("incidents")["items"], 120, 1.0)
@@ -79,41 +86,23 @@ def test_it_runs_on_a_real_kafka(data: Path, shared: Path, drawn_scenes: Path, m
 
 
 @pytest.mark.parametrize("part", ["capture", "detect.general", "evaluate", "sweep", "worker"])
-def test_a_frozen_part_shows_within_ten_seconds(tmp_path_factory: pytest.TempPathFactory, part: str) -> None:
-    running = _shared_running(tmp_path_factory)
-    wait_for("all is well", lambda: running.get("health")["ok"], 20)
+def test_a_frozen_part_shows_within_ten_seconds(idle: Running, part: str) -> None:
+    wait_for("all is well", lambda: idle.get("health")["ok"], 20)
     words = {"worker": "celery", "detect.general": "detect"}.get(part, part)
     [frozen] = [
         child
-        for child in psutil.Process(running.process.pid).children()
+        for child in psutil.Process(idle.process.pid).children()
         if words in child.cmdline() or (part == "worker" and "celery" in " ".join(child.cmdline()))
     ]
     frozen.suspend()
     try:
         start = time.monotonic()
-        wait_for(f"{part} shows", lambda: not running.get("health")["ok"], 10, 0.3)
-        states = {row["part"]: row["state"] for row in running.get("health")["parts"]}
+        wait_for(f"{part} shows", lambda: not idle.get("health")["ok"], 10, 0.3)
+        states = {row["part"]: row["state"] for row in idle.get("health")["parts"]}
         assert states[part] == "silent"
         assert time.monotonic() - start <= 10
     finally:
         frozen.resume()
-
-
-_running: list[Running] = []
-
-
-def _shared_running(factory: pytest.TempPathFactory) -> Running:
-    if not _running:
-        _running.append(Running(factory.mktemp("shared") / "data", "--no-demo"))
-    return _running[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stop_shared() -> Iterator[None]:
-    yield
-    for running in _running:
-        running.stop()
-        running.close()
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ def seeing(running: Running) -> set[str]:
     return {camera["name"] for camera in cameras if camera["state"] == "seeing"}
 
 
-def test_films_are_seen_and_what_is_no_film_is_named_and_left_out(tmp_path: Path) -> None:
+def test_films_are_seen_and_what_is_no_film_is_named_and_left_out(tmp_path: Path, tables: Path) -> None:
     plain = film(tmp_path / "north gate.mp4", pictures=60, **PLAIN)
     other = film(tmp_path / "yard.avi", "mpeg4", pictures=60)
     (tmp_path / "notes.mp4").write_text("Minutes of the meeting\n")
     files = [str(path) for path in (plain, tmp_path / "notes.mp4", other)]
-    running = Running(tmp_path / "data", "--video", *files)
+    running = Running(tmp_path / "data", "--video", *files, tables=tables)
     try:
         wait_for("both films are seen", lambda: seeing(running) == {"north gate", "yard"}, 30, 0.3)
         wait_for("all is well", lambda: running.get("health")["ok"], 20, 0.3)

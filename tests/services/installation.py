@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -30,10 +31,15 @@ def wait_for(what: str, done: Callable[[], Any], timeout_s: float, step_s: float
 
 
 class Installation:
-    """Valkeys of its own (and the given Kafka), a SQLite database, and parts started by name."""
+    """Valkeys of its own (and the given Kafka), a SQLite database, and parts started by name.
 
-    def __init__(self, folder: Path, *, kafka: str = "", **environment: str) -> None:
+    ``tables``: a file to begin the database with, which then needs no migration.
+    """
+
+    def __init__(self, folder: Path, *, kafka: str = "", tables: Path | None = None, **environment: str) -> None:
         self.instance = Instance.open(folder)
+        if tables is not None:
+            shutil.copy(tables, self.instance.data / "poliscope.sqlite3")
         self.valkey = Valkey(folder / "valkey")
         self.valkey.start()
         self.environment = {

@@ -10,12 +10,24 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 READY_S = 20.0
+ROOM_BYTES = 1_000_000_000
+"""What a folder in memory must have free: the cluster, its write-ahead log, and what the tests write."""
+UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
+          "max_wal_size=128MB", "autovacuum=off")  # fmt: skip
+"""Nothing here must outlive the machine: a killed server still finds everything that was committed."""
+
+
+def quick_folder() -> str:
+    """Memory where the machine has room for a cluster there, else the folder for temporary files."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOM_BYTES
+    return str(memory) if roomy else "/tmp"
 
 
 def binaries() -> Path | None:
@@ -32,10 +44,14 @@ def _free_port() -> int:
 
 
 class Postgres:
-    """One server on loopback. It refuses to run as root, so root's tests run it as ``postgres``."""
+    """One server on loopback, with ``settings`` beside its defaults.
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    It refuses to run as root, so root's tests run it as ``postgres``.
+    """
+
+    def __init__(self, folder: Path, programs: Path, settings: Sequence[str] = ()) -> None:
         self._folder, self._programs, self._port = folder, programs, _free_port()
+        self._settings = settings
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
@@ -67,6 +83,7 @@ class Postgres:
                 raise RuntimeError(f"initdb: {(self._folder / 'initdb.txt').read_text()[-500:]}")
         options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self._folder}"]
         options += ["-c", "max_connections=60", "-c", "shared_buffers=16MB"]
+        options += [word for setting in self._settings for word in ("-c", setting)]
         self._process = self._run("postgres", "-D", str(cluster), "-p", str(self._port), *options)
         self._wait()
 
@@ -98,8 +115,8 @@ def postgres_server() -> Iterator[Postgres]:
     if programs is None:
         pytest.skip("needs PostgreSQL: apt-get install postgresql")
     # Not under pytest's own folder: that one is closed to the user that the server runs as.
-    folder = Path(tempfile.mkdtemp(prefix="poliscope-postgres-", dir="/tmp"))
-    server = Postgres(folder, programs)
+    folder = Path(tempfile.mkdtemp(prefix="poliscope-postgres-", dir=quick_folder()))
+    server = Postgres(folder, programs, UNSAFE)
     try:
         server.start()
         yield server

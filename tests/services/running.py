@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -36,16 +37,28 @@ CHROMIUM_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-f
 
 
 class Running:
-    """One ``./poliscope up --json``. ``drawn``: a folder with the demo's videos, which then need no drawing."""
+    """One ``./poliscope up --json``.
+
+    ``drawn``: a folder with the demo's videos, which then need no drawing; ``tables``: a file to begin the database
+    with, which then needs no migration.
+    """
 
     def __init__(
-        self, data: Path, *options: str, drawn: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *options: str,
+        drawn: Path | None = None,
+        tables: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data, self.port = data, free_port()
         if drawn is not None:
             (data / "scenes").mkdir(mode=0o700, parents=True)
             for video in drawn.iterdir():
                 os.link(video, data / "scenes" / video.name)
+        if tables is not None:
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copy(tables, data / "poliscope.sqlite3")
         command = ["./poliscope", "up", "--json", "--data", str(data), "--port", str(self.port), *options]
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -180,11 +193,24 @@ def settled(running: Running) -> None:
 
 
 @pytest.fixture(scope="session")
-def drawn_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's videos, drawn once for all installations of the session: half a minute on one core."""
-    folder = tmp_path_factory.mktemp("drawn")
-    scenes.prepare(folder)
-    return folder
+def kept_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test may leave the demo's videos that it had drawn: it takes a minute of a core."""
+    return tmp_path_factory.mktemp("drawn")
+
+
+def keep_scenes(drawn: Path, kept: Path) -> None:
+    """Leave them for the others."""
+    for video in drawn.glob("*-*.mp4"):
+        for path in (video, video.with_suffix(".json")):
+            with contextlib.suppress(FileExistsError):
+                os.link(path, kept / path.name)
+
+
+@pytest.fixture(scope="session")
+def drawn_scenes(kept_scenes: Path) -> Path:
+    """The demo's videos, drawn once for all installations of the session, unless somebody left them."""
+    scenes.prepare(kept_scenes)
+    return kept_scenes
 
 
 # --- People before screens --------------------------------------------------------------------------------------------
