@@ -54,7 +54,8 @@ def record(events: Sequence[Event], *, now: datetime) -> None:
 
     An event that is stored already changes nothing, so giving the same ones again is harmless.
     """
-    _take(_happened(events), now, BY_ITSELF)
+    if events:
+        _take(_happened(events), now, BY_ITSELF)
 
 
 def take_in(happened: Happened, *, now: datetime, opened: Opened) -> Incident:
