@@ -22,7 +22,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
-from alerts import incidents, pictures
+from alerts import pictures, recording
 from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome, ZoneCount
 from alerts.models import Count, FoldPosition, RuleVersion
 from alerts.models import Event as EventRow
@@ -126,10 +126,13 @@ def commit(due: Sequence[Partition], now: datetime) -> frozenset[int]:
 
     Returns the numbers of those that somebody else has claimed since; of them nothing is stored.
     """
+    # Whatever can be made ready is, before anybody who writes has to wait for us.
     snapshots = [held.engine.snapshot() for held in due]
+    batch = recording.look_up([event for held in due for event in held.pending.events])
     with transaction.atomic():
         ours = [held for held, snapshot in zip(due, snapshots, strict=True) if _move(held, snapshot, now)]
-        incidents.record([event for held in ours for event in held.pending.events], now=now)
+        decided = {event.uid for held in ours for event in held.pending.events}
+        recording.take([happened for happened in batch if happened.uid in decided], now=now)
         # After the incidents: whoever holds an incident goes on to the counter, and never the other way round.
         store_blind([change for held in ours for change in held.pending.blind])
         store_counts([one for held in ours for one in held.pending.counts])

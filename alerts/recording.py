@@ -25,6 +25,7 @@ from alerts.models import Event as EventRow
 from alerts.models import Incident, RuleVersion
 from alerts.opening import BY_ITSELF, Opened
 from alerts.telling import Decided
+from alerts.transitions import UNRESOLVED
 from alerts.withholding import tell_unless_muted
 from streams.models import Camera
 
@@ -54,26 +55,16 @@ def record(events: Sequence[Event], *, now: datetime) -> None:
 
     An event that is stored already changes nothing, so giving the same ones again is harmless.
     """
-    if events:
-        _take(_happened(events), now, BY_ITSELF)
+    take(look_up(events), now=now)
 
 
-def take_in(happened: Happened, *, now: datetime, opened: Opened) -> Incident:
-    """The incident that ``happened`` opens or extends, in a transaction of its own. The same ``uid`` again: as it was.
-
-    ``opened`` says who opens it, if it is opened by this.
-    """
-    _take([happened], now, opened)
-    return Incident.objects.get(events__uid=happened.uid)
-
-
-def _happened(events: Sequence[Event]) -> list[Happened]:
+def look_up(events: Sequence[Event]) -> list[Happened]:
     """``events`` with the rows that they name. One whose camera is gone is left out."""
-    cameras = {
-        row.uid: row for row in Camera.objects.select_related("site").filter(uid__in={event.camera for event in events})
-    }
+    if not events:
+        return []
+    cameras = Camera.objects.select_related("site").in_bulk({event.camera for event in events}, field_name="uid")
     named = {event.rule_version for event in events if event.rule_version}
-    versions = {row.uid: row for row in RuleVersion.objects.select_related("rule__policy").filter(uid__in=named)}
+    versions = RuleVersion.objects.select_related("rule__policy").in_bulk(named, field_name="uid")
     for event in events:
         if event.camera not in cameras:
             logger.error("event %s: its camera %s is no longer there; set aside", event.uid, event.camera)
@@ -84,8 +75,9 @@ def _happened(events: Sequence[Event]) -> list[Happened]:
     ]
 
 
-def _take(batch: Sequence[Happened], now: datetime, opened: Opened) -> None:
-    for left in reversed(range(TRIES)):
+def take(batch: Sequence[Happened], *, now: datetime, opened: Opened = BY_ITSELF) -> None:
+    """As ``record``, of what was looked up. ``opened`` says who opens what is opened by this."""
+    for left in reversed(range(TRIES if batch else 0)):
         try:
             with transaction.atomic():
                 _take_once(batch, now, opened)
@@ -93,6 +85,15 @@ def _take(batch: Sequence[Happened], now: datetime, opened: Opened) -> None:
         except IntegrityError:
             if not left:
                 raise
+
+
+def take_in(happened: Happened, *, now: datetime, opened: Opened) -> Incident:
+    """The incident that ``happened`` opens or extends, in a transaction of its own. The same ``uid`` again: as it was.
+
+    ``opened`` says who opens it, if it is opened by this.
+    """
+    take([happened], now=now, opened=opened)
+    return Incident.objects.get(events__uid=happened.uid)
 
 
 def _take_once(batch: Sequence[Happened], now: datetime, opened: Opened) -> None:
@@ -115,10 +116,11 @@ def _take_once(batch: Sequence[Happened], now: datetime, opened: Opened) -> None
 
 def _held(keys: Iterable[str]) -> Incidents:
     """The unresolved incidents of the groups ``keys``: nobody else changes them before this transaction ends."""
-    rows = Incident.objects.filter(group_key__in=set(keys)).exclude(state=Incident.State.RESOLVED)
+    # By the states that there are: SQLite finds them by an index, and would read all rows for those that are not.
+    rows = Incident.objects.filter(group_key__in=set(keys), state__in=sorted(UNRESOLVED))
     while True:
         count = rows.update(change=F("change"))
-        found = {row.group_key: row for row in rows}
+        found = {row.group_key: row for row in rows.order_by()}
         if len(found) == count:
             return found
         # One was opened between the two statements: it is not ours yet.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -177,6 +178,37 @@ def test_what_a_former_owner_decides_is_discarded(log: Log, lane: RuleVersion) -
     held.pending = histories.fold(held.engine, CROSSING)
     assert commit([held], datetime.now(UTC)) == {0}
     assert not Event.objects.exists()
+
+
+def test_a_partition_that_was_lost_keeps_no_other_of_the_same_transaction_back(lane: RuleVersion) -> None:
+    from alerts.engine import Engine
+
+    lost, kept = (
+        Partition(number, claim(number, "one", "log", 0).generation, Engine([histories.rule()]), 7, 0.0)
+        for number in (0, 1)
+    )
+    lost.pending = histories.fold(lost.engine, CROSSING)
+    kept.pending = histories.fold(kept.engine, walk(60, 68, 0.1, 0.95))
+    claim(0, "two", "log", 0)
+    assert commit([lost, kept], datetime.now(UTC)) == {0}
+    assert list(Event.objects.values_list("uid", flat=True)) == [event.uid for event in kept.pending.events]
+    assert dict(FoldPosition.objects.values_list("partition", "position")) == {0: 0, 1: 7}
+
+
+def test_what_follows_events_gathers_for_a_moment(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "GATHER_S", 2.0)
+    evaluator = evaluators()
+    append(log, list(CROSSING))
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1, "the first is not kept waiting"
+    began_s = time.monotonic()
+    evaluator.turn(0.0)
+    assert time.monotonic() - began_s > 0.5
+    began_s = time.monotonic()
+    evaluator.turn(0.0)
+    assert time.monotonic() - began_s < 1.5, "nothing was stored since"
 
 
 def test_positions_of_another_log_mean_nothing(log: Log, lane: RuleVersion) -> None:
