@@ -149,7 +149,7 @@ def _quietly(case: Case, happened: Happening) -> dict[str, Any]:
 
 
 def _exceeds(severity: str, other: str) -> bool:
-    return SEVERITIES.index(severity) > SEVERITIES.index(other)  # type: ignore[arg-type]
+    return SEVERITIES.index(severity) > SEVERITIES.index(other)
 
 
 def _worse(case: Case, happened: Happening, late: bool) -> dict[str, Any] | None:

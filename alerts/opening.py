@@ -38,12 +38,16 @@ def insert(incidents: Sequence[Incident], opened: Opened, now: datetime) -> None
     Raises ``IntegrityError`` when the group of one has an unresolved incident already.
     """
     Incident.objects.bulk_create(incidents)
-    step = IncidentTransition.Action.STEP
-    given = {"after": Incident.State.OPEN, "by": opened.by, "through": opened.through, "note": opened.note}
-    IncidentTransition.objects.bulk_create([line(incident, step, now, **given) for incident in incidents])
+    IncidentTransition.objects.bulk_create([_first_line(incident, opened, now) for incident in incidents])
     for incident in incidents if opened.recipients or opened.cameras else ():
         incident.recipients.set(opened.recipients)
         incident.cameras.set(opened.cameras)
+
+
+def _first_line(incident: Incident, opened: Opened, now: datetime) -> IncidentTransition:
+    step = IncidentTransition.Action.STEP
+    through, note = opened.through, opened.note
+    return line(incident, step, now, after=incident.state, by=opened.by, through=through, note=note)
 
 
 def line(
