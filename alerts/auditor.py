@@ -16,10 +16,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from alerts import budgets, duty, holding
+from alerts import budgets, duty, holding, opening
 from alerts.announce import stamp
 from alerts.delivery import hand_over, queue
-from alerts.models import Alert, Contact, Delivery, Incident, IncidentTransition, Recipient, Severity
+from alerts.models import Alert, Contact, Delivery, Incident, Recipient, Severity
+from alerts.opening import Opened
 from alerts.telling import first_of_each_channel
 from streams.models import Site
 
@@ -150,7 +151,7 @@ def _tell(finding: Finding, now: datetime) -> None:
 def _open(finding: Finding, key: str, site: Site, now: datetime) -> None:
     try:
         with transaction.atomic():
-            incident = Incident.objects.create(
+            incident = Incident(
                 group_key=key,
                 kind=KIND,
                 label=finding.code,
@@ -162,9 +163,7 @@ def _open(finding: Finding, key: str, site: Site, now: datetime) -> None:
                 last_event_at=now,
                 event_count=1,
             )
-            IncidentTransition.objects.create(
-                incident=incident, at=now, before="", after=Incident.State.OPEN, through="auditor"
-            )
+            opening.insert([incident], Opened(through="auditor"), now)
             made = [queue(alert, contact, now) for alert, contact in _decide(incident, finding, now)]
             stamp([incident.pk])
             uids = [row.uid for row in made]

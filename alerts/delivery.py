@@ -41,7 +41,7 @@ from alerts.quiet_hours import is_quiet
 from alerts.texts import segments
 from alerts.wording import compose, opening_event
 
-__all__ = ["broker_away_s", "deliver", "hand_over", "queue"]
+__all__ = ["broker_away_s", "deliver", "hand_over", "queue", "queue_all"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,12 @@ def queue(alert: Alert, contact: Contact, now: datetime, **more: Any) -> Deliver
     """A new delivery, due at once. Raises ``IntegrityError`` when the alert has one to that contact already."""
     given = {"not_before_at": now, "created_at": now, **more}
     return Delivery.objects.create(alert=alert, contact=contact, **given)
+
+
+def queue_all(told: Iterable[tuple[Alert, Contact]], now: datetime) -> list[Delivery]:
+    """New deliveries of alerts that have none yet, due at once: one statement, however many they are."""
+    made = [Delivery(alert=alert, contact=contact, not_before_at=now, created_at=now) for alert, contact in told]
+    return Delivery.objects.bulk_create(made)
 
 
 def suits(contact: Contact, incident: Incident, now: datetime) -> bool:

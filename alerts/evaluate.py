@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,9 +22,8 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
-from alerts import incidents, pictures
+from alerts import pictures, recording
 from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome, ZoneCount
-from alerts.events import Event
 from alerts.models import Count, FoldPosition, RuleVersion
 from alerts.models import Event as EventRow
 from alerts.rules.config import EmbeddedRule
@@ -44,18 +43,16 @@ GROUP = "evaluate"
 TICK_S = 1.0
 SNAPSHOT_S = 20.0
 """A crash replays at most this much of the log; the design asks for 30 s."""
-COMMIT_EVENTS = 20
+COMMIT_EVENTS = 100
 """At most so many events (and those of one record) a transaction: it would hold up everybody else who writes."""
+GATHER_S = 0.2
+"""After events were stored the next ones gather for so long: a storm is few full transactions, not many small ones."""
 RETRY_S = 0.5
 HINT_S = 2.0
 RECLAIM_S = 5.0
 """A partition that somebody else claimed is claimed back only when the group still says that it is ours."""
 ENDED_VERSIONS = timedelta(hours=1)
 """Versions that ended lately are still given to the engine, which may have to replay their time."""
-
-
-class NotOwner(Exception):
-    """Somebody else has claimed the partition since."""
 
 
 @dataclass(slots=True)
@@ -124,20 +121,28 @@ def claim(partition: int, owner: str, identity: str, start: int) -> FoldPosition
     return row
 
 
-def commit(held: Partition, now: datetime) -> None:
-    """Store what was decided together with how far the fold has come. Raises ``NotOwner``."""
-    snapshot = held.engine.snapshot()
+def commit(due: Sequence[Partition], now: datetime) -> frozenset[int]:
+    """Store what was decided together with how far the fold has come: all of ``due`` in one transaction.
+
+    Returns the numbers of those that somebody else has claimed since; of them nothing is stored.
+    """
+    # Whatever can be made ready is, before anybody who writes has to wait for us.
+    snapshots = [held.engine.snapshot() for held in due]
+    batch = recording.look_up([event for held in due for event in held.pending.events])
     with transaction.atomic():
-        changed = FoldPosition.objects.filter(partition=held.number, generation=held.generation).update(
-            position=held.position, snapshot=snapshot, engine_version=ENGINE_VERSION, saved_at=now
-        )
-        if not changed:
-            raise NotOwner(f"partition {held.number}: generation {held.generation} is no longer the newest")
-        if held.pending.events:
-            incidents.record(held.pending.events, now=now)
+        ours = [held for held, snapshot in zip(due, snapshots, strict=True) if _move(held, snapshot, now)]
+        decided = {event.uid for held in ours for event in held.pending.events}
+        recording.take([happened for happened in batch if happened.uid in decided], now=now)
         # After the incidents: whoever holds an incident goes on to the counter, and never the other way round.
-        store_blind(held.pending.blind)
-        store_counts(held.pending.counts)
+        store_blind([change for held in ours for change in held.pending.blind])
+        store_counts([one for held in ours for one in held.pending.counts])
+    return frozenset(held.number for held in due) - {held.number for held in ours}
+
+
+def _move(held: Partition, snapshot: bytes, now: datetime) -> bool:
+    """Write how far it has come. False: its generation is no longer the newest."""
+    rows = FoldPosition.objects.filter(partition=held.number, generation=held.generation)
+    return bool(rows.update(position=held.position, snapshot=snapshot, engine_version=ENGINE_VERSION, saved_at=now))
 
 
 def store_counts(counts: Sequence[ZoneCount]) -> None:
@@ -165,8 +170,10 @@ def _count(camera: int, one: ZoneCount) -> Count:
     )
 
 
-def store_blind(changes: Iterable[BlindChange]) -> None:
+def store_blind(changes: Sequence[BlindChange]) -> None:
     """Write the coverage ledger: one row a span, open (``to_at`` null) while it lasts."""
+    if not changes:
+        return
     known = dict(Camera.objects.filter(uid__in={change.camera for change in changes}).values_list("uid", "id"))
     written = False
     for change in changes:
@@ -226,7 +233,7 @@ class Evaluator:
         self._hinted: dict[int, int] = {}
         self._configuration = Configuration({}, {})
         self._configured = -1
-        self._looked_at_s = self._ticked_at_s = self._hinted_at_s = float("-inf")
+        self._looked_at_s = self._ticked_at_s = self._hinted_at_s = self._stored_at_s = float("-inf")
         self._identity = log.identity
         self._database_away = self._log_away = False
         self._lag = 0
@@ -259,6 +266,7 @@ class Evaluator:
             self._reconfigure()
             self._tick()
             self._hold_all()
+            self._gather()
             records = self._consumer.poll(timeout_s)
             for number in sorted({record.partition for record in records}):
                 self._fold(number, [record for record in records if record.partition == number])
@@ -321,6 +329,10 @@ class Evaluator:
             for version, reason in held.engine.broken.items():
                 logger.error("rule version %s cannot run: %s", version, reason)
 
+    def _gather(self) -> None:
+        """Let what follows events come together in the log."""
+        time.sleep(min(max(0.0, self._stored_at_s + GATHER_S - self._monotonic()), GATHER_S))
+
     def _hold_all(self) -> None:
         """Claim what is assigned and not held: the database was away when it was assigned, or somebody claimed it."""
         waits = {number for number, lost_s in self._lost.items() if self._monotonic() - lost_s < RECLAIM_S}
@@ -356,7 +368,7 @@ class Evaluator:
     def _revoked(self, partitions: frozenset[int]) -> None:
         for number in sorted(partitions & set(self._held)):
             try:
-                self._commit(self._held[number])
+                self._commit([self._held[number]])
             except DatabaseError as error:
                 logger.error("partition %s: not committed on leaving (%s); its next owner replays", number, error)
             self._let_go(number)
@@ -380,8 +392,8 @@ class Evaluator:
                 logger.critical("partition %s stands still at offset %s: %s", number, record.offset, error)
                 return
             held.position = record.offset + 1
-            if len(held.pending.events) >= COMMIT_EVENTS:
-                self._commit(held)
+            if sum(len(one.pending.events) for one in self._held.values()) >= COMMIT_EVENTS:
+                self._commit([one for one in self._held.values() if one.pending.events])
                 if self._held.get(number) is not held:
                     return
 
@@ -405,34 +417,49 @@ class Evaluator:
         return outcome
 
     def _commit_due(self) -> None:
-        for held in list(self._held.values()):
-            moved = held.position != self._saved.get(held.number)
-            due = moved and self._monotonic() - held.saved_at_s >= SNAPSHOT_S
-            if held.pending.events or held.pending.blind or held.pending.counts or due:
-                self._commit(held)
+        if due := [held for held in self._held.values() if self._is_due(held)]:
+            self._commit(due)
 
-    def _commit(self, held: Partition) -> None:
-        events = held.pending.events
+    def _is_due(self, held: Partition) -> bool:
+        if held.pending.events or held.pending.blind or held.pending.counts:
+            return True
+        moved = held.position != self._saved.get(held.number)
+        return moved and self._monotonic() - held.saved_at_s >= SNAPSHOT_S
+
+    def _commit(self, due: Sequence[Partition]) -> None:
         if self._archive is not None:
             # First: an archive that is ahead of the fold drops what it has already, one behind would have a hole.
-            self._archive.store(held.number, held.position)
-        try:
-            commit(held, self._now())
-        except NotOwner as error:
-            logger.warning("%s; discarding what was folded since", error)
-            self._let_go(held.number)
-            self._lost[held.number] = self._monotonic()
-            return
-        held.pending = Outcome()
+            for held in due:
+                self._archive.store(held.number, held.position)
+        lost = commit(due, self._now())
+        for held in due:
+            if held.number in lost:
+                self._lose(held)
+            else:
+                self._committed(held)
+
+    def _lose(self, held: Partition) -> None:
+        logger.warning(
+            "partition %s: generation %s is no longer the newest; discarding what was folded since",
+            held.number,
+            held.generation,
+        )
+        self._let_go(held.number)
+        self._lost[held.number] = self._monotonic()
+
+    def _committed(self, held: Partition) -> None:
+        events, held.pending = held.pending.events, Outcome()
         held.saved_at_s = self._monotonic()
         self._saved[held.number] = held.position
         if events:
-            self._pictures.submit(self._keep_pictures, events)
+            self._stored_at_s = self._monotonic()
+        if pictured := [event.uid for event in events if event.frame is not None]:
+            self._pictures.submit(self._keep_pictures, pictured)
 
-    def _keep_pictures(self, events: list[Event]) -> None:
+    def _keep_pictures(self, events: list[UUID]) -> None:
         try:
             pending = EventRow.objects.filter(picture=EventRow.Picture.PENDING)
-            for row in pending.filter(uid__in=[event.uid for event in events]):
+            for row in pending.filter(uid__in=events):
                 pictures.fetch(row, self._log)
         except Exception:
             logger.exception("keeping a picture failed; the sweep tries again")

@@ -44,6 +44,11 @@ class Happened:
     news_after_s: float = NEWS_AFTER_S
     has_picture: bool = False
 
+    @property
+    def seen_by(self) -> int | None:
+        """The key of the camera that saw it; none: it is about the site."""
+        return None if self.about_site or self.camera is None else self.camera.pk
+
     def is_late(self, now: datetime) -> bool:
         """Known so long after it happened that it must not look like news."""
         return (now - self.happened_at).total_seconds() > self.stale_s

@@ -13,12 +13,12 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from django.db import IntegrityError, models, transaction
+from django.db import models, transaction
 from django.db.models import Max, Prefetch, Q
 
 from alerts import duty, mutes
 from alerts.announce import stamp
-from alerts.delivery import channels_pending, hand_over, queue, suits
+from alerts.delivery import channels_pending, hand_over, queue_all, suits
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
@@ -268,12 +268,14 @@ def tell(
     step: int,
     without: frozenset[tuple[int, str]] = frozenset(),
     channels: Collection[str] = (),
-) -> Iterable[list[UUID]]:
-    """Create the alerts and their deliveries; yields the deliveries' uids for each recipient.
+) -> list[list[UUID]]:
+    """Create the alerts and their deliveries; returns the deliveries' uids for each recipient who is told.
 
     ``without``: pairs of recipient key and channel that are left out, as something is on its way there still.
-    ``channels``: the only ones to use; none: all.
+    ``channels``: the only ones to use; none: all. The caller holds the incident, so nobody tells the same meanwhile.
     """
+    told = set(incident.alerts.filter(reason=reason, step=step).values_list("recipient", flat=True))
+    chosen: list[tuple[Alert, list[Contact]]] = []
     for recipient in recipients:
         contacts = [
             contact
@@ -282,16 +284,12 @@ def tell(
             and (not channels or contact.channel in channels)
             and suits(contact, incident, now)
         ]
-        if not contacts and without:
-            continue
-        try:
-            with transaction.atomic():
-                alert = Alert.objects.create(
-                    incident=incident, recipient=recipient, reason=reason, step=step, created_at=now
-                )
-        except IntegrityError:
-            continue
-        yield [queue(alert, contact, now).uid for contact in contacts]
+        if recipient.pk not in told and (contacts or not without):
+            alert = Alert(incident=incident, recipient=recipient, reason=reason, step=step, created_at=now)
+            chosen.append((alert, contacts))
+    Alert.objects.bulk_create([alert for alert, _ in chosen])
+    made = queue_all([(alert, contact) for alert, contacts in chosen for contact in contacts], now)
+    return [[row.uid for row in made if row.alert is alert] for alert, _ in chosen]
 
 
 def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:

@@ -23,7 +23,7 @@ PURE = {
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
     "backends/heads/detr backends/heads/dfine analytics/static_regions",
-    "alerts": "events zones ground schedule transitions muting rota escalation quiet_hours engine archive_rows "
+    "alerts": "events intake zones ground schedule transitions muting rota escalation quiet_hours engine archive_rows "
     "rehearsal rehearsal_rows why versions overrides masks proposals "
     "budgets answers links outcomes notifiers/addresses notifiers/base "
     "configuration/entries configuration/text configuration/difference "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,9 +133,9 @@ def test_many_events_at_once_are_several_transactions(
     expected = [event.uid for event in histories.run(crossings)]
     sizes: list[int] = []
 
-    def measured(held: Partition, now: datetime) -> None:
-        sizes.append(len(held.pending.events))
-        commit(held, now)
+    def measured(due: Sequence[Partition], now: datetime) -> frozenset[int]:
+        sizes.append(sum(len(held.pending.events) for held in due))
+        return commit(due, now)
 
     monkeypatch.setattr(evaluate, "COMMIT_EVENTS", 1)
     monkeypatch.setattr(evaluate, "commit", measured)
@@ -170,15 +171,42 @@ def test_nothing_is_folded_on_once_the_partition_was_lost_on_the_way(
 
 def test_what_a_former_owner_decides_is_discarded(log: Log, lane: RuleVersion) -> None:
     from alerts.engine import Engine
-    from alerts.evaluate import NotOwner, Partition
 
     first = claim(0, "one", "log", 0)
     claim(0, "two", "log", 0)
     held = Partition(0, first.generation, Engine([histories.rule()]), 0, 0.0)
     held.pending = histories.fold(held.engine, CROSSING)
-    with pytest.raises(NotOwner):
-        commit(held, datetime.now(UTC))
+    assert commit([held], datetime.now(UTC)) == {0}
     assert not Event.objects.exists()
+
+
+def test_a_partition_that_was_lost_keeps_no_other_of_the_same_transaction_back(lane: RuleVersion) -> None:
+    from alerts.engine import Engine
+
+    lost, kept = (
+        Partition(number, claim(number, "one", "log", 0).generation, Engine([histories.rule()]), 7, 0.0)
+        for number in (0, 1)
+    )
+    lost.pending = histories.fold(lost.engine, CROSSING)
+    kept.pending = histories.fold(kept.engine, walk(60, 68, 0.1, 0.95))
+    claim(0, "two", "log", 0)
+    assert commit([lost, kept], datetime.now(UTC)) == {0}
+    assert list(Event.objects.values_list("uid", flat=True)) == [event.uid for event in kept.pending.events]
+    assert dict(FoldPosition.objects.values_list("partition", "position")) == {0: 0, 1: 7}
+
+
+def test_what_follows_events_gathers_for_a_moment(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "GATHER_S", 0.5)
+    # Its clock stands still, so that however slow this machine is, the events were stored just now.
+    evaluator = evaluators(monotonic=lambda: 0.0)
+    append(log, list(CROSSING))
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 1
+    began_s = time.monotonic()
+    evaluator.turn(0.0)
+    assert time.monotonic() - began_s >= 0.5
 
 
 def test_positions_of_another_log_mean_nothing(log: Log, lane: RuleVersion) -> None:
