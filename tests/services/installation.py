@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def wait_for(what: str, done: Callable[[], Any], timeout_s: float, step_s: float
 
 
 class Installation:
-    """Valkeys of its own (and the given Kafka), a SQLite database, and parts started by name."""
+    """Valkeys of its own (and the given Kafka), a database (SQLite, or ``DATABASE_URL``), and parts started by name."""
 
     def __init__(self, folder: Path, *, kafka: str = "", **environment: str) -> None:
         self.instance = Instance.open(folder)
@@ -73,6 +73,12 @@ class Installation:
         if number == signal.SIGKILL:
             process.wait(10)
 
+    def end(self, name: str, within_s: float) -> int:
+        """Ask the part to stop (SIGTERM) and wait for it; its exit status."""
+        _, process = self._parts[name]
+        process.terminate()
+        return process.wait(within_s)
+
     def restart(self, name: str) -> None:
         """Start a killed part again, with the same arguments."""
         self.start(name, *self._parts[name][0])
@@ -89,10 +95,25 @@ class Installation:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read from the database, beside everybody who writes."""
-        path = self.instance.data / "poliscope.sqlite3"
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        with self.database() as connection:
+            return list(connection.execute(query).fetchall())
+
+    def change(self, statement: str) -> None:
+        """Change rows as nobody does in the product: to let time pass, or to clear up."""
+        with self.database() as connection:
+            connection.execute(statement)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Any]:
+        """A connection of its own, outside any transaction until one is begun."""
+        if url := self.environment.get("DATABASE_URL", ""):
+            import psycopg
+
+            connection: Any = psycopg.connect(url, autocommit=True, connect_timeout=5)
+        else:
+            connection = sqlite3.connect(self.instance.data / "poliscope.sqlite3", timeout=20, isolation_level=None)
         try:
-            return connection.execute(query).fetchall()
+            yield connection
         finally:
             connection.close()
 
