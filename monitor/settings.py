@@ -280,6 +280,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
     "root": {"handlers": ["stderr"], "level": env.text("POLISCOPE_LOG_LEVEL", "INFO")},
-    # The log's engines say once that a server is away; the client library would say it five times a second.
-    "loggers": {"kafka": {"level": "CRITICAL"}},
+    "loggers": {
+        # The log's engines say once that a server is away; the client library would say it five times a second.
+        "kafka": {"level": "CRITICAL"},
+        # It says every request in twelve lines, with the number that it is about.
+        "twilio": {"level": "WARNING"},
+    },
 }

@@ -45,7 +45,8 @@ def test_a_child_that_is_killed_while_sending_and_then_its_whole_group_lose_noth
         way.wait_sent(camera, [2], RESOLVED_S)
         assert way.phones(camera) == {"k00": 1, "k02": 1}
     finally:
-        way.installation.kill("processes")
+        if way.installation.alive("processes"):
+            way.installation.kill("processes")
 
 
 def test_a_rolling_restart_loses_nothing_and_tells_nothing_twice(way: Way) -> None:

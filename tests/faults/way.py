@@ -96,6 +96,7 @@ class Way:
         self.twilio: FakeTwilio = yard.twilio
         self.installation.seed("ways", contacts=WAYS)
         self.door = self.installation.seed("door")
+        self.frames = self.installation.valkey.client("frames")
         self._fresh = itertools.count()
         for name, arguments in {**PARTS, "web": (*WEB, *DRAIN, "--port", str(port))}.items():
             self.installation.start(name, *arguments)
@@ -216,6 +217,8 @@ def open_way(postgres: bool) -> Iterator[Way]:
     seed = {"cameras": CAMERAS, "side": SIDE, "guards": SIDE**2, "config": CONFIG, "critical": SIDE**2}
     try:
         with open_yard(postgres, environment, **seed) as yard:
-            yield Way(yard, smtp, port)
+            way = Way(yard, smtp, port)
+            yield way
+            way.frames.close()
     finally:
         smtp.stop()
