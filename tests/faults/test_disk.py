@@ -12,7 +12,7 @@ import pytest
 from tests.faults.way import Way
 from tests.services.installation import wait_for
 
-pytestmark = [pytest.mark.valkey, pytest.mark.slow]
+pytestmark = [pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLACES = (0, 8)
 SAID_S = 10.0

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.way import GREYLISTED, NO_SUCH, RESERVE, SILENT, Told, Way
 from tests.services.installation import wait_for
 
-pytestmark = [pytest.mark.valkey, pytest.mark.slow]
+pytestmark = [pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)]
 
 THROTTLED, REFUSED, ERROR, CUT, HANG, GREY, GONE, MUTE, WELL = range(9)
 UNASKED_S = 10.0

@@ -21,7 +21,12 @@ from streams.live import LivePicture, encode_live, picture_channel
 from tests.faults.way import Way
 from tests.services.installation import wait_for
 
-pytestmark = [pytest.mark.valkey, pytest.mark.slow, pytest.mark.parametrize("_open_way", ["sqlite"], indirect=True)]
+pytestmark = [
+    pytest.mark.valkey,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.parametrize("_open_way", ["sqlite"], indirect=True),
+]
 
 HEALED_S = 5.0
 PICTURE_BYTES, PICTURES, PACE_S = 200_000, 1000, 0.005
