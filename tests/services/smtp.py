@@ -1,8 +1,8 @@
 """A loopback SMTP server (aiosmtpd) that remembers every message and can refuse, greylist or fall silent.
 
 Modes: ``accept``; ``451`` and ``550`` (at RCPT); ``451-once`` (then ``accept``); ``550-policy`` (5.7.1 at RCPT);
-``451-data`` (after the message);
-``silent`` (takes the message, never answers); ``cut`` (takes the message, closes the connection).
+``451-data`` (after the message); ``silent`` (takes the message, never answers); ``cut`` (takes the message, closes the
+connection).
 """
 
 from __future__ import annotations
