@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.way import PARTS, STEP_S, STEPS, Way
+from tests.faults.way import PARTS, Way
 from tests.services.installation import wait_for
 
 pytestmark = [pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -19,7 +19,6 @@ DOWN_S, LOCKED_S = 8.0, 8.0
 STUCK_S = 5.0
 DRAINED_S = 30.0
 PLACES = (0, 2, 8)
-WALK_S = STEP_S * STEPS
 
 
 def pids(way: Way) -> dict[str, int]:
@@ -33,8 +32,8 @@ def test_nothing_is_lost_or_told_twice_while_the_server_is_down(way: Way) -> Non
     way.yard.server.stop()
     down_s, down_at = time.monotonic(), time.time()
     camera = way.walk(*PLACES)
-    wait_for("evaluate says why", lambda: says(way, "evaluate", "database", down_at), DOWN_S)
-    wait_for("the sweep says why", lambda: says(way, "sweep", "database", down_at), DOWN_S)
+    wait_for("evaluate says why", lambda: way.says("evaluate", "database", down_at), DOWN_S)
+    wait_for("the sweep says why", lambda: way.says("sweep", "database", down_at), DOWN_S)
     time.sleep(max(0.0, DOWN_S - (time.monotonic() - down_s)))
     assert way.phones(camera) == {}
 
@@ -44,10 +43,6 @@ def test_nothing_is_lost_or_told_twice_while_the_server_is_down(way: Way) -> Non
     assert way.phones(camera) == {f"k{place:02d}": 1 for place in PLACES}
     assert [row.repeats for row in way.told(camera)] == [None] * len(PLACES)
     assert pids(way) == before and all(way.installation.alive(name) for name in PARTS)
-
-
-def says(way: Way, part: str, problem: str, since_s: float) -> bool:
-    return any(beat.problem == problem for beat in way.beats(part, since_s))
 
 
 def test_nobody_is_stuck_for_more_than_five_seconds_while_rows_are_locked(way: Way) -> None:
@@ -74,7 +69,7 @@ def test_nobody_is_stuck_for_more_than_five_seconds_while_rows_are_locked(way: W
     way.wait_sent(seen[0], PLACES, DRAINED_S)
     assert way.phones(first) == {"k08": 1}, "what was taken is remembered"
     assert way.phones(seen[0]) == {f"k{place:02d}": 1 for place in PLACES}
-    assert says(way, "evaluate", "database", locked_at)
+    assert way.says("evaluate", "database", locked_at)
     assert way.ask("POST", f"/api/v1/incidents/{incident}/acknowledge")[0] == 200
     assert pids(way) == before and all(way.installation.alive(name) for name in PARTS)
 

@@ -7,13 +7,17 @@ Twilio and a mail server of their own. Cameras are only what ``detect`` would sa
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import itertools
 import json
+import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.yard import Yard, named, open_yard, seconds, stand, worker
@@ -37,13 +41,14 @@ PARTS = {
 WEB = ("-m", "uvicorn", "monitor.asgi:application", "--host", "127.0.0.1", "--no-access-log", "--log-level", "warning")
 DRAIN = ("--timeout-graceful-shutdown", "2")
 START_S = 60.0
+DISK = "64m"
 
 GREYLISTED, NO_SUCH, SILENT = "greylisted@example.org", "no-such-user@example.org", "silent@example.org"
-MAILED = {"5": [["email", GREYLISTED]], "6": [["email", NO_SUCH], ["email", "reserve@example.org"]]}
 RESERVE = "+886912000099"
-WAYS: dict[str, list[list[str]]] = {
-    **MAILED,
+WAYS = {
     "1": [["sms", "+886912000001"], ["sms", RESERVE]],
+    "5": [["email", GREYLISTED]],
+    "6": [["email", NO_SUCH], ["email", "reserve@example.org"]],
     "7": [["email", SILENT]],
 }
 """Guards (by the place that they are told of) who are reached otherwise than by one number."""
@@ -90,8 +95,8 @@ class Told:
 class Way:
     """One installation. Whatever a test breaks is mended before the next one (``heal``)."""
 
-    def __init__(self, yard: Yard, smtp: FakeSmtp, port: int) -> None:
-        self.yard, self.smtp, self.port = yard, smtp, port
+    def __init__(self, yard: Yard, smtp: FakeSmtp, port: int, disk: Path | None) -> None:
+        self.yard, self.smtp, self.port, self.disk = yard, smtp, port, disk
         self.installation: Installation = yard.installation
         self.twilio: FakeTwilio = yard.twilio
         self.installation.seed("ways", contacts=WAYS)
@@ -162,6 +167,7 @@ class Way:
         headers = {"Authorization": f"Bearer {self.door['token']}", "Content-Type": "application/json"}
         began_s = time.monotonic()
         with contextlib.closing(client):
+            client.connect()
             with contextlib.suppress(ConnectionError):
                 # Whoever has heard enough answers and closes.
                 client.request(method, path, body, headers, encode_chunked=isinstance(body, Iterator))
@@ -185,7 +191,11 @@ class Way:
         self.installation.change("UPDATE alerts_delivery SET state = 'cancelled' WHERE state IN ('queued', 'unknown')")
         since_s = time.time()
         wait_for("every part is well", lambda: all(self.is_well(part, since_s) for part in PARTS), START_S, 0.3)
-        wait_for("the room answers", lambda: self._answers(), START_S, 0.3)
+        wait_for("the room answers", self._answers, START_S, 0.3)
+
+    def says(self, part: str, problem: str, since_s: float) -> bool:
+        """Whether a part has said since then that this ails it."""
+        return any(beat.problem == problem for beat in self.beats(part, since_s))
 
     def is_well(self, part: str, since_s: float) -> bool:
         """Whether a part has beaten since then, and says that nothing ails it."""
@@ -215,10 +225,47 @@ def open_way(postgres: bool) -> Iterator[Way]:
         "TWILIO_CALLBACKS": "1",
     }
     seed = {"cameras": CAMERAS, "side": SIDE, "guards": SIDE**2, "config": CONFIG, "critical": SIDE**2}
+    with contextlib.ExitStack() as stack:
+        stack.callback(smtp.stop)
+        disk = None if postgres else stack.enter_context(small_disk())
+        if disk is not None:
+            environment["DATABASE_URL"] = f"sqlite:///{disk / 'poliscope.sqlite3'}"
+        way = Way(stack.enter_context(open_yard(postgres, environment, **seed)), smtp, port, disk)
+        stack.callback(way.frames.close)
+        yield way
+
+
+@contextlib.contextmanager
+def small_disk() -> Iterator[Path | None]:
+    """A disk of its own for the database, so that it can be filled; None without the right to mount one."""
+    with tempfile.TemporaryDirectory(prefix="poliscope-disk-") as folder:
+        if not mounted(Path(folder), DISK):
+            yield None
+            return
+        try:
+            yield Path(folder)
+        finally:
+            unmount(Path(folder))
+
+
+def mounted(folder: Path, size: str) -> bool:
+    """Whether a tmpfs of this size lies over ``folder`` now."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def unmount(folder: Path) -> None:
+    """Whoever has a file open there keeps it."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that leaves no room for a byte; remove it to have room again."""
+    filler = disk / "filler"
     try:
-        with open_yard(postgres, environment, **seed) as yard:
-            way = Way(yard, smtp, port)
-            yield way
-            way.frames.close()
-    finally:
-        smtp.stop()
+        with filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    return filler

@@ -106,12 +106,13 @@ class Installation:
     @contextlib.contextmanager
     def database(self) -> Iterator[Any]:
         """A connection of its own, outside any transaction until one is begun."""
-        if url := self.environment.get("DATABASE_URL", ""):
+        url = self.environment.get("DATABASE_URL") or f"sqlite:///{self.instance.data / 'poliscope.sqlite3'}"
+        if url.startswith("sqlite:///"):
+            connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20, isolation_level=None)
+        else:
             import psycopg
 
-            connection: Any = psycopg.connect(url, autocommit=True, connect_timeout=5)
-        else:
-            connection = sqlite3.connect(self.instance.data / "poliscope.sqlite3", timeout=20, isolation_level=None)
+            connection = psycopg.connect(url, autocommit=True, connect_timeout=5)
         try:
             yield connection
         finally:
