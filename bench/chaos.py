@@ -20,7 +20,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -29,7 +28,7 @@ from bench import accounting
 from bench.accounting import Alert, Attempt, Kill, Outage
 from bench.common import report
 from bench.log import quantile
-from bench.yard import Yard, open_yard, stand, worker
+from bench.yard import Yard, open_yard, seconds, stand, worker
 from streams.health import decode_heartbeat
 from streams.log import LogError, open_log
 from streams.topics import HEALTH
@@ -254,12 +253,6 @@ def settle(yard: Yard, expected: set[Alert], say: Any) -> None:
             return
         say(f"all appended; {missing} not handed over, {unfinished} unfinished")
         time.sleep(5)
-
-
-def seconds(moment: Any) -> float:
-    """A database's moment, in UTC, as seconds since 1970."""
-    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    return float((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 def repeated(yard: Yard) -> list[Attempt]:

@@ -19,10 +19,9 @@ from typing import Any
 import psutil
 
 from bench import accounting
-from bench.chaos import seconds
 from bench.common import report
 from bench.log import quantile
-from bench.yard import Yard, open_yard, reminds, stand, worker
+from bench.yard import Yard, open_yard, reminds, seconds, stand, worker
 
 CAMERAS, CRITICAL, GUARDS = 50, 10, 2
 SIDE = 2

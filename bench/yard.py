@@ -81,12 +81,12 @@ class Database:
 class Yard:
     """An installation of its own, seeded, with a loopback Twilio and a producer for what its cameras see."""
 
-    def __init__(self, installation: Installation, twilio: FakeTwilio, database_url: str, seed: dict[str, Any]) -> None:
-        self.installation, self.twilio = installation, twilio
+    def __init__(self, installation: Installation, twilio: FakeTwilio, where: Place, seed: dict[str, Any]) -> None:
+        self.installation, self.twilio, self.server = installation, twilio, where.server
         seeded = installation.seed("yard", **seed)
         self.cameras: list[dict[str, Any]] = seeded["cameras"]
         self.side: int = seed["side"]
-        self.database = Database(database_url, installation.instance.data / "poliscope.sqlite3")
+        self.database = Database(where.database_url, installation.instance.data / "poliscope.sqlite3")
         self.log: Log = open_log(installation.addresses, name="bench")
         self._deployment = UUID(seeded["deployment"])
         self._producer: Producer = self.log.producer()
@@ -143,6 +143,12 @@ def reminds(message: Arrived) -> bool:
     return message.body.startswith(REMINDS)
 
 
+def seconds(moment: Any) -> float:
+    """A database's moment, in UTC, as seconds since 1970."""
+    at = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return float((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
+
+
 def stand(side: int, place: int, along: float) -> Box:
     """Somebody in one of ``side`` × ``side`` parts of the picture; ``along`` (0–1) from its left to its right."""
     row, column = divmod(place, side)
@@ -153,10 +159,15 @@ def stand(side: int, place: int, along: float) -> Box:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a yard's installation is made: a folder, and the database's address (empty: SQLite in that folder)."""
+    """Where a yard's installation is made: a folder, and the database's server (None: SQLite in that folder)."""
 
     folder: Path
-    database_url: str = ""
+    server: Postgres | None = None
+
+    @property
+    def database_url(self) -> str:
+        """Empty: SQLite."""
+        return self.server.url if self.server else ""
 
 
 @contextlib.contextmanager
@@ -174,7 +185,7 @@ def place(postgres: bool) -> Iterator[Place]:
             server = Postgres(folder / "postgres", programs)
             server.start()
         (folder / "data").mkdir()
-        yield Place(folder / "data", server.url if server else "")
+        yield Place(folder / "data", server)
     finally:
         if server is not None:
             server.stop()
@@ -191,7 +202,7 @@ def open_yard(postgres: bool, environment: dict[str, str], **seed: Any) -> Itera
             more["DATABASE_URL"] = where.database_url
         installation = Installation(where.folder, **more)
         try:
-            yard = Yard(installation, twilio, where.database_url, seed)
+            yard = Yard(installation, twilio, where, seed)
             yield yard
             yard.close()
         finally:

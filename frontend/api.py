@@ -5,12 +5,14 @@ One error shape: ``{"error": {"code", "message"}}``. What the token's owner may 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
@@ -40,6 +42,8 @@ from frontend.permissions import (
 from frontend.queries import SEEING_PARTS, CameraState, camera_states
 from streams.health import PartHealth
 from streams.models import Camera, Site
+
+logger = logging.getLogger(__name__)
 
 LARGEST_PAGE = 200
 
@@ -283,6 +287,12 @@ def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(IllegalTransition)
 def _illegal(request: HttpRequest, error: IllegalTransition) -> HttpResponse:
     return _error(request, 409, "conflict", str(error))
+
+
+@api.exception_handler(OperationalError)
+def _busy(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    logger.error("%s %s: the database did not answer (%s)", request.method, request.path, error)
+    return _error(request, 503, "busy", "The database does not answer in time. Try again in a moment.")
 
 
 @api.exception_handler(incidents.AnotherUnresolved)

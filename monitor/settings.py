@@ -150,7 +150,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # IMMEDIATE: with 8 writers DEFERRED fails 7-54 % of transactions, IMMEDIATE none.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
+        # Seconds, as for PostgreSQL below: a heartbeat stops when its process waits for longer.
+        "timeout": 5,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
 else:
@@ -279,6 +280,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
     "root": {"handlers": ["stderr"], "level": env.text("POLISCOPE_LOG_LEVEL", "INFO")},
-    # The log's engines say once that a server is away; the client library would say it five times a second.
-    "loggers": {"kafka": {"level": "CRITICAL"}},
+    "loggers": {
+        # The log's engines say once that a server is away; the client library would say it five times a second.
+        "kafka": {"level": "CRITICAL"},
+        # It says every request in twelve lines, with the number that it is about.
+        "twilio": {"level": "WARNING"},
+    },
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from django.core.mail import BadHeaderError
@@ -106,6 +108,14 @@ def test_it_never_says_the_token(twilio: FakeTwilio) -> None:
 
     assert TOKEN not in caught.value.text
     assert TOKEN not in repr(through(twilio))
+
+
+def test_it_says_nobodys_number_in_the_log(twilio: FakeTwilio, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    through(twilio).send(SMS)
+    through(twilio).find(SMS, datetime.now(UTC), frozenset())
+
+    assert SMS.to not in caplog.text
 
 
 # SMTP

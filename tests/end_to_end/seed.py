@@ -13,13 +13,17 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "monitor.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from alerts import editing  # noqa: E402
 from alerts.models import Contact, Recipient, Rule, RuleVersion, Zone  # noqa: E402
 from detectors.models import Deployment, Model  # noqa: E402
 from detectors.registry import load_card  # noqa: E402
+from frontend import tokens  # noqa: E402
+from frontend.models import User  # noqa: E402
 from streams.log import LogAddresses, open_log  # noqa: E402
 from streams.models import Camera, CameraGroup, Site, Source, View  # noqa: E402
 from streams.topics import standing_topics  # noqa: E402
@@ -147,6 +151,26 @@ def yard(
         for camera, view in zip(made, views, strict=True)
     ]
     return {"cameras": kept, "deployment": str(deployment.uid)}
+
+
+def ways(contacts: dict[str, list[list[str]]]) -> dict[str, Any]:
+    """In place of their number: the guards (by number) are reached by these channels and addresses, in order."""
+    for number, ways in contacts.items():
+        guard = Recipient.objects.get(name=f"Guard {int(number) + 1}")
+        guard.contacts.all().delete()
+        for order, (channel, address) in enumerate(ways):
+            given = {"channel": channel, "address": address, "order": order, "confirmed_at": timezone.now()}
+            Contact.objects.create(recipient=guard, **given)
+    return {}
+
+
+def door() -> dict[str, Any]:
+    """An administrator with a token for the API and the cookie of a browser that is logged in."""
+    ada = User.objects.create_user("ada", role=User.Role.ADMINISTRATOR)
+    browser = Client()
+    browser.force_login(ada)
+    cookie = f"{settings.SESSION_COOKIE_NAME}={browser.cookies[settings.SESSION_COOKIE_NAME].value}"
+    return {"token": tokens.create(ada, "tests")[1], "cookie": cookie}
 
 
 def _cell(view: View, place: int, side: int) -> Zone:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from alerts.notifiers.base import SLOTS
 from streams.health import decode_heartbeat
 from streams.log import Log
 from streams.log_redis import RedisLog
+from streams.models import Camera
 from streams.topics import HEALTH, standing_topics
 from tests.alerts.town import SMS, Town, build_town
 from tests.services.smtp import FakeSmtp
@@ -43,6 +45,7 @@ from tests.services.valkey import Valkey
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
+BURST, FROZEN_S, STORM = 6, 3.0, 10
 WORKER = ["-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", str(SLOTS)]
 QUIET = ["--queues", "critical,ordinary,jobs", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
 
@@ -123,7 +126,7 @@ def town(transactional_db: None) -> Town:
 def until(condition: Callable[[], bool], what: str, timeout_s: float = 45.0) -> None:
     until_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < until_s, f"not within {timeout_s} s: {what}"
+        assert time.monotonic() < until_s, f"not within {timeout_s} s: {what}; {Counter(states())}"
         time.sleep(0.1)
 
 
@@ -213,6 +216,48 @@ def test_it_loses_nothing_when_the_broker_loses_everything(
     twilio.wait_for(10, 60)
     until(lambda: states() == ["sent"] * 10, "all are recorded")
     assert len({request.to for request in twilio.requests}) == len(twilio.requests) == 10
+
+
+def test_no_commit_waits_for_a_frozen_broker_and_all_is_handed_over_soon_after_its_return(
+    town: Town, parts: Parts, twilio: FakeTwilio, valkey: Valkey, log: Log
+) -> None:
+    for n in range(BURST):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    parts.worker()
+    parts.sweep()
+    until(lambda: beats(log, "worker") > 0 and beats(log, "sweep") > 0, "both run")
+    valkey.pause("rest")
+
+    began_s = time.monotonic()
+    happens(town)
+    committed_s = time.monotonic() - began_s
+    time.sleep(FROZEN_S)
+    frozen = len(twilio.requests)
+    valkey.resume("rest")
+
+    twilio.wait_for(BURST, 5)
+    assert (frozen, committed_s < 2.0) == (0, True)
+    until(lambda: states() == ["sent"] * BURST, "all are recorded")
+    assert len(twilio.requests) == BURST
+
+
+def test_a_storm_loses_nothing_and_doubles_nothing_while_the_broker_is_emptied_again_and_again(
+    town: Town, parts: Parts, twilio: FakeTwilio, valkey: Valkey
+) -> None:
+    for n in range(10):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    parts.worker()
+    parts.sweep()
+    until(lambda: "sweeps" in parts.output("sweep"), "the sweep runs")
+    broker = valkey.client()
+    for n in range(STORM):
+        camera = Camera.objects.create(name=f"Dock {n}", site=town.site, group=town.gate.group)
+        happens(town, severity="critical", camera=camera.uid)
+        time.sleep(0.2)
+        broker.flushall()
+
+    until(lambda: states() == ["sent"] * 10 * STORM, "all are recorded", 60)
+    assert len(twilio.requests) == len({(one.to, one.body) for one in twilio.requests}) == 10 * STORM
 
 
 def test_it_is_sent_by_one_of_two_workers_however_often_it_is_handed_over(

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def wait_for(what: str, done: Callable[[], Any], timeout_s: float, step_s: float
 
 
 class Installation:
-    """Valkeys of its own (and the given Kafka), a SQLite database, and parts started by name.
+    """Valkeys of its own (and the given Kafka), a database (SQLite, or ``DATABASE_URL``), and parts started by name.
 
     ``tables``: a file to begin the database with, which then needs no migration.
     """
@@ -79,6 +79,12 @@ class Installation:
         if number == signal.SIGKILL:
             process.wait(10)
 
+    def end(self, name: str, within_s: float) -> int:
+        """Ask the part to stop (SIGTERM) and wait for it; its exit status."""
+        _, process = self._parts[name]
+        process.terminate()
+        return process.wait(within_s)
+
     def restart(self, name: str) -> None:
         """Start a killed part again, with the same arguments."""
         self.start(name, *self._parts[name][0])
@@ -95,10 +101,26 @@ class Installation:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Read from the database, beside everybody who writes."""
-        path = self.instance.data / "poliscope.sqlite3"
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        with self.database() as connection:
+            return list(connection.execute(query).fetchall())
+
+    def change(self, statement: str) -> None:
+        """Change rows as nobody does in the product: to let time pass, or to clear up."""
+        with self.database() as connection:
+            connection.execute(statement)
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Any]:
+        """A connection of its own, outside any transaction until one is begun."""
+        url = self.environment.get("DATABASE_URL") or f"sqlite:///{self.instance.data / 'poliscope.sqlite3'}"
+        if url.startswith("sqlite:///"):
+            connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20, isolation_level=None)
+        else:
+            import psycopg
+
+            connection = psycopg.connect(url, autocommit=True, connect_timeout=5)
         try:
-            return connection.execute(query).fetchall()
+            yield connection
         finally:
             connection.close()
 

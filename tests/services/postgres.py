@@ -62,6 +62,10 @@ class Postgres:
         """What ``DATABASE_URL`` takes."""
         return f"postgres://{self._user}@127.0.0.1:{self._port}/postgres"
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         switched = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
         with (self._folder / f"{program}.txt").open("ab") as output:
@@ -98,7 +102,7 @@ class Postgres:
 
     def stop(self) -> None:
         """Stop at once: clients are disconnected, the cluster stays."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.running:
             self._process.send_signal(signal.SIGINT)
             try:
                 self._process.wait(10)

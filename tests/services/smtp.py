@@ -1,7 +1,8 @@
 """A loopback SMTP server (aiosmtpd) that remembers every message and can refuse, greylist or fall silent.
 
-Modes: ``accept``; ``451`` and ``550`` (at RCPT); ``550-policy`` (5.7.1 at RCPT); ``451-data`` (after the message);
-``silent`` (takes the message, never answers); ``cut`` (takes the message, closes the connection).
+Modes: ``accept``; ``451`` and ``550`` (at RCPT); ``451-once`` (then ``accept``); ``550-policy`` (5.7.1 at RCPT);
+``451-data`` (after the message); ``silent`` (takes the message, never answers); ``cut`` (takes the message, closes the
+connection).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aiosmtpd.smtp import SMTP
 
 ANSWERS = {
     "451": "451 4.7.1 Greylisted, try again later",
+    "451-once": "451 4.7.1 Greylisted, try again later",
     "550": "550 5.1.1 No such user here",
     "550-policy": "550 5.7.1 Relaying denied",
 }
@@ -30,7 +32,10 @@ class _Handler:
         self._owner = owner
 
     async def handle_RCPT(self, server: SMTP, session: Any, envelope: Any, address: str, options: Any) -> str:
-        answer = ANSWERS.get(self._owner.modes.get(address, self._owner.mode))
+        mode = self._owner.modes.get(address, self._owner.mode)
+        if mode == "451-once":
+            self._owner.modes[address] = "accept"
+        answer = ANSWERS.get(mode)
         if answer:
             return answer
         envelope.rcpt_tos.append(address)

@@ -1,10 +1,12 @@
 """A loopback Twilio: speaks the Messages API, remembers every request with the moment of its first byte, and can fail.
 
-Modes: ``accept``; ``429``; ``21211``, ``21610``, ``21614`` (the number is refused); ``401``; ``503`` (taken, then an
-error); ``hang`` (taken, never answered); ``cut`` (taken, connection closed without an answer).
+Modes: ``accept``; ``slow`` (accepted after two seconds); ``429``; ``21211``, ``21610``, ``21614`` (the number is
+refused); ``401``; ``503`` (taken, then an error); ``hang`` (taken, never answered); ``cut`` (taken, connection closed
+without an answer).
 
 What was taken has a status that a test moves on; it can be asked for by its SID and in lists, beside what people sent
-to us. ``asking`` answers those questions: ``accept``, ``503``, ``hang`` or ``cut``.
+to us. ``asking`` answers those questions: ``accept``, ``503``, ``hang`` or ``cut``. ``call_back`` posts a status to the
+address that the message named.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ import json
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from twilio.request_validator import RequestValidator
@@ -34,7 +38,8 @@ REFUSALS = {
     "21614": (400, 21614, "'To' number is not a valid mobile number"),
     "503": (503, 20503, "Service unavailable"),
 }
-TAKEN = frozenset({"accept", "503", "hang", "cut"})
+TAKEN = frozenset({"accept", "slow", "503", "hang", "cut"})
+SLOW_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class Kept:
     sender: str
     body: str
     direction: str
+    callback: str = ""
     status: str = "queued"
     error_code: int | None = None
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -84,11 +90,14 @@ class Kept:
 
 
 class FakeTwilio:
-    """The server. ``mode`` answers all; ``modes`` (number → mode) goes before it; ``script`` (a list) before both."""
+    """The server. ``mode`` answers all; ``modes`` (number → mode) goes before it; ``script`` (a list) before both.
+
+    A number may have a list of modes: the first request gets the first, and all that follow the last.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.mode = "accept"
-        self.modes: dict[str, str] = {}
+        self.modes: dict[str, str | list[str]] = {}
         self.script: list[str] = []
         self.requests: list[Arrived] = []
         self.asking = "accept"
@@ -142,16 +151,23 @@ class FakeTwilio:
     def arrived(self, form: dict[str, str], monotonic_s: float, at: datetime) -> str:
         """Note one request and choose how it is answered."""
         with self._arrival:
-            mode = self.script.pop(0) if self.script else self.modes.get(form.get("To", ""), self.mode)
+            mode = self.script.pop(0) if self.script else self._mode_for(form.get("To", ""))
             self.requests.append(Arrived(form, monotonic_s, at, mode))
             self._arrival.notify_all()
             return mode
+
+    def _mode_for(self, to: str) -> str:
+        mode = self.modes.get(to, self.mode)
+        if isinstance(mode, str):
+            return mode
+        return mode.pop(0) if len(mode) > 1 else mode[0]
 
     def keep(self, form: dict[str, str]) -> Kept:
         """Take a message of ours."""
         with self._lock:
             sid = f"SM{len(self.requests):032x}"
-            kept = Kept(sid, form.get("To", ""), form.get("From", ""), form.get("Body", ""), "outbound-api")
+            said = form.get("To", ""), form.get("From", ""), form.get("Body", "")
+            kept = Kept(sid, *said, "outbound-api", form.get("StatusCallback", ""))
             self.kept.append(kept)
             return kept
 
@@ -164,7 +180,7 @@ class FakeTwilio:
     def text_in(self, sender: str, body: str, at: datetime | None = None) -> Kept:
         """Somebody writes to our number."""
         sid = f"SM{len(self.kept):x}".ljust(34, "e")
-        kept = Kept(sid, SENDER, sender, body, "inbound", "received", at=at or datetime.now(UTC))
+        kept = Kept(sid, SENDER, sender, body, "inbound", status="received", at=at or datetime.now(UTC))
         self.kept.append(kept)
         return kept
 
@@ -178,6 +194,19 @@ class FakeTwilio:
         form = {"MessageSid": kept.sid, "MessageStatus": status or kept.status, "To": kept.to, "From": kept.sender}
         code = error_code or kept.error_code
         return {**form, "AccountSid": ACCOUNT, **({"ErrorCode": str(code)} if code else {})}
+
+    def call_back(self, kept: Kept, status: str, *, signature: str | None = None, error_code: int | None = None) -> int:
+        """Post a status to the address that the message named; the answer's code. ``signature``: in place of ours."""
+        form = self.status_form(kept, status, error_code)
+        signed = self.signature(kept.callback, form) if signature is None else signature
+        request = urllib.request.Request(
+            kept.callback, data=urlencode(form).encode(), headers={"X-Twilio-Signature": signed}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
 
     @staticmethod
     def signature(address: str, form: dict[str, str], token: str = TOKEN) -> str:
@@ -219,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         twilio = self.server.twilio
         mode = twilio.arrived(form, self._monotonic_s, self._at)
         kept = twilio.keep(form) if mode in TAKEN else None
+        if mode == "slow":
+            twilio.released.wait(SLOW_S)
         if mode == "hang":
             twilio.released.wait(60)
         if mode in ("hang", "cut"):
