@@ -38,19 +38,31 @@ def make_silence(
     _check_span(from_at, until_at, now)
     if ends_with is not None and ends_with.state == Incident.State.RESOLVED:
         raise ValueError(f"ends_with: expected an unresolved incident, got {ends_with.uid}, which is resolved")
+    made = Silence(author=author, reason=reason, from_at=max(from_at, now), until_at=until_at, ends_with=ends_with)  # type: ignore[misc]
+    made.matchers = matchers
+    return _store(made, now)
+
+
+def carry_over(silence: Silence, *, now: datetime) -> Silence:
+    """Store one that was made elsewhere: it may have begun before. Raises ``ValueError``."""
+    _check_span(silence.from_at, silence.until_at, now)
+    return _store(silence, now)
+
+
+def _store(silence: Silence, now: datetime) -> Silence:
+    silence.matchers = msgspec.to_builtins(read_matchers(silence.matchers))
+    silence.reason = _worded(silence.reason, "reason", "why nobody is to be told")
+    silence.created_at = now
     with transaction.atomic():
-        made = Silence.objects.create(
-            matchers=msgspec.to_builtins(read_matchers(matchers)),
-            author=author,  # type: ignore[misc]
-            reason=_worded(reason, "reason", "why nobody is to be told"),
-            from_at=max(from_at, now),
-            until_at=until_at,
-            ends_with=ends_with,
-            created_at=now,
-        )
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        silence.save()
+        _mark_changed()
     keep_mutes(now)
-    return made
+    return silence
+
+
+def _mark_changed() -> None:
+    SequenceCounter.advance(SequenceCounter.MUTING)
+    SequenceCounter.advance(SequenceCounter.CHANGES)
 
 
 def change_silence(silence: Silence, *, reason: str, until_at: datetime, now: datetime) -> Silence:
@@ -60,7 +72,7 @@ def change_silence(silence: Silence, *, reason: str, until_at: datetime, now: da
     return silence
 
 
-def end_silence(silence: Silence, *, by: AbstractBaseUser, now: datetime) -> Silence:
+def end_silence(silence: Silence, *, by: AbstractBaseUser | None, now: datetime) -> Silence:
     """It is over now; what it withheld and is still news is told. Raises ``ValueError`` when it was over before."""
     _change(silence, now, from_at=min(silence.from_at, now), until_at=now, ended_by=by)
     return silence
@@ -70,7 +82,7 @@ def _change(silence: Silence, now: datetime, **columns: Any) -> None:
     with transaction.atomic():
         if not Silence.objects.filter(pk=silence.pk, until_at__gt=now).update(**columns):
             raise ValueError(f"silence {silence.uid}: expected one that lasts, got one that is over; make another")
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        _mark_changed()
     silence.refresh_from_db()
     keep_mutes(now)
 
@@ -102,7 +114,7 @@ def save_window(window: MaintenanceWindow, *, now: datetime) -> MaintenanceWindo
     with transaction.atomic():
         window.created_at = window.created_at or now
         window.save()
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        _mark_changed()
     keep_mutes(now)
     return window
 
@@ -111,7 +123,7 @@ def remove_window(window: MaintenanceWindow, *, now: datetime) -> None:
     """It is not there any more; what it withheld and is still news is told."""
     with transaction.atomic():
         window.delete()
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        _mark_changed()
     keep_mutes(now)
 
 

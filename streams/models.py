@@ -30,6 +30,8 @@ class SequenceCounter(models.Model):
     """What screens resync by: incidents, deliveries, acknowledgements."""
     CONFIGURATION = "configuration"
     """What processes reload by: every edit of cameras, views, zones, rules, deployments, recipients."""
+    MUTING = "muting"
+    """Every edit of silences and maintenance windows."""
 
     name = models.CharField(max_length=32, primary_key=True)
     value = models.BigIntegerField(default=0)
