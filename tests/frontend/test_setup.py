@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from alerts.models import Contact, Event, Incident, Recipient, Rule, Zone
+from alerts.models import Contact, Event, Incident, Recipient, Rule, TrialMessage, Zone
 from frontend import tried
 from frontend.models import ViewAudit
 from streams.cameras import keep_reference, main_view
@@ -537,10 +537,15 @@ def test_a_trial_message_shows_what_would_have_been_sent(ada: Client, town: Town
     assert ViewAudit.objects.get(action="trial-message").subject == contact.uid
 
 
-def test_a_fourth_trial_within_a_minute_is_refused(ada: Client, town: Town) -> None:
+def test_a_fourth_trial_within_a_minute_is_refused_until_a_moment_that_is_told(ada: Client, town: Town) -> None:
     address = reverse("setup-test", args=[contact_of("sms", "+886912345678").uid])
-    assert [ada.post(address).status_code for _ in range(4)] == [200, 200, 200, 422]
-    ViewAudit.objects.update(at=timezone.now() - timedelta(minutes=2))
+    assert [ada.post(address).status_code for _ in range(3)] == [200, 200, 200]
+    refused = ada.post(address)
+    assert refused.status_code == 422
+    assert re.fullmatch(
+        r"3 were sent there within a minute. The next one can go at \d\d:\d\d:\d\d\.", refused.json()["sentence"]
+    )
+    TrialMessage.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
     assert ada.post(address).status_code == 200
 
 
