@@ -378,7 +378,7 @@ class InboundMessageAdmin(ReadOnlyPage):
             owners=Subquery(owners.values("address").annotate(n=CountOf("pk")).values("n")),
         )
 
-    @admin.display(description=gettext_lazy("from"), ordering="sender")
+    @admin.display(description=gettext_lazy("from whom"), ordering="sender")
     def who(self, message: InboundMessage) -> str:
         """Name and number; several may share one."""
         owner, owners = message.owner, message.owners  # type: ignore[attr-defined]

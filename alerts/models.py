@@ -808,9 +808,9 @@ class InboundMessage(models.Model):
         SUBSCRIBED = Outcome.SUBSCRIBED.value, _("messages are sent there again")
 
     provider_id = models.CharField(_("the provider's name for it"), max_length=100, unique=True)
-    sender = models.CharField(_("from"), max_length=40)
+    sender = models.CharField(_("from whom"), max_length=40)
     text = models.CharField(_("text"), max_length=160)
-    at = models.DateTimeField(_("when"))
+    at = models.DateTimeField(_("written at"))
     taken_at = models.DateTimeField(_("taken in"))
     outcome = models.CharField(_("what was done"), max_length=16, choices=Done)
     incident = models.ForeignKey(

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='inboundmessage',
             name='at',
-            field=models.DateTimeField(verbose_name='when'),
+            field=models.DateTimeField(verbose_name='written at'),
         ),
         migrations.AlterField(
             model_name='inboundmessage',
@@ -60,7 +60,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='inboundmessage',
             name='sender',
-            field=models.CharField(max_length=40, verbose_name='from'),
+            field=models.CharField(max_length=40, verbose_name='from whom'),
         ),
         migrations.AlterField(
             model_name='inboundmessage',
