@@ -6,6 +6,7 @@ by the service that writes it elsewhere, with its checks; every error is told, n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ from alerts.notifiers.addresses import is_shown
 from alerts.policies import StepDraft, save_policy
 from alerts.removal import remove_camera
 from alerts.rules.registry import settings_naming_rules
+from alerts.rules.sequence import UID
 from alerts.schedule import stored
 from alerts.silences import carry_over, change_silence, end_silence, remove_window, save_window
 from alerts.versions import Words
@@ -626,7 +628,14 @@ def _step(entry: StepEntry) -> StepDraft:
 def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as rows keep them: other rules by their uid."""
     named = {one: config[one] for one in settings_naming_rules(kind) if one in config}
-    return dict(config) | {one: str(_named(Rule, gettext_noop("rule"), name).uid) for one, name in named.items()}
+    return dict(config) | {one: str(_rule_named(name).uid) for one, name in named.items()}
+
+
+def _rule_named(name: str) -> Rule:
+    """Older texts say its uid."""
+    found = Rule.objects.filter(uid=name).first() if re.fullmatch(UID, name) else None
+    rule: Rule = found or _named(Rule, gettext_noop("rule"), name)
+    return rule
 
 
 def _matchers(entry: MutingEntry) -> dict[str, Any]:
@@ -634,7 +643,7 @@ def _matchers(entry: MutingEntry) -> dict[str, Any]:
     meant = {
         "sites": [str(_named(Site, gettext_noop("site"), name).uid) for name in entry.sites],
         "cameras": [str(_camera_of(ref).uid) for ref in entry.cameras],
-        "rules": [str(_named(Rule, gettext_noop("rule"), name).uid) for name in entry.rules],
+        "rules": [str(_rule_named(name).uid) for name in entry.rules],
         "labels": entry.labels,
         "severities": entry.severities,
     }
