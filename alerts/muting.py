@@ -99,8 +99,9 @@ class Muted:
 
 def in_force(silences: Iterable[Silence], windows: Iterable[Window], at: datetime) -> frozenset[tuple[By, int]]:
     """Those that mute at ``at``, whatever they mean."""
-    begun: list[tuple[By, int]] = [("silence", one.key) for one in silences if one.applies(at)]
-    return frozenset([*begun, *(("window", one.key) for one in windows if is_active(one.schedule, at))])
+    silent: set[tuple[By, int]] = {("silence", one.key) for one in silences if one.applies(at)}
+    planned: set[tuple[By, int]] = {("window", one.key) for one in windows if is_active(one.schedule, at)}
+    return frozenset(silent | planned)
 
 
 def read_matchers(given: Any) -> Matchers:

@@ -302,12 +302,16 @@ def _changed(asked: _Asked, short: Sequence[Step]) -> EmbeddedRule | None:
     """The rule with one setting changed that fires on the same minutes."""
     for step in short:
         for value in _values(step) if step.setting else ():
-            config = asked.rule.config
-            value = {**config.get(step.setting, {}), step.term: value} if step.term else value
-            changed = msgspec.structs.replace(asked.rule, config={**config, step.setting: value})
+            changed = msgspec.structs.replace(asked.rule, config=_with(asked.rule.config, step, value))
             if asked.minutes.run(changed).would:
                 return changed
     return None
+
+
+def _with(config: Mapping[str, Any], step: Step, value: Any) -> dict[str, Any]:
+    """``config`` with ``value`` for the setting of ``step``, or for its row of that."""
+    table = {**config.get(step.setting, {}), step.term: value} if step.term else value
+    return {**config, step.setting: table}
 
 
 def _values(step: Step) -> Iterator[Any]:

@@ -53,7 +53,7 @@ from alerts.removal import remove_camera
 from alerts.rules.registry import settings_naming_rules
 from alerts.rules.sequence import UID
 from alerts.schedule import stored
-from alerts.silences import carry_over, change_silence, end_silence, remove_window, save_window
+from alerts.silences import carry_over, let_go, mark_changed
 from alerts.versions import Words
 from detectors.models import Deployment, Model
 from detectors.plan import read_condition
@@ -65,6 +65,7 @@ from streams.problems import AddressRefused
 
 AT_ONCE = 16
 """Name servers asked at a time."""
+MUTING = ("window", "silence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +182,12 @@ class _Writer:
                     self._try(one, _Writer._remove)
         self._settle()
         editing.touch()
+        if any(one.kind in MUTING and (remove or one.what in ("added", "changed")) for one in differences):
+            mark_changed()
 
     def _turn(self, one: Difference) -> int:
         """Whoever names rules comes after them: first what waits for others, then what mutes."""
-        if one.kind in ("window", "silence"):
+        if one.kind in MUTING:
             return 2
         return int(one.kind in ("template", "rule") and bool(settings_naming_rules(self._entry(one).kind)))
 
@@ -422,7 +425,7 @@ class _Writer:
         row.enabled, row.matchers = entry.enabled, _matchers(entry)
         row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         try:
-            save_window(row, now=self._now)
+            carry_over(row, now=self._now)
         except ValueError as error:
             raise _Stop("%(text)s", text=error) from None
 
@@ -430,13 +433,11 @@ class _Writer:
         """What it means and when it begins is what it is known by: only its end can differ."""
         entry = self._entry(one)
         row = self._silences().get(one.key)
+        if row is None:
+            row = Silence(from_at=entry.from_at, author=self._author, matchers=_matchers(entry))  # type: ignore[misc]
+        row.reason, row.until_at = entry.reason, entry.until_at
         try:
-            if row is not None:
-                change_silence(row, reason=entry.reason, until_at=entry.until_at, now=self._now)
-                return
-            made = Silence(reason=entry.reason, from_at=entry.from_at, until_at=entry.until_at, author=self._author)  # type: ignore[misc]
-            made.matchers = _matchers(entry)
-            carry_over(made, now=self._now)
+            carry_over(row, now=self._now)
         except ValueError as error:
             raise _Stop("%(text)s", text=error) from None
 
@@ -476,10 +477,8 @@ class _Writer:
         match row:
             case Camera():
                 remove_camera(row)
-            case MaintenanceWindow():
-                remove_window(row, now=self._now)
-            case Silence():
-                end_silence(row, by=self._author, now=self._now)
+            case MaintenanceWindow() | Silence():
+                let_go(row, by=self._author, now=self._now)
             case _:
                 row.delete()
 

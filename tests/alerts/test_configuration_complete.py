@@ -34,6 +34,7 @@ from alerts.models import (
     TemplateOverride,
     Zone,
 )
+from alerts.muting_watch import MutingWatch
 from alerts.rule_templates import apply_template
 from alerts.silences import make_silence, save_window
 from detectors.models import Deployment
@@ -356,10 +357,22 @@ def test_one_that_has_lost_all_it_meant_does_not_come_to_mean_everything(town: T
 
 def test_what_mutes_and_is_not_in_the_text_ends_when_it_is_to_go(town: Town) -> None:
     furnish_with_everything(town)
+    watch = MutingWatch()
+    watch.turn(NOW)
+    incident = new_incident(town.gate, town.site, rule=Rule.objects.get(name="Both"), severity="low")
+    assert watch.turn(NOW + timedelta(seconds=1))
+    incident.refresh_from_db()
+    assert incident.muted_by == "silence"
     text = write(read_rows(NOW)).partition("[[window]]")[0]
-    outcome = bring(text, remove=True)
+    later = NOW + timedelta(seconds=30)
+    outcome = bring_in(text, author=town.ada, now=later, remove=True)
     assert told(outcome) == []
-    assert not MaintenanceWindow.objects.exists() and not Silence.objects.filter(until_at__gt=NOW).exists()
+    assert {one.ended_by for one in Silence.objects.all()} == {town.ada}
+    # Not in the text's own transaction, which would hold incidents up: the sweep sees to it.
+    assert watch.turn(NOW + timedelta(seconds=31))
+    incident.refresh_from_db()
+    assert incident.muted_by == ""
+    assert not MaintenanceWindow.objects.exists() and not Silence.objects.filter(until_at__gt=later).exists()
 
 
 def test_a_silence_since_it_was_shown_has_it_shown_again(town: Town) -> None:
