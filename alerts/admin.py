@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Count as CountOf
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 from unfold.admin import TabularInline
@@ -22,7 +25,7 @@ from alerts import (
 )
 from alerts.contacts import clean_address
 from alerts.ground import BadGround, check_ground, stored
-from alerts.models import Contact, Count, Delivery, Event, Recipient, RuleVersion, Zone
+from alerts.models import Contact, Count, Delivery, Event, InboundMessage, Recipient, RuleVersion, Zone
 from alerts.strict_json import StrictJsonField
 from alerts.zones import BadPoints, check_points
 from detectors.admin import DeploymentAdmin, DeploymentForm, ModelsAdmin, RegisteredForm
@@ -376,6 +379,45 @@ class CountAdmin(ReadOnlyPage):
 
 def _name_of_zone(column: str) -> Subquery:
     return Subquery(Zone.objects.filter(uid=OuterRef(column)).values("name")[:1])
+
+
+@admin.register(InboundMessage)
+class InboundMessageAdmin(ReadOnlyPage):
+    """What people, known and unknown, wrote to us, and what was done with it."""
+
+    list_display = ("at", "who", "text", "outcome")
+    list_filter = ("outcome",)
+    search_fields = ("sender", "text")
+    fields = ("at", "who", "text", "outcome", "about", "reply", "replied_at", "taken_at", "provider_id")
+    readonly_fields = ("who", "about")
+    date_hierarchy = "at"
+    change_list_template = "alerts/received_messages.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[InboundMessage]:
+        """With whose number it is, by the contacts of now."""
+        owners = Contact.objects.filter(channel=Contact.Channel.SMS, address=OuterRef("sender"))
+        rows: QuerySet[InboundMessage] = super().get_queryset(request).select_related("incident")
+        return rows.annotate(
+            owner=Subquery(owners.order_by("pk").values("recipient__name")[:1]),
+            owners=Subquery(owners.values("address").annotate(n=CountOf("pk")).values("n")),
+        )
+
+    @admin.display(description=gettext_lazy("from whom"), ordering="sender")
+    def who(self, message: InboundMessage) -> str:
+        """Name and number; several may share one."""
+        owner, owners = message.owner, message.owners  # type: ignore[attr-defined]
+        if not owner:
+            return _("%(number)s (nobody's number)") % {"number": message.sender}
+        name = owner if owners == 1 else _("%(name)s and %(n)d more") % {"name": owner, "n": owners - 1}
+        return f"{name}, {message.sender}"
+
+    @admin.display(description=gettext_lazy("incident"))
+    def about(self, message: InboundMessage) -> str:
+        """The incident that was acknowledged, to go there."""
+        if message.incident is None:
+            return "–"
+        address = reverse("incident", args=[message.incident.uid])
+        return format_html('<a href="{}">{}</a>', address, texts.headline(message.incident))
 
 
 @admin.register(Delivery)

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 REPLIES_MOST, REPLIES_WITHIN = 5, timedelta(minutes=10)
 """Replies to one number; two machines must not write to each other all night, and nobody must run up our bill."""
 LOOK_BACK = timedelta(days=1)
+KEPT = timedelta(days=90)
+"""Strangers write, too. Longer than any provider gives an answer out again."""
 TOO_OLD = timedelta(hours=24)
 """As a link, an answer counts for a day."""
 
@@ -95,7 +97,8 @@ def take(answer: Answer, now: datetime) -> bool:
 
 
 def _take(answer: Answer, now: datetime) -> InboundMessage:
-    """Raises ``IntegrityError`` when it was taken before."""
+    """Raises ``IntegrityError`` when it was taken before. What is older than ``KEPT`` goes."""
+    InboundMessage.objects.filter(taken_at__lt=now - KEPT).delete()
     text = texts.clean(answer.text)[:160]
     row = InboundMessage.objects.create(
         provider_id=answer.provider_id[:100], sender=answer.sender[:40], text=text, at=answer.at, taken_at=now

@@ -1,7 +1,6 @@
 """A number or address says itself that it may be told: by the code that was sent to it, and by unsubscribing.
 
-Until it has, it is sent nothing but its code, and of these only a few: whoever may press the button must not be able
-to run up a bill or to annoy a stranger.
+Until it has, it is sent nothing but its code, and of these only a few (``alerts.by_hand``).
 """
 
 from __future__ import annotations
@@ -9,13 +8,16 @@ from __future__ import annotations
 import secrets
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
 from django.db.models import F, Max
 from django.utils import translation
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from alerts.budgets import Budget
+from alerts.by_hand import HOUR_S, Limits, check
 from alerts.editing import Refused
 from alerts.models import Contact, ContactCode
 from alerts.trial_message import Trial, send_now
@@ -23,12 +25,11 @@ from alerts.trial_message import Trial, send_now
 DIGITS = 6
 GOOD_FOR = timedelta(minutes=10)
 TRIES = 5
-WITHIN = timedelta(hours=1)
-MOST_PER_ADDRESS, MOST_IN_ALL = 3, 30
-"""Codes sent within ``WITHIN``."""
+LIMITS = Limits(there=(Budget(3, HOUR_S),), person=(Budget(20, HOUR_S),), in_all=(Budget(30, HOUR_S),))
+"""One account alone does not use up what all have."""
 
 
-def send_code(contact: Contact, now: datetime) -> Trial:
+def send_code(contact: Contact, now: datetime, *, asked_by: AbstractBaseUser | None = None) -> Trial:
     """Send a new code to ``contact``, in its recipient's language; the one before is good no more.
 
     Blocks as the notifier does. What is returned has the words only where nothing left this machine. Raises
@@ -36,7 +37,7 @@ def send_code(contact: Contact, now: datetime) -> Trial:
     """
     _check_wanted(contact)
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}"
-    _note(contact, code, now)
+    _note(contact, code, asked_by, now)
     with translation.override(contact.recipient.language):
         subject, text = _("Your code for Poliscope"), _words(contact, code)
     sent = send_now(contact, subject, text)
@@ -59,29 +60,20 @@ def _check_wanted(contact: Contact) -> None:
         )
 
 
-def _note(contact: Contact, code: str, now: datetime) -> None:
+def _note(contact: Contact, code: str, asked_by: AbstractBaseUser | None, now: datetime) -> None:
     """The row of a code, before it is sent. Raises ``Refused`` when there are too many."""
-    recent = ContactCode.objects.filter(sent_at__gt=now - WITHIN)
-    if recent.filter(address=contact.address).count() >= MOST_PER_ADDRESS:
-        raise Refused(
-            _("%(n)d codes were sent there within an hour, and no more are. Wait, or check the number or address.")
-            % {"n": MOST_PER_ADDRESS}
+    with transaction.atomic():
+        check(ContactCode.objects.all(), LIMITS, contact, asked_by, now)
+        last = ContactCode.objects.filter(address=contact.address).aggregate(last=Max("number"))["last"] or 0
+        ContactCode.objects.create(
+            contact=contact,
+            address=contact.address,
+            number=last + 1,
+            digest=_digest(contact.address, last + 1, code),
+            asked_by=asked_by,  # type: ignore[misc]
+            sent_at=now,
+            expires_at=now + GOOD_FOR,
         )
-    if recent.count() >= MOST_IN_ALL:
-        raise Refused(_("%(n)d codes were sent within an hour, and no more are. Wait a little.") % {"n": MOST_IN_ALL})
-    last = ContactCode.objects.filter(address=contact.address).aggregate(last=Max("number"))["last"] or 0
-    try:
-        with transaction.atomic():
-            ContactCode.objects.create(
-                contact=contact,
-                address=contact.address,
-                number=last + 1,
-                digest=_digest(contact.address, last + 1, code),
-                sent_at=now,
-                expires_at=now + GOOD_FOR,
-            )
-    except IntegrityError:
-        raise Refused(_("Somebody has just sent a code there. Use that one.")) from None
 
 
 def _digest(address: str, number: int, code: str) -> str:

@@ -512,8 +512,9 @@ def _ran_out(row: Delivery, now: datetime) -> bool:
 
 
 def _expire(row: Delivery, now: datetime) -> bool:
-    problem = STOPPED if _ran_out(row, now) else GONE
-    ended: dict[str, Any] = {"state": State.UNKNOWN, "finished_at": now}
+    gone = not _ran_out(row, now)
+    problem = GONE if gone else STOPPED
+    ended: dict[str, Any] = {"state": State.UNKNOWN, "finished_at": now, "sender_ended": gone}
     if not row.notifier and (now - row.created_at).total_seconds() < GIVE_UP_AFTER_S:
         # Later each time: it may be this very message that ends whoever takes it.
         not_before_at = now + timedelta(seconds=backoff_s(row.attempts, None, 0.0))
@@ -534,7 +535,7 @@ def _expire(row: Delivery, now: datetime) -> bool:
 def resend_unknown(now: datetime) -> int:
     """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many."""
     due = Q(finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S)) | Q(
-        problem=GONE, finished_at__lte=now - timedelta(seconds=GONE_RESEND_AFTER_S)
+        sender_ended=True, finished_at__lte=now - timedelta(seconds=GONE_RESEND_AFTER_S)
     )
     rows = Delivery.objects.filter(
         due,

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from alerts.answers import Outcome
 from alerts.notifiers.addresses import is_shown, shown
 from alerts.notifiers.registry import channels, is_secret
 from alerts.sealing import seal, unseal
@@ -167,6 +168,7 @@ class ContactCode(models.Model):
     """The how manieth to this address: of two at the same moment one is refused."""
     digest = models.CharField(max_length=64)
     """HMAC of the code under the secret key; six digits are soon guessed from a plain hash."""
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     sent_at = models.DateTimeField(db_index=True)
     expires_at = models.DateTimeField()
     tries = models.PositiveSmallIntegerField(default=0)
@@ -175,6 +177,15 @@ class ContactCode(models.Model):
     class Meta:
         ordering = ("-sent_at", "-id")
         constraints = [models.UniqueConstraint(fields=("address", "number"), name="code_numbered_per_address")]
+
+
+class TrialMessage(models.Model):
+    """A trial message that somebody asked for within the last hour: what further ones are counted by."""
+
+    contact = models.ForeignKey(Contact, on_delete=models.SET_NULL, null=True, related_name="trials")
+    address = models.CharField(max_length=500)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    sent_at = models.DateTimeField(db_index=True)
 
 
 class Team(models.Model):
@@ -730,6 +741,8 @@ class Delivery(models.Model):
     html = models.TextField(blank=True)
     provider_id = models.CharField(max_length=100, blank=True)
     problem = models.CharField(max_length=500, blank=True)
+    sender_ended = models.BooleanField(default=False, db_default=False)
+    """Its outcome is unknown because the process that was sending it has ended: no answer to that one can come."""
     segments = models.PositiveSmallIntegerField(default=0, db_default=0)
     """SMS segments that were paid for; of several tries the last one's."""
     created_at = models.DateTimeField()
@@ -782,20 +795,38 @@ class ReplyCode(models.Model):
 class InboundMessage(models.Model):
     """What somebody sent to us, taken once. Who sent it is only what the provider says."""
 
-    provider_id = models.CharField(max_length=100, unique=True)
-    sender = models.CharField(max_length=40)
-    text = models.CharField(max_length=160)
-    at = models.DateTimeField()
-    taken_at = models.DateTimeField()
-    outcome = models.CharField(max_length=16)
-    """``alerts.answers.Outcome``."""
-    incident = models.ForeignKey(Incident, on_delete=models.SET_NULL, null=True, related_name="answers")
-    reply = models.CharField(max_length=320, blank=True)
-    replied_at = models.DateTimeField(null=True)
+    class Done(models.TextChoices):
+        """What was done with it: ``alerts.answers.Outcome``."""
+
+        ACKNOWLEDGED = Outcome.ACKNOWLEDGED.value, _("an incident was acknowledged")
+        NO_SUCH_CODE = Outcome.NO_SUCH_CODE.value, _("nothing: no open alert has this number")
+        WHICH = Outcome.WHICH.value, _("nothing: several alerts were open")
+        NOTHING_OPEN = Outcome.NOTHING_OPEN.value, _("nothing: nothing was open")
+        UNCLEAR = Outcome.UNCLEAR.value, _("nothing: it was not understood")
+        STRANGER = Outcome.STRANGER.value, _("nothing: the number is nobody's")
+        UNSUBSCRIBED = Outcome.UNSUBSCRIBED.value, _("nothing more is sent there")
+        SUBSCRIBED = Outcome.SUBSCRIBED.value, _("messages are sent there again")
+
+    provider_id = models.CharField(_("the provider's name for it"), max_length=100, unique=True)
+    sender = models.CharField(_("from whom"), max_length=40)
+    text = models.CharField(_("text"), max_length=160)
+    at = models.DateTimeField(_("written at"))
+    taken_at = models.DateTimeField(_("taken in"))
+    outcome = models.CharField(_("what was done"), max_length=16, choices=Done)
+    incident = models.ForeignKey(
+        Incident, on_delete=models.SET_NULL, null=True, related_name="answers", verbose_name=_("incident")
+    )
+    reply = models.CharField(_("reply"), max_length=320, blank=True)
+    replied_at = models.DateTimeField(_("replied"), null=True)
 
     class Meta:
         ordering = ("-at", "-id")
+        verbose_name = _("received message")
+        verbose_name_plural = _("received messages")
         indexes = [models.Index(fields=("sender", "replied_at"))]
+
+    def __str__(self) -> str:
+        return f"{self.sender}: {self.text}"
 
 
 class ProcessLease(models.Model):

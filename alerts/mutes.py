@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,15 +28,31 @@ NOT_THE_CAMERA = ("connecting", "silent")
 """Blind, and our own doing: capture has only begun, or is gone."""
 
 
-def load(now: datetime) -> Mutes:
-    """Everything that may mute at ``now``."""
-    silences = SilenceRow.objects.filter(from_at__lte=now, until_at__gt=now)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What mutes by the clock, now or later."""
+
+    silences: Sequence[Silence] = ()
+    windows: Sequence[Window] = ()
+
+
+def plan(now: datetime) -> Plan:
+    """Every silence that is not over at ``now``, and every window that is on."""
+    silences = SilenceRow.objects.filter(until_at__gt=now)
     windows = MaintenanceWindow.objects.filter(enabled=True).select_related("site")
-    out = offline_since()
-    return Mutes(
-        at=now,
+    return Plan(
         silences=[Silence(row.pk, _matchers(row.matchers), row.from_at, row.until_at) for row in silences],
         windows=[window for row in windows if (window := _window(row)) is not None],
+    )
+
+
+def load(now: datetime) -> Mutes:
+    """Everything that may mute at ``now``."""
+    planned, out = plan(now), offline_since()
+    return Mutes(
+        at=now,
+        silences=[one for one in planned.silences if one.applies(now)],
+        windows=planned.windows,
         cameras_out={camera.uid: since_at for camera, since_at in out.items()},
         sites_out={site: since_at for site, since_at in sites_out(out).items() if _was_told(site, since_at)},
     )

@@ -5,7 +5,7 @@ To be muted is a fact about telling. It hides no incident, and nothing that peop
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -95,6 +95,13 @@ class Muted:
 
     by: By
     key: int | None = None
+
+
+def in_force(silences: Iterable[Silence], windows: Iterable[Window], at: datetime) -> frozenset[tuple[By, int]]:
+    """Those that mute at ``at``, whatever they mean."""
+    silent: set[tuple[By, int]] = {("silence", one.key) for one in silences if one.applies(at)}
+    planned: set[tuple[By, int]] = {("window", one.key) for one in windows if is_active(one.schedule, at)}
+    return frozenset(silent | planned)
 
 
 def read_matchers(given: Any) -> Matchers:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FIELDS = (
-    "enabled", "severity", "zone_name", "deployment", "schedule", "recipients", "why_it_matters", "procedure", "config",
+    "enabled", "severity", "zone_name", "deployment", "schedule", "recipients", "policy", "why_it_matters", "procedure",
+    "config",
 )  # fmt: skip
-"""What may differ. ``deployment`` and ``recipients`` are uids; of ``config`` only the settings that do are kept."""
+"""What may differ. ``deployment``, ``recipients`` and ``policy`` are uids, an empty policy is none; of ``config`` only
+the settings that do are kept."""
 
 NAME_MOST = 100
 

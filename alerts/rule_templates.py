@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from alerts.editing import Refused, save_rule
 from alerts.history import said_by
-from alerts.models import Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.models import EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.overrides import resolve, rule_name
 from alerts.versions import Change, changes
 from detectors.models import Deployment
@@ -63,7 +63,7 @@ def values_of(template: RuleTemplate) -> dict[str, Any]:
     return {
         **{name: getattr(template, name) for name in plain},
         "deployment": str(template.deployment.uid),
-        "policy": template.policy.name if template.policy else None,
+        "policy": str(template.policy.uid) if template.policy else "",
         "recipients": sorted(str(uid) for uid in template.recipients.values_list("uid", flat=True)),
     }
 
@@ -111,6 +111,7 @@ class _Maker:
         self._rules = {rule.template_camera_id: rule for rule in template.rules.select_related("template_camera__site")}
         self._recipients = {str(one.uid): one for one in Recipient.objects.all()}
         self._deployments = {str(one.uid): one for one in Deployment.objects.select_related("model")}
+        self._policies = {str(one.uid): one for one in EscalationPolicy.objects.all()}
         own = [rule.pk for rule in self._rules.values()]
         self._taken = {name.lower() for name in Rule.objects.exclude(pk__in=own).values_list("name", flat=True)}
 
@@ -160,8 +161,11 @@ class _Maker:
         deployment = self._deployments.get(values["deployment"])
         if deployment is None:
             raise Refused(_("The deployment of this override is gone. Choose another one there."))
+        if values["policy"] and values["policy"] not in self._policies:
+            raise Refused(_("The escalation policy of this override is gone. Choose another one there."))
         rule.name = rule_name(self._template.name, camera.name, camera.site.name, self._taken)
-        rule.kind, rule.deployment, rule.policy = self._template.kind, deployment, self._template.policy
+        rule.kind, rule.deployment = self._template.kind, deployment
+        rule.policy = self._policies.get(values["policy"])
         for name in ("enabled", "severity", "schedule", "why_it_matters", "procedure", "config"):
             setattr(rule, name, values[name])
 
@@ -194,4 +198,6 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
     """With names in place of uids."""
     told = Recipient.objects.filter(uid__in=[UUID(uid) for uid in values["recipients"]])
     deployment = Deployment.objects.filter(uid=values["deployment"]).first()
-    return {**values, "told": sorted(one.name for one in told), "deployment": str(deployment or "–")}
+    policy = EscalationPolicy.objects.filter(uid=values["policy"]).first() if values["policy"] else None
+    named = {"deployment": str(deployment or "–"), "policy": policy.name if policy else None}
+    return {**values, **named, "told": sorted(one.name for one in told)}

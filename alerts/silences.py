@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LONGEST = timedelta(days=30)
 """Whoever wants to hear nothing for longer wants another rule."""
 LAST_ENDED = 50
+WHY = "why nobody is to be told"
 
 
 def make_silence(
@@ -38,41 +39,80 @@ def make_silence(
     _check_span(from_at, until_at, now)
     if ends_with is not None and ends_with.state == Incident.State.RESOLVED:
         raise ValueError(f"ends_with: expected an unresolved incident, got {ends_with.uid}, which is resolved")
+    made = Silence(author=author, reason=reason, from_at=max(from_at, now), until_at=until_at, ends_with=ends_with)  # type: ignore[misc]
+    made.matchers = matchers
     with transaction.atomic():
-        made = Silence.objects.create(
-            matchers=msgspec.to_builtins(read_matchers(matchers)),
-            author=author,  # type: ignore[misc]
-            reason=_worded(reason, "reason", "why nobody is to be told"),
-            from_at=max(from_at, now),
-            until_at=until_at,
-            ends_with=ends_with,
-            created_at=now,
-        )
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        _write(made, now)
+        mark_changed()
     keep_mutes(now)
     return made
+
+
+def carry_over(row: Silence | MaintenanceWindow, *, now: datetime) -> None:
+    """Store what a text of all configuration says: a window; a silence, begun or not, or its new reason and end.
+
+    Only the row. Call ``mark_changed`` last in the transaction, and the sweep brings in step what it mutes: nobody who
+    holds that counter goes on to incidents. Raises ``ValueError``.
+    """
+    if isinstance(row, MaintenanceWindow):
+        _write_window(row, now)
+        return
+    _check_span(row.from_at, row.until_at, now)
+    if row.pk:
+        _change_row(row, now, reason=_worded(row.reason, "reason", WHY), until_at=row.until_at)
+    else:
+        _write(row, now)
+
+
+def let_go(row: Silence | MaintenanceWindow, *, by: AbstractBaseUser | None, now: datetime) -> None:
+    """End a silence or delete a window; only the row, as ``carry_over`` says."""
+    if isinstance(row, MaintenanceWindow):
+        row.delete()
+    else:
+        _change_row(row, now, **_ended(row, by, now))
+
+
+def mark_changed() -> None:
+    """What mutes is another: for screens, and for whoever brings in step what is muted."""
+    SequenceCounter.advance(SequenceCounter.MUTING)
+    SequenceCounter.advance(SequenceCounter.CHANGES)
+
+
+def _write(silence: Silence, now: datetime) -> None:
+    silence.matchers = msgspec.to_builtins(read_matchers(silence.matchers))
+    silence.reason = _worded(silence.reason, "reason", WHY)
+    silence.created_at = now
+    silence.save()
 
 
 def change_silence(silence: Silence, *, reason: str, until_at: datetime, now: datetime) -> Silence:
     """Another reason or end, while it is not over. Raises ``ValueError``."""
     _check_span(silence.from_at, until_at, now)
-    _change(silence, now, reason=_worded(reason, "reason", "why nobody is to be told"), until_at=until_at)
+    _change(silence, now, reason=_worded(reason, "reason", WHY), until_at=until_at)
     return silence
 
 
 def end_silence(silence: Silence, *, by: AbstractBaseUser, now: datetime) -> Silence:
     """It is over now; what it withheld and is still news is told. Raises ``ValueError`` when it was over before."""
-    _change(silence, now, from_at=min(silence.from_at, now), until_at=now, ended_by=by)
+    _change(silence, now, **_ended(silence, by, now))
     return silence
+
+
+def _ended(silence: Silence, by: AbstractBaseUser | None, now: datetime) -> dict[str, Any]:
+    return {"from_at": min(silence.from_at, now), "until_at": now, "ended_by": by}
 
 
 def _change(silence: Silence, now: datetime, **columns: Any) -> None:
     with transaction.atomic():
-        if not Silence.objects.filter(pk=silence.pk, until_at__gt=now).update(**columns):
-            raise ValueError(f"silence {silence.uid}: expected one that lasts, got one that is over; make another")
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        _change_row(silence, now, **columns)
+        mark_changed()
     silence.refresh_from_db()
     keep_mutes(now)
+
+
+def _change_row(silence: Silence, now: datetime, **columns: Any) -> None:
+    if not Silence.objects.filter(pk=silence.pk, until_at__gt=now).update(**columns):
+        raise ValueError(f"silence {silence.uid}: expected one that lasts, got one that is over; make another")
 
 
 def _check_span(from_at: datetime, until_at: datetime, now: datetime) -> None:
@@ -93,25 +133,29 @@ def _worded(text: str, name: str, what: str) -> str:
 
 def save_window(window: MaintenanceWindow, *, now: datetime) -> MaintenanceWindow:
     """Store a new window or another form of one that is there. Raises ``ValueError`` for one that is never open."""
+    with transaction.atomic():
+        _write_window(window, now)
+        mark_changed()
+    keep_mutes(now)
+    return window
+
+
+def _write_window(window: MaintenanceWindow, now: datetime) -> None:
     window.name = _worded(window.name, "name", "what is done in this time")
     window.matchers = msgspec.to_builtins(msgspec.convert(window.matchers, type=Matchers))
     schedule = window_schedule(window)
     if not schedule.spans:
         raise ValueError("schedule: expected at least one span, got none; without one it would always be open")
     check_schedule(schedule)
-    with transaction.atomic():
-        window.created_at = window.created_at or now
-        window.save()
-        SequenceCounter.advance(SequenceCounter.CHANGES)
-    keep_mutes(now)
-    return window
+    window.created_at = window.created_at or now
+    window.save()
 
 
 def remove_window(window: MaintenanceWindow, *, now: datetime) -> None:
     """It is not there any more; what it withheld and is still news is told."""
     with transaction.atomic():
         window.delete()
-        SequenceCounter.advance(SequenceCounter.CHANGES)
+        mark_changed()
     keep_mutes(now)
 
 

@@ -27,8 +27,6 @@ from alerts import (
     delivery,
     heartbeat,
     holding,
-    incidents,
-    outages,
     pictures,
     reconcile,
     rehearsals,
@@ -37,6 +35,7 @@ from alerts import (
 from alerts.events import Event as Content
 from alerts.events import encode_event
 from alerts.models import Event, Incident, ProcessLease
+from alerts.muting_watch import MutingWatch
 from alerts.sequence_shell import SequenceShell
 from streams.beat import Pulse
 from streams.log import Log, Producer
@@ -122,6 +121,7 @@ class Sweeper:
         self._handed: dict[tuple[UUID, datetime], float] = {}
         self._senders: dict[str, Lane] = {}
         self._sequences = SequenceShell()
+        self._muting = MutingWatch()
         self._copier = Lane("sweep-log", 1, self._with_log)
         self._follower = Lane("sweep-follow", 1, lambda _: reconcile.follow_up(self._now()))
         self._listener = Lane("sweep-listen", 1, lambda _: answering.poll(self._now()))
@@ -155,7 +155,7 @@ class Sweeper:
         rested, self._unfinished, self._at_rest = not self._unfinished, True, False
         change = SequenceCounter.current(SequenceCounter.CHANGES)
         recent = self._monotonic() - self._looked_s < REST_S
-        if rested and recent and change == self._change:
+        if rested and recent and change == self._change and not self._muting.passed(self._now()):
             self._unfinished, self._at_rest = False, True
             return
         self._change, self._looked_s = change, self._monotonic()
@@ -267,8 +267,7 @@ class Sweeper:
     def _mute(self) -> None:
         """Sites that went out, and whatever mutes or no longer mutes."""
         if self._is_time("mute", MUTES_S):
-            outages.open_outages(self._now())
-            incidents.keep_mutes(self._now())
+            self._muting.turn(self._now())
 
     def _tidy(self) -> None:
         """Rehearsals that their worker left have failed; those of yesterday go."""

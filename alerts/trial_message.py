@@ -1,24 +1,31 @@
 """A trial message to one contact: sent at once, past the outbox, to see what the provider says.
 
-It belongs to no incident, is never repeated, and is refused when too many were asked for: whoever may press the button
-must not be able to run up a bill or to annoy a stranger.
+It belongs to no incident, is never repeated, and is refused when too many were asked for (``alerts.by_hand``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from django.contrib.auth.models import AbstractUser
+from django.db import transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from alerts.models import Contact
+from alerts.budgets import Budget
+from alerts.by_hand import HOUR_S, LOOK_BACK, MINUTE_S, Limits, check
+from alerts.models import Contact, TrialMessage
 from alerts.notifiers.base import DeliveryError, Message
 from alerts.notifiers.registry import notifier_for
 from streams.ids import new_uid
 
-MOST, WITHIN = 3, timedelta(minutes=1)
-"""So many trials of one contact in so long."""
+LIMITS = Limits(
+    there=(Budget(3, MINUTE_S), Budget(10, HOUR_S)),
+    person=(Budget(20, HOUR_S),),
+    in_all=(Budget(10, MINUTE_S), Budget(30, HOUR_S)),
+)
+"""Enough to set a team up; at most 720 SMS a day for whoever steals accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +52,25 @@ class Trial:
         return replace(self, subject="", text="")
 
 
-def too_many(earlier: list[datetime], now: datetime) -> bool:
-    """Whether one more trial is refused, by the moments of earlier ones."""
-    return sum(at > now - WITHIN for at in earlier) >= MOST
+def send_trial(contact: Contact, asked_by: AbstractUser, now: datetime) -> Trial:
+    """Send it, in the recipient's language. Blocks as the notifier does; never raises for a provider.
 
-
-def send_trial(contact: Contact, sender: str) -> Trial:
-    """Send it, in the recipient's language. Blocks as the notifier does; never raises for a provider."""
+    Raises ``Refused`` when too many were sent.
+    """
+    _note(contact, asked_by, now)
+    sender = asked_by.get_full_name() or asked_by.get_username()
     with translation.override(contact.recipient.language):
         subject, text = _("Trial message from Poliscope"), _words(contact, sender)
     return send_now(contact, subject, text)
+
+
+def _note(contact: Contact, asked_by: AbstractUser, now: datetime) -> None:
+    """Its row, before it is sent; those that count no more go."""
+    rows = TrialMessage.objects.all()
+    with transaction.atomic():
+        check(rows, LIMITS, contact, asked_by, now)
+        rows.filter(sent_at__lte=now - LOOK_BACK).delete()
+        rows.create(contact=contact, address=contact.address, asked_by=asked_by, sent_at=now)  # type: ignore[misc]
 
 
 def send_now(contact: Contact, subject: str, text: str) -> Trial:

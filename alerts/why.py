@@ -54,7 +54,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One stage on the way, and whether it let the matter pass.
 
     ``bound`` is a key; its words are chosen when it is shown. ``wanted`` and ``got`` are numbers or words, as the bound
-    has them. ``setting`` and ``proposed`` name the one change that would have let it pass here, where there is one.
+    has them. ``setting`` and ``proposed`` name the one change that would have let it pass here, where there is one;
+    ``term`` is the row of a setting that is a table.
     """
 
     stage: Stage
@@ -64,6 +65,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     got: float | str = ""
     setting: str = ""
     proposed: Any = None
+    term: str = ""
 
     @property
     def untold(self) -> bool:
@@ -300,14 +302,20 @@ def _changed(asked: _Asked, short: Sequence[Step]) -> EmbeddedRule | None:
     """The rule with one setting changed that fires on the same minutes."""
     for step in short:
         for value in _values(step) if step.setting else ():
-            changed = msgspec.structs.replace(asked.rule, config={**asked.rule.config, step.setting: value})
+            changed = msgspec.structs.replace(asked.rule, config=_with(asked.rule.config, step, value))
             if asked.minutes.run(changed).would:
                 return changed
     return None
 
 
+def _with(config: Mapping[str, Any], step: Step, value: Any) -> dict[str, Any]:
+    """``config`` with ``value`` for the setting of ``step``, or for its row of that."""
+    table = {**config.get(step.setting, {}), step.term: value} if step.term else value
+    return {**config, step.setting: table}
+
+
 def _values(step: Step) -> Iterator[Any]:
-    if step.setting != "confidence":
+    if step.bound != "confidence":
         yield step.proposed
         return
     for lower in LOWER:
@@ -455,6 +463,7 @@ def _step(short: Shortfall) -> Step:
         got=short.got,
         setting=short.setting,
         proposed=short.proposed,
+        term=short.term,
     )
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_noop, pgettext, pgettext_lazy
 
 from alerts import texts
 from alerts.models import Rule
+from alerts.rules.sequence import UID
 from alerts.schedule import parts
 from alerts.versions import Change
 
@@ -56,8 +57,8 @@ def _plain(field: str, value: Any) -> str:
         return texts.listed(_item(name, inner) for inner in value)
     if name == "kind":
         return texts.kind_name(str(value))
-    if field in ("config.first", "config.then"):
-        # What a sequence waits for.
+    if field in ("config.first", "config.then") and re.fullmatch(UID, str(value)):
+        # What a sequence waits for; a configuration's text has its name.
         return Rule.objects.filter(uid=value).values_list("name", flat=True).first() or str(value)
     return _(str(value)) if field.startswith("config.") else str(value)
 

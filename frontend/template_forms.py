@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from alerts import editing
 from alerts.configuration.export import full_config
-from alerts.models import Recipient, Rule, RuleTemplate, Zone
+from alerts.models import EscalationPolicy, Recipient, Rule, RuleTemplate, Zone
 from detectors.models import Deployment
 from frontend.admin import SETTING, WHEN, RuleForm, rule_form
 from frontend.rule_forms import ShownForm
@@ -84,7 +84,7 @@ class OverrideForm(TemplateForm):
 
     class Meta(TemplateForm.Meta):
         fields = (  # type: ignore[assignment]
-            *("enabled", "severity", "zone_name", "deployment", "recipients", "why_it_matters", "procedure"),
+            *("enabled", "severity", "zone_name", "deployment", "recipients", "policy", "why_it_matters", "procedure"),
         )
 
     def values(self) -> dict[str, Any]:
@@ -95,6 +95,7 @@ class OverrideForm(TemplateForm):
             **{name: getattr(template, name) for name in plain},
             "deployment": str(template.deployment.uid),
             "recipients": sorted(str(one.uid) for one in self.cleaned_data["recipients"]),
+            "policy": str(template.policy.uid) if template.policy else "",
         }
 
 
@@ -102,9 +103,9 @@ def override_form(template: RuleTemplate, values: Mapping[str, Any], posted: Any
     """The form of one place where the template says ``values``."""
     deployment = Deployment.objects.filter(uid=values["deployment"]).first() or template.deployment
     plain = ("enabled", "severity", "zone_name", "schedule", "why_it_matters", "procedure", "config")
-    copy = RuleTemplate(
-        name=template.name, kind=template.kind, deployment=deployment, **{name: values[name] for name in plain}
-    )
+    policy = EscalationPolicy.objects.filter(uid=values["policy"]).first() if values["policy"] else None
+    own = {"name": template.name, "kind": template.kind, "deployment": deployment, "policy": policy}
+    copy = RuleTemplate(**own, **{name: values[name] for name in plain})
     told = Recipient.objects.filter(uid__in=[UUID(uid) for uid in values["recipients"]])
     initial = {"recipients": [one.pk for one in told]}
     made = _form_of(template.kind, OverrideForm)(posted, instance=copy, initial=initial)

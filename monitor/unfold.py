@@ -154,6 +154,7 @@ UNFOLD: dict[str, Any] = {
                     _item(_("Rule versions"), "history", "alerts_ruleversion"),
                     _item(_("Events"), "bolt", "alerts_event"),
                     _item(_("Deliveries"), "outgoing_mail", "alerts_delivery"),
+                    _item(_("Received messages"), "inbox", "alerts_inboundmessage"),
                     _item(_("Audit"), "policy", "frontend_viewaudit"),
                 ],
             },

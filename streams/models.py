@@ -30,6 +30,10 @@ class SequenceCounter(models.Model):
     """What screens resync by: incidents, deliveries, acknowledgements."""
     CONFIGURATION = "configuration"
     """What processes reload by: every edit of cameras, views, zones, rules, deployments, recipients."""
+    MUTING = "muting"
+    """Every edit of silences and maintenance windows."""
+    BY_HAND = "by_hand"
+    """Messages that somebody asked for, so that they are counted one after the other."""
 
     name = models.CharField(max_length=32, primary_key=True)
     value = models.BigIntegerField(default=0)

@@ -6,6 +6,7 @@ by the service that writes it elsewhere, with its checks; every error is told, n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,8 +25,8 @@ from django.utils.translation import gettext_noop
 
 from alerts import editing
 from alerts.configuration.difference import Difference, compare
-from alerts.configuration.entries import Key, StepEntry
-from alerts.configuration.export import WEEKDAYS, read_rows
+from alerts.configuration.entries import Key, MutingEntry, StepEntry, TakeOverEntry, drop_what_is_over
+from alerts.configuration.export import WEEKDAYS, read_rows, silences
 from alerts.configuration.text import Problem, Text, read
 from alerts.contacts import TAKEN_OUT, clean_address, drop_contact, shown_of
 from alerts.ground import stored as ground_stored
@@ -34,11 +35,14 @@ from alerts.models import (
     EscalationPolicy,
     Event,
     Incident,
+    MaintenanceWindow,
     Recipient,
     Rota,
     RotaMember,
+    RotaOverride,
     Rule,
     RuleTemplate,
+    Silence,
     Team,
     TemplateOverride,
     Zone,
@@ -46,7 +50,10 @@ from alerts.models import (
 from alerts.notifiers.addresses import is_shown
 from alerts.policies import StepDraft, save_policy
 from alerts.removal import remove_camera
+from alerts.rules.registry import settings_naming_rules
+from alerts.rules.sequence import UID
 from alerts.schedule import stored
+from alerts.silences import carry_over, let_go, mark_changed
 from alerts.versions import Words
 from detectors.models import Deployment, Model
 from detectors.plan import read_condition
@@ -58,6 +65,7 @@ from streams.problems import AddressRefused
 
 AT_ONCE = 16
 """Name servers asked at a time."""
+MUTING = ("window", "silence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +107,13 @@ def bring_in(
     everything is taken back again. ``expected``: the state that somebody looked at; another one is refused.
     """
     wanted = read(text)
+    drop_what_is_over(wanted.entries, now)
     # Names of cameras are looked up before the transaction: no writer waits for a name server.
     problems = [*wanted.problems, *_addresses_refused(wanted)]
     with transaction.atomic():
-        state = SequenceCounter.current(SequenceCounter.CONFIGURATION)
-        there = read_rows()
+        # Both only rise, so that their sum is another one after any change.
+        state = sum(map(SequenceCounter.current, (SequenceCounter.CONFIGURATION, SequenceCounter.MUTING)))
+        there = read_rows(now)
         differences = compare(there, wanted.entries)
         writer = _Writer(wanted, author, now)
         if expected is not None and expected != state:
@@ -163,9 +173,8 @@ class _Writer:
 
     def write(self, differences: Iterable[Difference], remove: bool) -> None:
         differences = list(differences)
-        for one in differences:
-            if one.what in ("added", "changed"):
-                self._try(one, self._WRITES[one.kind])
+        for one in sorted((one for one in differences if one.what in ("added", "changed")), key=self._turn):
+            self._try(one, self._WRITES[one.kind])
         if remove:
             # Whoever names goes before what is named.
             for one in reversed(differences):
@@ -173,6 +182,14 @@ class _Writer:
                     self._try(one, _Writer._remove)
         self._settle()
         editing.touch()
+        if any(one.kind in MUTING and (remove or one.what in ("added", "changed")) for one in differences):
+            mark_changed()
+
+    def _turn(self, one: Difference) -> int:
+        """Whoever names rules comes after them: first what waits for others, then what mutes."""
+        if one.kind in MUTING:
+            return 2
+        return int(one.kind in ("template", "rule") and bool(settings_naming_rules(self._entry(one).kind)))
 
     def _try(self, one: Difference, work: Callable[[_Writer, Difference], None]) -> None:
         try:
@@ -224,9 +241,11 @@ class _Writer:
             enabled=entry.enabled,
         )
         saved = save_camera(draft, camera)
-        if (saved.evidence_px, saved.gated) != (entry.evidence_px, entry.gated):
-            saved.evidence_px, saved.gated = entry.evidence_px, entry.gated
-            saved.save(update_fields=["evidence_px", "gated"])
+        own = ("evidence_px", "gated", "rests")
+        if differing := [name for name in own if getattr(saved, name) != getattr(entry, name)]:
+            for name in differing:
+                setattr(saved, name, getattr(entry, name))
+            saved.save(update_fields=differing)
         if camera is None:
             self._drop_view(saved)
 
@@ -276,7 +295,7 @@ class _Writer:
         cameras = [_camera_of(ref) for ref in entry.cameras]
         row = Deployment.objects.filter(name=entry.name).first() or Deployment(name=entry.name)
         row.model, row.pool, row.enabled, row.all_cameras = model, entry.pool, entry.enabled, entry.all_cameras
-        row.condition, row.hz = entry.condition, entry.hz
+        row.condition, row.hz, row.static_regions = entry.condition, entry.hz, entry.static_regions
         row.save()
         row.cameras.set(cameras)
         self._stir(row.rules.filter(enabled=True))
@@ -335,6 +354,25 @@ class _Writer:
         RotaMember.objects.bulk_create(
             RotaMember(rota=row, recipient=person, order=order) for order, person in enumerate(members)
         )
+        self._take_overs(row, entry.taken_over)
+
+    def _take_overs(self, rota: Rota, entries: list[TakeOverEntry]) -> None:
+        """Those that are over stay; where nothing differs, so do the others, with who made them."""
+        rows = rota.overrides.filter(until_at__gt=self._now).order_by("created_at", "id").select_related("recipient")
+        there = [(one.recipient.name, one.from_at, one.until_at) for one in rows]
+        if there == [(one.recipient, one.from_at, one.until_at) for one in entries]:
+            return
+        rows.delete()
+        people = _recipients(one.recipient for one in entries)
+        for person, one in zip(people, entries, strict=True):
+            RotaOverride.objects.create(
+                rota=rota,
+                recipient=person,
+                from_at=one.from_at,
+                until_at=one.until_at,
+                author=self._author,  # type: ignore[misc]
+                created_at=self._now,
+            )
 
     def _policy(self, one: Difference) -> None:
         """Also one whose people have not confirmed anything here yet: confirming is nothing that a text can do."""
@@ -348,7 +386,7 @@ class _Writer:
         row = RuleTemplate.objects.filter(name=entry.name).first() or RuleTemplate(name=entry.name)
         row.kind, row.enabled, row.severity, row.zone_name = entry.kind, entry.enabled, entry.severity, entry.zone_name
         row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
-        row.config = entry.config
+        row.config = _settings(entry.kind, entry.config)
         row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
         row.policy = _policy_named(entry.policy)
@@ -364,7 +402,7 @@ class _Writer:
         row = Rule.objects.filter(name=entry.name).first() or Rule(name=entry.name)
         row.kind, row.enabled, row.severity = entry.kind, entry.enabled, entry.severity
         row.deployment = _named(Deployment, gettext_noop("deployment"), entry.deployment)
-        row.config = entry.config
+        row.config = _settings(entry.kind, entry.config)
         row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
         row.why_it_matters, row.procedure = entry.why_it_matters, entry.procedure
         row.template = (
@@ -376,6 +414,35 @@ class _Writer:
         recipients = _recipients(entry.recipients)
         editing.save_rule(row, zones=zones, author=self._author, now=self._now, recipients=recipients)
         self._stirred.discard(row.pk)
+
+    # What mutes
+
+    def _window(self, one: Difference) -> None:
+        entry = self._entry(one)
+        site = _named(Site, gettext_noop("site"), entry.site)
+        row = MaintenanceWindow.objects.filter(site=site, name=entry.name).first()
+        row = row or MaintenanceWindow(site=site, name=entry.name, author=self._author)  # type: ignore[misc]
+        row.enabled, row.matchers = entry.enabled, _matchers(entry)
+        row.schedule = stored(entry.schedule, entry.holidays, entry.on_holidays)
+        try:
+            carry_over(row, now=self._now)
+        except ValueError as error:
+            raise _Stop("%(text)s", text=error) from None
+
+    def _silence(self, one: Difference) -> None:
+        """What it means and when it begins is what it is known by: only its end can differ."""
+        entry = self._entry(one)
+        row = self._silences().get(one.key)
+        if row is None:
+            row = Silence(from_at=entry.from_at, author=self._author, matchers=_matchers(entry))  # type: ignore[misc]
+        row.reason, row.until_at = entry.reason, entry.until_at
+        try:
+            carry_over(row, now=self._now)
+        except ValueError as error:
+            raise _Stop("%(text)s", text=error) from None
+
+    def _silences(self) -> dict[Key, Silence]:
+        return {entry.key: row for row, entry in silences(self._now)}
 
     # The end
 
@@ -394,7 +461,7 @@ class _Writer:
     def _remove(self, one: Difference) -> None:
         if one.kind in ("view", "zone") and one.key[:2] not in self._wanted.entries["camera"]:
             return  # it goes with its camera, or stays with it
-        row = _row(one.kind, one.key)
+        row = self._silences().get(one.key) if one.kind == "silence" else _row(one.kind, one.key)
         if row is None:
             return
         if reason := _bound(row):
@@ -402,12 +469,18 @@ class _Writer:
             self._switch_off(row)
             return
         try:
-            if isinstance(row, Camera):
-                remove_camera(row)
-            else:
-                row.delete()
+            self._let_go(row)
         except ProtectedError:
             self.kept[one.kind, one.key] = _("others still need it")
+
+    def _let_go(self, row: Row) -> None:
+        match row:
+            case Camera():
+                remove_camera(row)
+            case MaintenanceWindow() | Silence():
+                let_go(row, by=self._author, now=self._now)
+            case _:
+                row.delete()
 
     def _switch_off(self, row: Row) -> None:
         match row:
@@ -433,6 +506,8 @@ class _Writer:
         "policy": _policy,
         "template": _template,
         "rule": _rule,
+        "window": _window,
+        "silence": _silence,
     }
 
 
@@ -466,6 +541,8 @@ def _row(kind: str, key: Key) -> Row | None:
         case "zone":
             zones = Zone.objects.filter(view__camera__site__name=key[0], view__camera__name=key[1])
             return zones.filter(view__name=key[2], name=key[3]).first()
+        case "window":
+            return MaintenanceWindow.objects.filter(site__name=key[0], name=key[1]).first()
     rows: dict[str, type[Row]] = {
         "site": Site,
         "camera_group": CameraGroup,
@@ -547,6 +624,31 @@ def _step(entry: StepEntry) -> StepDraft:
     )
 
 
+def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as rows keep them: other rules by their uid."""
+    named = {one: config[one] for one in settings_naming_rules(kind) if one in config}
+    return dict(config) | {one: str(_rule_named(name).uid) for one, name in named.items()}
+
+
+def _rule_named(name: str) -> Rule:
+    """Older texts say its uid."""
+    found = Rule.objects.filter(uid=name).first() if re.fullmatch(UID, name) else None
+    rule: Rule = found or _named(Rule, gettext_noop("rule"), name)
+    return rule
+
+
+def _matchers(entry: MutingEntry) -> dict[str, Any]:
+    """What an entry means, as a silence or a window keeps it; of what is named nowhere, nothing."""
+    meant = {
+        "sites": [str(_named(Site, gettext_noop("site"), name).uid) for name in entry.sites],
+        "cameras": [str(_camera_of(ref).uid) for ref in entry.cameras],
+        "rules": [str(_rule_named(name).uid) for name in entry.rules],
+        "labels": entry.labels,
+        "severities": entry.severities,
+    }
+    return {name: found for name, found in meant.items() if found}
+
+
 def _clock(text: str | None) -> time | None:
     return time.fromisoformat(text) if text else None
 
@@ -568,6 +670,11 @@ def _save_override(template: RuleTemplate, entry: Any) -> None:
         changes["recipients"] = [str(one.uid) for one in _recipients(changes["recipients"])]
     if "deployment" in changes:
         changes["deployment"] = str(_named(Deployment, gettext_noop("deployment"), changes["deployment"]).uid)
+    if "policy" in changes:
+        policy = _policy_named(changes["policy"])
+        changes["policy"] = str(policy.uid) if policy else ""
+    if "config" in changes:
+        changes["config"] = _settings(template.kind, changes["config"])
     TemplateOverride.objects.create(
         template=template,
         site=_named(Site, gettext_noop("site"), entry.site) if entry.site else None,

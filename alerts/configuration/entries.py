@@ -6,6 +6,8 @@ and its own name, a view and a zone by those and theirs. Nothing in here is a se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -26,6 +28,8 @@ Span = dict[str, Any]
 """``alerts.rules.config.ScheduleSpan`` as plain values."""
 Clock = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Day = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+Moment = Annotated[datetime, Meta(tz=True)]
+Holidays = Literal["never", "always", "as_sunday"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +71,7 @@ class CameraEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     enabled: bool = True
     evidence_px: Annotated[int, Meta(ge=1, le=100_000)] = 960
     gated: bool = True
+    rests: bool = True
     sources: dict[Literal["detect", "record", "view"], Annotated[str, Meta(min_length=1, max_length=500)]] = (
         msgspec.field(default_factory=dict)
     )
@@ -109,6 +114,7 @@ class DeploymentEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cameras: list[CameraRef] = msgspec.field(default_factory=list)
     condition: dict[str, Any] = msgspec.field(default_factory=dict)
     hz: Annotated[float, Meta(gt=0, le=1000)] = 5.0
+    static_regions: bool = False
 
 
 Channel = Literal["sms", "email", "webhook", "apprise"]
@@ -146,8 +152,16 @@ class TeamEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     members: list[Name] = msgspec.field(default_factory=list)
 
 
+class TakeOverEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody takes a rota over for a time that is not over yet; of two the later in the list holds."""
+
+    recipient: Name
+    from_at: Moment
+    until_at: Moment
+
+
 class RotaEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rota. Who takes it over for a night, and its calendar's address, are no configuration."""
+    """A rota. The address of its calendar is a secret, and not in the text."""
 
     name: Name
     time_zone: str = "UTC"
@@ -157,6 +171,7 @@ class RotaEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     members: list[Name]
     holidays: list[Day] = msgspec.field(default_factory=list)
     on_holidays: Name | None = None
+    taken_over: list[TakeOverEntry] = msgspec.field(default_factory=list)
 
 
 class StepEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,7 +213,7 @@ class TemplateEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True
     cameras: list[CameraRef] = msgspec.field(default_factory=list)
     schedule: list[Span] = msgspec.field(default_factory=list)
     holidays: list[Day] = msgspec.field(default_factory=list)
-    on_holidays: Literal["never", "always", "as_sunday"] = "never"
+    on_holidays: Holidays = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
     policy: Name | None = None
     why_it_matters: Line = ""
@@ -218,7 +233,7 @@ class RuleEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     zones: list[ZoneRef]
     schedule: list[Span] = msgspec.field(default_factory=list)
     holidays: list[Day] = msgspec.field(default_factory=list)
-    on_holidays: Literal["never", "always", "as_sunday"] = "never"
+    on_holidays: Holidays = "never"
     recipients: list[Name] = msgspec.field(default_factory=list)
     policy: Name | None = None
     why_it_matters: Line = ""
@@ -226,6 +241,54 @@ class RuleEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     template: Name | None = None
     template_camera: CameraRef | None = None
     config: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class MutingEntry(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of the incidents nobody is told of: of each list that is not empty, one must fit."""
+
+    sites: list[Name] = msgspec.field(default_factory=list)
+    cameras: list[CameraRef] = msgspec.field(default_factory=list)
+    rules: list[Name] = msgspec.field(default_factory=list)
+    labels: list[Annotated[str, Meta(min_length=1, max_length=60)]] = msgspec.field(default_factory=list)
+    severities: list[Severity] = msgspec.field(default_factory=list)
+
+
+class WindowEntry(MutingEntry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A maintenance window, in the clock of its site."""
+
+    named_by: ClassVar[tuple[str, ...]] = ("site", "name")
+
+    site: Name
+    name: Name
+    enabled: bool = True
+    schedule: list[Span]
+    holidays: list[Day] = msgspec.field(default_factory=list)
+    on_holidays: Holidays = "never"
+
+
+class SilenceEntry(MutingEntry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A silence that is not over yet.
+
+    It has no name: it is known by its reason, by when it begins and by what it means, which nobody can change. Of two
+    that have all this in common only the one that lasts longer means anything.
+    """
+
+    named_by: ClassVar[tuple[str, ...]] = ("reason", "from_at")
+
+    reason: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    from_at: Moment
+    until_at: Moment
+
+    @property
+    def key(self) -> Key:
+        """With the moment as UTC, however it was written."""
+        return self.reason, self.from_at.astimezone(UTC).isoformat(), *self._meant()
+
+    def _meant(self) -> Iterator[str]:
+        yield from sorted(self.sites)
+        yield from sorted(f"{name}, {site}" for site, name in self.cameras)
+        yield from sorted(self.rules)
+        yield from sorted([*self.labels, *self.severities])
 
 
 KINDS: dict[str, type[Entry]] = {
@@ -241,6 +304,8 @@ KINDS: dict[str, type[Entry]] = {
     "policy": PolicyEntry,
     "template": TemplateEntry,
     "rule": RuleEntry,
+    "window": WindowEntry,
+    "silence": SilenceEntry,
 }
 """Name of the table → what it holds, in the order of the text: what is named stands before whoever names it."""
 
@@ -251,3 +316,11 @@ Entries = dict[str, dict[Key, Any]]
 def nothing() -> Entries:
     """A configuration with nothing in it."""
     return {kind: {} for kind in KINDS}
+
+
+def drop_what_is_over(entries: Entries, now: datetime) -> None:
+    """Silences and take-overs of days that have passed by ``now``: a text may be older than what it says."""
+    entries["silence"] = {key: one for key, one in entries["silence"].items() if one.until_at > now}
+    for key, rota in entries["rota"].items():
+        still = [one for one in rota.taken_over if one.until_at > now]
+        entries["rota"][key] = msgspec.structs.replace(rota, taken_over=still)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, time
 from typing import Any
 
 import msgspec
+from django.db.models import QuerySet
 
 from alerts.configuration.entries import (
     CameraEntry,
@@ -21,19 +23,34 @@ from alerts.configuration.entries import (
     RecipientEntry,
     RotaEntry,
     RuleEntry,
+    SilenceEntry,
     SiteEntry,
     StepEntry,
+    TakeOverEntry,
     TeamEntry,
     TemplateEntry,
     ViewEntry,
+    WindowEntry,
     ZoneEntry,
     nothing,
 )
 from alerts.contacts import in_use
 from alerts.duty import with_turns
 from alerts.ground import Ground
-from alerts.models import EscalationPolicy, EscalationStep, Recipient, Rota, Rule, RuleTemplate, Team, Zone
-from alerts.rules.registry import BadConfig, read_config
+from alerts.models import (
+    EscalationPolicy,
+    EscalationStep,
+    MaintenanceWindow,
+    Recipient,
+    Rota,
+    Rule,
+    RuleTemplate,
+    Silence,
+    Team,
+    Zone,
+)
+from alerts.muting import Matchers
+from alerts.rules.registry import BadConfig, read_config, settings_naming_rules
 from alerts.schedule import parts
 from detectors.models import Deployment
 from streams.credentials import without_login
@@ -42,9 +59,9 @@ from streams.models import Camera, CameraGroup, Site, View
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def read_rows() -> Entries:
-    """Everything that is configured, without log-ins."""
-    found = nothing()
+def read_rows(now: datetime) -> Entries:
+    """Everything that is configured, without log-ins, and without what is over by ``now``."""
+    found, names = nothing(), _Names.read()
     for kind, entries in (
         ("site", (_site(row) for row in Site.objects.all())),
         ("camera_group", (GroupEntry(name=row.name) for row in CameraGroup.objects.all())),
@@ -54,13 +71,48 @@ def read_rows() -> Entries:
         ("deployment", (_deployment(row) for row in _deployments())),
         ("recipient", (_recipient(row) for row in _recipients())),
         ("team", (_team(row) for row in Team.objects.prefetch_related("members"))),
-        ("rota", (_rota(row) for row in with_turns())),
+        ("rota", (_rota(row, now) for row in with_turns())),
         ("policy", (_policy(row) for row in _policies())),
-        ("template", (_template(row) for row in _templates())),
-        ("rule", (_rule(row) for row in _rules())),
+        ("template", (_template(row, names) for row in _templates())),
+        ("rule", (_rule(row, names) for row in _rules())),
+        ("window", _windows(names)),
+        ("silence", (entry for _row, entry in silences(now, names))),
     ):
         _collect(found, kind, entries)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What is called what, by uid, for rows that keep no more of it."""
+
+    sites: dict[str, str]
+    cameras: dict[str, CameraRef]
+    rules: dict[str, str]
+    recipients: dict[str, str]
+    deployments: dict[str, str]
+    policies: dict[str, str]
+
+    @classmethod
+    def read(cls) -> _Names:
+        """Of all rows."""
+        return cls(
+            sites=_by_uid(Site.objects.all()),
+            cameras={str(one.uid): camera_ref(one) for one in Camera.objects.select_related("site")},
+            rules=_by_uid(Rule.objects.all()),
+            recipients=_by_uid(Recipient.objects.all()),
+            deployments=_by_uid(Deployment.objects.all()),
+            policies=_by_uid(EscalationPolicy.objects.all()),
+        )
+
+    def in_settings(self, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+        """``config`` with the rules that it waits for by name; one that is gone stays what it was."""
+        named = {one: config[one] for one in settings_naming_rules(kind) if one in config}
+        return config | {one: self.rules.get(uid, uid) for one, uid in named.items()}
+
+
+def _by_uid(rows: QuerySet[Any]) -> dict[str, str]:
+    return {str(uid): name for uid, name in rows.values_list("uid", "name")}
 
 
 def _collect(found: Entries, kind: str, entries: Iterable[Entry]) -> None:
@@ -117,6 +169,7 @@ def _camera(row: Camera) -> CameraEntry:
         enabled=row.enabled,
         evidence_px=row.evidence_px,
         gated=row.gated,
+        rests=row.rests,
         sources=dict(sorted(sources.items())),  # type: ignore[arg-type]
     )
 
@@ -154,6 +207,7 @@ def _deployment(row: Deployment) -> DeploymentEntry:
         cameras=sorted(camera_ref(camera) for camera in row.cameras.all()),
         condition=row.condition,
         hz=row.hz,
+        static_regions=row.static_regions,
     )
 
 
@@ -178,7 +232,7 @@ def _team(row: Team) -> TeamEntry:
     return TeamEntry(name=row.name, members=sorted(one.name for one in row.members.all()))
 
 
-def _rota(row: Rota) -> RotaEntry:
+def _rota(row: Rota, now: datetime) -> RotaEntry:
     return RotaEntry(
         name=row.name,
         time_zone=row.time_zone,
@@ -188,6 +242,11 @@ def _rota(row: Rota) -> RotaEntry:
         members=[place.recipient.name for place in row.places.all()],
         holidays=row.holidays,
         on_holidays=row.on_holidays.name if row.on_holidays else None,
+        taken_over=[
+            TakeOverEntry(recipient=one.recipient.name, from_at=one.from_at, until_at=one.until_at)
+            for one in row.overrides.all()
+            if one.until_at > now
+        ],
     )
 
 
@@ -219,9 +278,8 @@ def _when(stored: Any) -> dict[str, Any]:
     return {"schedule": spans, "holidays": holidays, "on_holidays": on_holidays}
 
 
-def _template(row: RuleTemplate) -> TemplateEntry:
-    names = {str(one.uid): one.name for one in Recipient.objects.all()}
-    overrides = [_override(one, names) for one in row.overrides.all()]
+def _template(row: RuleTemplate, names: _Names) -> TemplateEntry:
+    overrides = [_override(one, row.kind, names) for one in row.overrides.all()]
     return TemplateEntry(
         name=row.name,
         kind=row.kind,
@@ -235,18 +293,23 @@ def _template(row: RuleTemplate) -> TemplateEntry:
         policy=row.policy.name if row.policy else None,
         why_it_matters=row.why_it_matters,
         procedure=row.procedure,
-        config=full_config(row.kind, row.config),
+        config=names.in_settings(row.kind, full_config(row.kind, row.config)),
         overrides=sorted(overrides, key=lambda one: (one.site or "", one.group or "", one.camera or ("", ""))),
     )
 
 
-def _override(row: Any, names: dict[str, str]) -> OverrideEntry:
+def _override(row: Any, kind: str, names: _Names) -> OverrideEntry:
     changes = dict(sorted(row.changes.items()))
     if "recipients" in changes:
-        changes["recipients"] = sorted(names[uid] for uid in changes["recipients"] if uid in names)
+        known = names.recipients
+        changes["recipients"] = sorted(known[uid] for uid in changes["recipients"] if uid in known)
     if "deployment" in changes:
-        found = Deployment.objects.filter(uid=changes["deployment"]).first()
-        changes["deployment"] = found.name if found else ""
+        changes["deployment"] = names.deployments.get(changes["deployment"], "")
+    if "policy" in changes:
+        # The text has no word for "none"; one that is gone is told when the template is applied.
+        changes["policy"] = names.policies.get(changes["policy"], "")
+    if "config" in changes:
+        changes["config"] = names.in_settings(kind, changes["config"])
     return OverrideEntry(
         site=row.site.name if row.site else None,
         group=row.group.name if row.group else None,
@@ -255,7 +318,7 @@ def _override(row: Any, names: dict[str, str]) -> OverrideEntry:
     )
 
 
-def _rule(row: Rule) -> RuleEntry:
+def _rule(row: Rule, names: _Names) -> RuleEntry:
     zones = sorted((*camera_ref(zone.view.camera), zone.view.name, zone.name) for zone in row.zones.all())
     return RuleEntry(
         name=row.name,
@@ -271,5 +334,35 @@ def _rule(row: Rule) -> RuleEntry:
         procedure=row.procedure,
         template=row.template.name if row.template else None,
         template_camera=camera_ref(row.template_camera) if row.template_camera else None,
-        config=full_config(row.kind, row.config),
+        config=names.in_settings(row.kind, full_config(row.kind, row.config)),
     )
+
+
+def _windows(names: _Names) -> Iterator[WindowEntry]:
+    for row in MaintenanceWindow.objects.select_related("site"):
+        meant = _meant(row.matchers, names)
+        if meant is not None:
+            when = _when(row.schedule)
+            yield WindowEntry(site=row.site.name, name=row.name, enabled=row.enabled, **when, **meant)
+
+
+def silences(now: datetime, names: _Names | None = None) -> Iterator[tuple[Silence, SilenceEntry]]:
+    """Those that are not over by ``now``, the longest last. One that an incident ends belongs to that, and stays."""
+    names = names or _Names.read()
+    for row in Silence.objects.filter(until_at__gt=now, ends_with__isnull=True).order_by("until_at", "id"):
+        meant = _meant(row.matchers, names)
+        if meant is not None:
+            yield row, SilenceEntry(reason=row.reason, from_at=row.from_at, until_at=row.until_at, **meant)
+
+
+def _meant(matchers: Any, names: _Names) -> dict[str, Any] | None:
+    """Matchers by name. None where one list has lost all that it meant: nothing fits any more, and nothing is muted."""
+    meant = msgspec.convert(matchers, type=Matchers)
+    known: dict[str, dict[str, Any]] = {"sites": names.sites, "cameras": names.cameras, "rules": names.rules}
+    found = {
+        field: sorted(named[str(uid)] for uid in getattr(meant, field) if str(uid) in named)
+        for field, named in known.items()
+    }
+    if any(getattr(meant, field) and not left for field, left in found.items()):
+        return None
+    return {**found, "labels": sorted(meant.labels), "severities": sorted(meant.severities)}

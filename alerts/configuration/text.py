@@ -13,16 +13,17 @@ import tomllib
 import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from alerts.configuration.entries import KINDS, Entries, Entry, Key, TemplateEntry, nothing
 from alerts.ground import BadGround, check_ground
 from alerts.overrides import FIELDS, resolve
-from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.registry import BadConfig, read_config, settings_naming_rules
 from alerts.versions import Words
 from alerts.zones import BadPoints, check_points
 
@@ -72,7 +73,7 @@ class Text:
 
 TABLES = ("sources", "condition", "config", "changes", "ground")
 """Fields that are written as tables of their own, a line a setting."""
-LISTS_OF_TABLES = ("contacts", "overrides", "steps")
+LISTS_OF_TABLES = ("contacts", "overrides", "steps", "taken_over")
 
 
 def write(entries: Entries) -> str:
@@ -384,7 +385,28 @@ def _days(entry: Any) -> Any:
                 raise _Wrong(name, _("“%(day)s” is no day of the calendar."), day=day) from None
     if not entry.members:
         raise _Wrong("members", _("Choose at least one person, or nobody would have the duty."))
-    return _time_zone(entry)
+    taken_over = [_in_utc(one, "taken_over") for one in entry.taken_over]
+    return _time_zone(msgspec.structs.replace(entry, taken_over=taken_over))
+
+
+def _in_utc(entry: Any, field: str) -> Any:
+    """Its moments in UTC, however they are written, so that the same one reads the same."""
+    from_at, until_at = entry.from_at.astimezone(UTC), entry.until_at.astimezone(UTC)
+    if until_at <= from_at:
+        raise _Wrong(field, _("It must end after it begins."))
+    return msgspec.structs.replace(entry, from_at=from_at, until_at=until_at)
+
+
+def _silence(entry: Any) -> Any:
+    """It ends after it begins, and means something."""
+    if not any((entry.sites, entry.cameras, entry.rules, entry.labels, entry.severities)):
+        raise _Wrong("reason", _("Name at least one site, camera, rule, label or severity: what is to be silent?"))
+    return _in_utc(msgspec.structs.replace(entry, reason=" ".join(entry.reason.split())), "until_at")
+
+
+def _window(entry: Any) -> Any:
+    """Its name as it is stored. Its schedule is judged where its site is known."""
+    return msgspec.structs.replace(entry, name=" ".join(entry.name.split()))
 
 
 def _corners(entry: Any) -> Any:
@@ -412,13 +434,19 @@ def _view(entry: Any) -> Any:
 
 
 def _settings(entry: Any) -> Any:
-    """The settings with what they leave out, as the kind's config fills it in."""
+    """The settings with what they leave out, as the kind's config fills it in. Other rules stand there by name."""
+    given = entry.config
+    named = {one: given[one] for one in settings_naming_rules(entry.kind) if isinstance(given.get(one), str)}
     try:
-        config = msgspec.to_builtins(read_config(entry.kind, entry.config))
+        config = msgspec.to_builtins(read_config(entry.kind, given | dict.fromkeys(named, _SOME_UID)))
     except BadConfig as bad:
         path = _path(str(bad))
         raise _Wrong(f"config.{path}" if path else "kind", "%(text)s", text=bad) from None
-    return msgspec.structs.replace(entry, config=config)
+    return msgspec.structs.replace(entry, config=config | named)
+
+
+_SOME_UID = str(UUID(int=0))
+"""In place of a rule's name, which the kind's config does not know."""
 
 
 def _places(entry: Any) -> Any:
@@ -440,7 +468,8 @@ def _places(entry: Any) -> Any:
 def _check_result(entry: Any, changes: Mapping[str, Any]) -> None:
     """What results at an override's place must be a template, too."""
     plain = {name: getattr(entry, name) for name in FIELDS}
-    result = msgspec.to_builtins(entry) | resolve(plain, [changes])
+    found = resolve(plain, [changes])
+    result = msgspec.to_builtins(entry) | found | {"policy": found["policy"] or None}
     try:
         _settings(msgspec.convert(msgspec.to_builtins(result), TemplateEntry))
     except msgspec.ValidationError as error:
@@ -457,4 +486,6 @@ _CHECKS = {
     "zone": _corners,
     "rule": _settings,
     "template": _places,
+    "window": _window,
+    "silence": _silence,
 }

@@ -16,7 +16,7 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.rules.config import EmbeddedZone, Needs, Schedule, ScheduleSpan, _
 from alerts.rules.following import HoldConfig, InZone, Standing, State, restore
-from alerts.rules.logic import Logic
+from alerts.rules.logic import Logic, Seen
 from alerts.schedule import is_active
 from detectors.labels import check, expand
 from detectors.tracking import Track
@@ -62,15 +62,31 @@ class AppearanceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fie
         """Two pictures a second are enough for what stays where it appears."""
         return Needs(labels=list(self.labels), hz=2.0, width_px=640)
 
+    def asks(self, label: str, dark: bool) -> tuple[str, str]:
+        """The setting by which ``label`` needs the score that it does, and of a table the term."""
+        whole_night = dark and self.night_confidence is not None
+        tables = (*(["night_confidences"] if dark else []), *([] if whole_night else ["confidences"]))
+        for table in tables:
+            terms = [term for term in getattr(self, table) if label in expand(term)]
+            if terms:
+                return table, min(terms, key=lambda term: len(expand(term)))
+        return "night_confidence" if whole_night else "confidence", ""
+
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one zone."""
-        return _Appearance(self, zone, restore(state, State[Standing]))
+        return _Appearance(self, zone, restore(state, State[Appearing]))
 
 
-class _Appearance(InZone[AppearanceConfig, Standing]):
-    stay = Standing
+class Appearing(Standing):
+    """A stay that remembers as what it was seen best."""
 
-    def __init__(self, config: AppearanceConfig, zone: EmbeddedZone, state: State[Standing]) -> None:
+    best_label: str = ""
+
+
+class _Appearance(InZone[AppearanceConfig, Appearing]):
+    stay = Appearing
+
+    def __init__(self, config: AppearanceConfig, zone: EmbeddedZone, state: State[Appearing]) -> None:
         super().__init__(config, zone, state)
         self._day = _by_label(config.labels, config.confidence, config.confidences)
         self._at_night = self._day | _by_label(config.labels, None, config.night_confidences)
@@ -79,20 +95,31 @@ class _Appearance(InZone[AppearanceConfig, Standing]):
         spans = [ScheduleSpan(from_=config.night_from, until=config.night_until)]
         self._night = Schedule(time_zone=zone.time_zone or "UTC", spans=spans)
         self._minute: float | None = None
-        self._bounds = self._day
+        self._dark = False
 
     def _bounds_at(self, at_s: float) -> dict[str, float]:
-        """The score that counts, by exact label; the clock is asked once a minute."""
+        """The score that counts, by exact label."""
+        return self._at_night if self._is_night(at_s) else self._day
+
+    def _is_night(self, at_s: float) -> bool:
+        """Whether the night's scores count; where they are the day's nobody asks. The clock is asked once a minute."""
         if self._day != self._at_night and self._minute != at_s // 60:
             self._minute = at_s // 60
-            dark = is_active(self._night, datetime.fromtimestamp(at_s, UTC))
-            self._bounds = self._at_night if dark else self._day
-        return self._bounds
+            self._dark = is_active(self._night, datetime.fromtimestamp(at_s, UTC))
+        return self._dark
 
     def _least(self, track: Track, at_s: float) -> float:
         return self._bounds_at(at_s)[track.label]
 
-    def _facts(self, stay: Standing) -> list[Fact]:
+    def _place(self, stay: Appearing, seen: Seen, track: Track) -> None:
+        super()._place(stay, seen, track)
+        if track.score == stay.best:
+            stay.best_label = track.label
+
+    def _asked_of(self, stay: Appearing, at_s: float) -> tuple[float, str, str]:
+        return self._bounds_at(at_s)[stay.best_label], *self._config.asks(stay.best_label, self._is_night(at_s))
+
+    def _facts(self, stay: Appearing) -> list[Fact]:
         least = self._bounds_at(self._state.now_s)[stay.label]
         facts = [fact for fact in super()._facts(stay) if fact.name not in ("confidence", "travel")]
         return [Fact("confidence", round(stay.score, 3), ">=", least), *facts]

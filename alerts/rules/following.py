@@ -233,7 +233,7 @@ class Following(Generic[C, S]):
     def _lacks(self, stay: S, at_s: float) -> list[Shortfall]:
         """Each bound that ``stay`` falls short of."""
         config = self._config
-        lacks = [self._unconfirmed(stay)] if stay.confirmed is None else []
+        lacks = [self._unconfirmed(stay, at_s)] if stay.confirmed is None else []
         if stay.travel < config.min_travel:
             lacks.append(short("travel", config.min_travel, thousandths(stay.travel), "min_travel"))
         return [*lacks, *self._unready(at_s)]
@@ -246,12 +246,12 @@ class Following(Generic[C, S]):
         since_s = state.fired_at_s if config.rearm == "interval" else state.occupied_at_s
         return [short("rearm", config.rearm_s, tenths(elapsed_s(since_s or at_s, at_s)), "rearm_s")]
 
-    def _unconfirmed(self, stay: S) -> Shortfall:
+    def _unconfirmed(self, stay: S, at_s: float) -> Shortfall:
         """Too doubtful where the best score was short, else in too few pictures."""
-        config = self._config
-        if stay.best < config.confidence:
-            lack = short("confidence", config.confidence, round(stay.best, 3), "confidence")
-            return msgspec.structs.replace(lack, proposed=hundredths(stay.best))
+        config, (least, setting, term) = self._config, self._asked_of(stay, at_s)
+        if stay.best < least:
+            lack = short("confidence", least, round(stay.best, 3), setting)
+            return msgspec.structs.replace(lack, proposed=hundredths(stay.best), term=term)
         lack = short("confirmed", config.confirm_k, stay.most, "confirm_k")
         return msgspec.structs.replace(lack, proposed=max(1, stay.most))
 
@@ -270,6 +270,10 @@ class Following(Generic[C, S]):
     def _least(self, track: Track, at_s: float) -> float:
         """The score that counts for ``track``."""
         return self._config.confidence
+
+    def _asked_of(self, stay: S, at_s: float) -> tuple[float, str, str]:
+        """The score that ``stay`` would have needed, the setting that says so, and of a table the term."""
+        return self._config.confidence, "confidence", ""
 
     def _occupies(self, stay: S) -> bool:
         """Whether ``stay`` keeps the zone from being quiet; only such a stay can fire."""

@@ -86,6 +86,7 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     """What a logic lacks to fire: of ``bound`` (a key, as a Fact's name) it wants ``wanted`` and has got ``got``.
 
     ``setting`` is the one field of the config that would have to be ``proposed`` for this to be enough; empty: none.
+    Of a field that is a table only what stands at ``term`` would.
     A kind that can say so has ``explain(at_s: float) -> list[Shortfall]``: of what came nearest, empty when nothing is
     there at all. It changes nothing.
     """
@@ -95,6 +96,7 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     got: float | str
     setting: str = ""
     proposed: Any = None
+    term: str = ""
 
 
 def short(bound: str, wanted: float, got: float, setting: str) -> Shortfall:

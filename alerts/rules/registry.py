@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from alerts.rules.config import CommonConfig
 
@@ -47,3 +49,18 @@ def read_config(kind: str, values: dict[str, Any]) -> CommonConfig:
         return msgspec.convert(values, type=rule_kind(kind), strict=False)
     except msgspec.ValidationError as error:
         raise BadConfig(f"{kind}: {error}; mend this setting") from None
+
+
+@cache
+def settings_naming_rules(kind: str) -> tuple[str, ...]:
+    """The settings of ``kind`` that hold another rule's ``uid`` (``sequence.A_RULE``); none of an unknown kind."""
+    try:
+        info = inspect.type_info(rule_kind(kind))
+    except BadConfig:
+        return ()
+    assert isinstance(info, inspect.StructType)
+    return tuple(one.name for one in info.fields if _words(one.type).get("format") == "rule")
+
+
+def _words(kind: inspect.Type) -> dict[str, Any]:
+    return dict(kind.extra_json_schema or {}) if isinstance(kind, inspect.Metadata) else {}

@@ -260,6 +260,8 @@ _ENTRIES = {
     "policy": gettext_lazy("Escalation policy"),
     "template": gettext_lazy("Template"),
     "rule": gettext_lazy("Rule"),
+    "window": gettext_lazy("Maintenance window"),
+    "silence": gettext_lazy("Silence"),
 }
 
 

@@ -18,10 +18,13 @@ from django.utils.translation import get_language, gettext_lazy, pgettext, pgett
 from django.utils.translation import gettext as _
 
 from alerts import texts
+from alerts.auditor import KIND as SYSTEM
+from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Contact, Delivery, Event, Incident, IncidentTransition, MaintenanceWindow
 from alerts.notifiers.registry import channels, is_secret
 from alerts.schedule import parts
 from alerts.telling import Upcoming
+from alerts.transitions import PEOPLE
 from frontend import silencing
 from frontend.change_words import schedule_word
 from frontend.models import User
@@ -406,7 +409,7 @@ def step_word(step: IncidentTransition) -> str:
     """One line of an incident's history."""
     words = {"name": person(step.by), "to": person(step.to), "before": "", "after": ""}
     if step.action == IncidentTransition.Action.STEP:
-        sentences = _STEPS.get(step.after, _OPENINGS["again" if step.before else "opened"])
+        sentences = _STEPS.get(step.after) or (_AGAIN if step.before else (_OPENED_BY, _opening(step)))
     else:
         sentences = _LINES[step.action]
     if step.action == IncidentTransition.Action.SEVERITY:
@@ -418,10 +421,13 @@ _STEPS: dict[str, Any] = {
     Incident.State.ACKNOWLEDGED: (gettext_lazy("Acknowledged by %(name)s"), gettext_lazy("Acknowledged")),
     Incident.State.RESOLVED: (gettext_lazy("Resolved by %(name)s"), gettext_lazy("Resolved")),
 }
+_AGAIN = (gettext_lazy("Opened again by %(name)s"), gettext_lazy("Opened again"))
+_OPENED_BY = gettext_lazy("Opened by %(name)s")
 _OPENINGS = {
-    "opened": (gettext_lazy("Opened by %(name)s"), gettext_lazy("The rule fired")),
-    "again": (gettext_lazy("Opened again by %(name)s"), gettext_lazy("Opened again")),
+    SYSTEM: gettext_lazy("Found when Poliscope checked itself"),
+    SITE_OUTAGE: gettext_lazy("No camera of the site answered any more"),
 }
+"""Of what opens by itself and by no rule; by the incident's kind."""
 _LINES: dict[str, Any] = {
     IncidentTransition.Action.ASSIGN: (gettext_lazy("%(name)s gave it to %(to)s"), gettext_lazy("Given to %(to)s")),
     IncidentTransition.Action.SEVERITY: (
@@ -440,6 +446,13 @@ _THROUGH = {
     "sms": gettext_lazy("by SMS"),
 }
 """From where; from the screen and by itself need no word."""
+
+
+def _opening(step: IncidentTransition) -> Any:
+    """How it came about where nobody is named; somebody whose account is gone opened it all the same."""
+    if step.through in PEOPLE:
+        return _("Opened")
+    return _OPENINGS.get(step.incident.kind) or _("The rule fired")
 
 
 @register.filter

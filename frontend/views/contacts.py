@@ -128,7 +128,7 @@ def send(request: HttpRequest, contact: Contact) -> HttpResponse:
     """A code goes there; of these only a few."""
     write_down(request, "code-sent", None, contact.uid)
     try:
-        sent = send_code(contact, timezone.now())
+        sent = send_code(contact, timezone.now(), asked_by=person_of(request))
     except Refused as refused:
         return _show(request, contact, problem=str(refused), status=422)
     return _show(request, contact, sent=sent)

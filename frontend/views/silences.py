@@ -9,7 +9,7 @@ import msgspec
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -123,7 +123,7 @@ def new_window(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_window(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One that is there."""
-    return _window(request, _window_or_404(uid))
+    return _window(request, _stored_window(uid))
 
 
 def _window(request: HttpRequest, window: MaintenanceWindow) -> HttpResponse:
@@ -143,14 +143,11 @@ def _window(request: HttpRequest, window: MaintenanceWindow) -> HttpResponse:
 @configures
 def delete_window(request: HttpRequest, uid: UUID) -> HttpResponse:
     """It is not there any more; what it withheld is told."""
-    window = _window_or_404(uid)
+    window = _stored_window(uid)
     write_down(request, "window-deleted", None, window.uid)
     silences.remove_window(window, now=timezone.now())
     return redirect("silences")
 
 
-def _window_or_404(uid: UUID) -> MaintenanceWindow:
-    window = MaintenanceWindow.objects.filter(uid=uid).select_related("site").first()
-    if window is None:
-        raise Http404
-    return window
+def _stored_window(uid: UUID) -> MaintenanceWindow:
+    return get_object_or_404(MaintenanceWindow.objects.select_related("site"), uid=uid)

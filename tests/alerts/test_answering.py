@@ -77,6 +77,19 @@ def test_an_answer_is_taken_once_however_often_it_is_fetched(town: Town, twilio:
     assert len(replies(twilio)) == 1
 
 
+def test_what_was_written_is_kept_for_ninety_days(town: Town, twilio: FakeTwilio, now: datetime) -> None:
+    for days in (91, 89):
+        InboundMessage.objects.create(
+            provider_id=f"SM{days}", sender=ALICE, text="1", at=now - timedelta(days=days),
+            taken_at=now - timedelta(days=days), outcome="unclear",
+        )  # fmt: skip
+    twilio.text_in("+15005550042", "Hello")
+
+    assert poll(timezone.now()) == 1
+
+    assert [row.outcome for row in InboundMessage.objects.all()] == ["stranger", "unclear"]
+
+
 def test_a_bare_1_counts_when_one_alert_is_open(town: Town, twilio: FakeTwilio, now: datetime) -> None:
     town.person("Alice", SMS)
     told(town, now)

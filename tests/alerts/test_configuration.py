@@ -122,7 +122,7 @@ def test_a_secret_address_stays_where_it_is_known_and_steps_may_go_by_it(town: T
     address = "https://hooks.example.org/secret-path"
     Contact.objects.create(recipient=room, channel="webhook", address=address, confirmed_at=NOW)
     save_policy(EscalationPolicy(name="Programs"), [StepDraft([room], channels=["webhook"])])
-    before = write(read_rows())
+    before = write(read_rows(NOW))
 
     outcome = bring(before.replace("wait_s = 120", "wait_s = 180"))
 
@@ -133,11 +133,11 @@ def test_a_secret_address_stays_where_it_is_known_and_steps_may_go_by_it(town: T
 
 def test_there_and_back_again_is_the_same_text(town: Town) -> None:
     furnish(town)
-    before = write(read_rows())
+    before = write(read_rows(NOW))
     empty_but_for_the_model()
     outcome = bring(before)
     assert told(outcome) == [] and {one.what for one in outcome.differences} == {"added"}
-    assert write(read_rows()) == before
+    assert write(read_rows(NOW)) == before
     rule = Rule.objects.get()
     assert rule.versions.get().active_until_at is None and rule.recipients.get().contacts.count() == 2
     assert {one.what for one in bring(before).differences} == {"same"}
@@ -148,7 +148,7 @@ def test_there_and_back_again_is_the_same_text(town: Town) -> None:
 
 def test_no_log_in_is_ever_written_and_those_that_are_there_stay(town: Town) -> None:
     furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     assert PASSWORD not in text and "kanarie-user" not in text and "credentials" not in text
     outcome = bring(text.replace("10.0.0.5:554/sub", "10.0.0.5:554/small"))
     (changed,) = outcome.having("changed")
@@ -161,14 +161,14 @@ def test_no_log_in_is_ever_written_and_those_that_are_there_stay(town: Town) -> 
 
 def test_the_same_rows_are_the_same_text_whatever_their_order(town: Town) -> None:
     furnish(town)
-    first = write(read_rows())
+    first = write(read_rows(NOW))
     entries = read(first).entries
     assert write({kind: dict(reversed(found.items())) for kind, found in entries.items()}) == first
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(town: Town) -> None:
     rule = furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     before = SequenceCounter.current(SequenceCounter.CONFIGURATION)
     edited = text.replace("hold_s = 1.0", "hold_s = 3.5").replace("[0.6, 0.9]", "[0.7, 0.9]").replace(
         'name = "Elsewhere"', 'name = "Pier"').replace('group = "Elsewhere"', 'group = "Pier"')  # fmt: skip
@@ -189,31 +189,31 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(town: Town) -> Non
         ("template", "Lanes", "changed"): ["In the zone for (s)"],
         ("rule", "Person in the lane", "changed"): ["In the zone for (s)"],
     }
-    assert write(read_rows()) == text and rule.versions.count() == 1
+    assert write(read_rows(NOW)) == text and rule.versions.count() == 1
     assert SequenceCounter.current(SequenceCounter.CONFIGURATION) == before
 
 
 def test_it_is_done_in_one_version_a_rule(town: Town) -> None:
     rule = furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     edited = text.replace("hold_s = 1.0", "hold_s = 3.5").replace("[0.6, 0.9]", "[0.7, 0.9]")
     bring_in(edited, author=town.ada, now=NOW)
     first, second = rule.versions.order_by("number")
     assert second.author == town.ada and second.embedded["config"]["hold_s"] == 3.5
     assert second.embedded["zones"][0]["points"][2] == [0.7, 0.9]
     assert first.active_until_at == second.active_from_at
-    assert write(read_rows()) == edited
+    assert write(read_rows(NOW)) == edited
 
 
 def test_a_moved_zone_takes_the_rules_along_that_the_text_leaves(town: Town) -> None:
     rule = furnish(town)
-    bring_in(write(read_rows()).replace("[0.6, 0.9]", "[0.7, 0.9]"), author=town.ada, now=NOW)
+    bring_in(write(read_rows(NOW)).replace("[0.6, 0.9]", "[0.7, 0.9]"), author=town.ada, now=NOW)
     assert rule.versions.count() == 2
 
 
 def test_another_calibration_takes_the_rules_along_in_one_version(town: Town) -> None:
     rule = furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     outcome = bring(text.replace("depth_m = 21.0", "depth_m = 22.0").replace("hold_s = 1.0", "hold_s = 2.0"))
     assert told(outcome) == []
     (view,) = [one for one in outcome.having("changed") if one.kind == "view"]
@@ -224,7 +224,7 @@ def test_another_calibration_takes_the_rules_along_in_one_version(town: Town) ->
 
 def test_what_the_text_lacks_stays_unless_it_is_to_go(town: Town) -> None:
     rule = furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     extra = Camera.objects.create(name="Extra", site=town.site, group=town.gate.group)
     assert [one.key for one in bring(text).having("missing")] == [("Harbour", "Extra")]
     assert Camera.objects.filter(pk=extra.pk).exists()
@@ -242,7 +242,7 @@ def test_what_the_text_lacks_stays_unless_it_is_to_go(town: Town) -> None:
 
 def test_what_changed_since_it_was_shown_is_looked_at_again(town: Town) -> None:
     furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     seen = bring(text, try_only=True).state
     town.gate.save()
     assert "since this was shown" in told(bring(text.replace("hz = 5.0", "hz = 4.0"), expected=seen))[0]
@@ -337,7 +337,7 @@ def test_what_is_wrong_is_told_with_its_line_and_nothing_changes(
     town: Town, edit: tuple[str, str], where: str, words: str
 ) -> None:
     furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     assert edit[0] in text
     hurt = text.replace(edit[0], edit[1])
     outcome = bring(hurt)
@@ -349,12 +349,12 @@ def test_what_is_wrong_is_told_with_its_line_and_nothing_changes(
         # The very field, or the entry's first line where only the entry is known.
         assert any(0 <= got - number <= 3 for got in wanted for number in numbers), (wanted, numbers)
     assert "hush" not in " ".join(told(outcome))
-    assert write(read_rows()) == text
+    assert write(read_rows(NOW)) == text
 
 
 def test_every_error_is_told_and_not_only_the_first(town: Town) -> None:
     furnish(town)
-    text = write(read_rows())
+    text = write(read_rows(NOW))
     hurt = (
         text.replace("hz = 5.0", "hz = -1.0")
         .replace("[0.6, 0.9]", "[1.6, 0.9]")

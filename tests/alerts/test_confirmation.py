@@ -10,10 +10,8 @@ from pytest_django import Settings
 
 from alerts.confirmation import (
     GOOD_FOR,
-    MOST_IN_ALL,
-    MOST_PER_ADDRESS,
+    LIMITS,
     TRIES,
-    WITHIN,
     confirm,
     opt_in,
     opt_out,
@@ -23,10 +21,16 @@ from alerts.contacts import clean_address
 from alerts.editing import Refused
 from alerts.incidents import record
 from alerts.models import Contact, ContactCode, Delivery, Recipient
+from frontend.models import User
 from tests.alerts.town import NOON, SMS, Town, at, at_once
 from tests.services.twilio import FakeTwilio
 
 pytestmark = pytest.mark.django_db
+
+MOST_PER_ADDRESS, MOST_PER_PERSON, MOST_IN_ALL = (
+    budgets[0].amount for budgets in (LIMITS.there, LIMITS.person, LIMITS.in_all)
+)
+WITHIN = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -129,7 +133,7 @@ def test_an_address_gets_so_many_codes_an_hour_also_when_it_is_entered_anew(phon
         send_code(contact, at(number))
         contact.delete()
     contact = new_contact()
-    with pytest.raises(Refused, match="3 codes were sent there within an hour"):
+    with pytest.raises(Refused, match="3 were sent there within an hour"):
         send_code(contact, at(60))
     assert len(phone.messages) == MOST_PER_ADDRESS
     send_code(contact, NOON + WITHIN + timedelta(seconds=5))
@@ -139,9 +143,19 @@ def test_an_address_gets_so_many_codes_an_hour_also_when_it_is_entered_anew(phon
 def test_all_addresses_together_get_so_many_codes_an_hour(phone: FakeTwilio) -> None:
     for number in range(MOST_IN_ALL):
         send_code(new_contact(10 + number), at(number))
-    with pytest.raises(Refused, match="30 codes were sent within an hour"):
+    with pytest.raises(Refused, match="30 were sent within an hour, by all together"):
         send_code(new_contact(99), at(100))
     assert len(phone.messages) == MOST_IN_ALL
+
+
+def test_one_person_has_so_many_codes_sent_an_hour_and_another_still_can(town: Town, phone: FakeTwilio) -> None:
+    for number in range(MOST_PER_PERSON):
+        send_code(new_contact(10 + number), at(number), asked_by=town.alice)
+    contact = new_contact(99)
+    with pytest.raises(Refused, match="You have sent 20 within an hour"):
+        send_code(contact, at(100), asked_by=town.alice)
+    send_code(contact, at(100), asked_by=User.objects.create(username="bob"))
+    assert len(phone.messages) == MOST_PER_PERSON + 1
 
 
 def test_a_code_that_the_provider_did_not_take_counts_as_well(phone: FakeTwilio) -> None:

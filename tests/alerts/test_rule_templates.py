@@ -10,7 +10,7 @@ import pytest
 from alerts.editing import Refused
 from alerts.models import EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.overrides import differing, resolve, rule_name
-from alerts.rule_templates import Applied, apply_template
+from alerts.rule_templates import Applied, apply_template, override_content, save_override
 from streams.models import Camera, Demand, SequenceCounter, View
 from tests.town import NOW, SQUARE, Town, build_town
 
@@ -151,3 +151,29 @@ def test_a_zone_that_is_drawn_later_completes_it(town: Town, template: RuleTempl
     pier = Camera.objects.get(name="Pier")
     Zone.objects.create(view=View.objects.create(camera=pier), name="Lane", points=SQUARE)
     assert summary(apply(template, town, 1)) == {"Gate": "same", "Yard": "same", "Pier": "new"}
+
+
+def test_who_is_told_may_differ_by_the_policy_too(town: Town, template: RuleTemplate) -> None:
+    night, harbour = (EscalationPolicy.objects.create(name=name) for name in ("Night", "Harbour"))
+    template.policy = night
+    template.save()
+    save_override(template, {"group": town.gate.group}, {"policy": str(harbour.uid)})
+    save_override(template, {"camera": town.yard}, {"policy": ""})
+    apply(template, town)
+    assert {rule.name: rule.policy for rule in Rule.objects.all()} == {"Lanes · Gate": harbour, "Lanes · Yard": None}
+    shown = [override_content(one) for one in template.overrides.order_by("id")]
+    assert [[(one.title, one.before, one.after) for one in found] for found in shown] == [
+        [("Escalation policy", "Night", "Harbour")],
+        [("Escalation policy", "Night", None)],
+    ]
+
+
+def test_a_policy_that_went_since_stops_all_where_it_was_to_be_told(town: Town, template: RuleTemplate) -> None:
+    harbour = EscalationPolicy.objects.create(name="Harbour")
+    save_override(template, {"camera": town.yard}, {"policy": str(harbour.uid)})
+    harbour.delete()
+    applied = apply(template, town)
+    assert [step.reason for step in applied.having("refused")] == [
+        "The escalation policy of this override is gone. Choose another one there."
+    ]
+    assert not Rule.objects.exists()

@@ -72,6 +72,37 @@ def asked(root: Path, log: list[Observation], draft: EmbeddedRule, moment_s: flo
     return answer
 
 
+SMOKE = [seen(61 + i / 5, ((0.4, 0.5, 0.5, 0.6), 0.55, "smoke")) for i in range(60)]
+"""Grey, at 14:01 in Taipei and one at night in New York."""
+
+
+@pytest.mark.parametrize(
+    ("clock", "settings", "wanted", "changes"),
+    [
+        ("Asia/Taipei", {"confidence": 0.7}, 0.7, {"confidence": 0.55}),
+        ("Asia/Taipei", {"confidences": {"smoke": 0.6}}, 0.6, {"confidences": {"smoke": 0.55}}),
+        ("Asia/Taipei", {"confidences": {"fire": 0.9, "smoke": 0.6}}, 0.6,
+         {"confidences": {"fire": 0.9, "smoke": 0.55}}),
+        ("Asia/Taipei", {"confidences": {"hazard": 0.4, "smoke": 0.6}}, 0.6,
+         {"confidences": {"hazard": 0.4, "smoke": 0.55}}),
+        ("America/New_York", {"night_confidence": 0.8}, 0.8, {"night_confidence": 0.55}),
+        ("America/New_York", {"night_confidence": 0.5, "night_confidences": {"smoke": 0.75}}, 0.75,
+         {"night_confidences": {"smoke": 0.55}}),
+        ("America/New_York", {"confidences": {"smoke": 0.6}}, 0.6, {"confidences": {"smoke": 0.55}}),
+    ],
+)  # fmt: skip
+def test_an_appearance_names_the_score_of_its_own_label_and_hour(
+    tmp_path: Path, clock: str, settings: dict[str, Any], wanted: float, changes: dict[str, Any]
+) -> None:
+    zone = EmbeddedZone(uid=LANE, camera=GATE, view=VIEW, name="Lane", points=LANE_CORNERS, time_zone=clock)
+    draft = rule(kind="appearance", labels=["fire", "smoke"], zones=[zone], **settings)
+    answer = asked(tmp_path, SMOKE, draft, 66)
+    assert answer.stopped is not None
+    assert (answer.stopped.bound, answer.stopped.wanted, answer.stopped.got) == ("confidence", wanted, 0.55)
+    assert answer.changed is not None
+    assert {name: value for name, value in answer.changed.config.items() if draft.config.get(name) != value} == changes
+
+
 @pytest.mark.parametrize(
     ("_case", "kind", "log", "changes", "moment_s", "bound", "setting"),
     CASES,

@@ -16,8 +16,9 @@ from django.urls import reverse
 from django.utils import translation
 from msgspec import Meta
 
+from alerts.answering import KEPT
 from alerts.editing import save_rule
-from alerts.models import Contact, Count, Recipient, Rule, Zone
+from alerts.models import Contact, Count, InboundMessage, Recipient, Rule, Zone
 from alerts.rules.config import CommonConfig
 from alerts.rules.registry import RULES, rule_kind
 from alerts.texts import label_name
@@ -29,7 +30,7 @@ from frontend.models import ApiToken, User
 from streams.credentials import unseal
 from streams.ids import new_uid
 from streams.models import Camera, Demand, SequenceCounter, Site, Source, View
-from tests.town import NOW, SQUARE, Town, build_town, new_rule
+from tests.town import NOW, SQUARE, Town, build_town, new_incident, new_rule
 
 pytestmark = pytest.mark.django_db
 
@@ -465,6 +466,51 @@ def test_a_person_is_added_with_role_and_groups(town: Town, browser: Client) -> 
     assert (dora.role, dora.language, dora.is_staff) == ("supervisor", "zh-hant", False)
     assert dora.check_password("a-Long-enough-1")
     assert list(dora.camera_groups.all()) == [town.gate.group]
+
+
+def received(sender: str, text: str, outcome: str, **more: Any) -> InboundMessage:
+    count = InboundMessage.objects.count()
+    at = {"at": NOW + timedelta(minutes=count), "taken_at": NOW + timedelta(minutes=count)}
+    return InboundMessage.objects.create(
+        provider_id=f"SM{count}", sender=sender, text=text, outcome=outcome, **at, **more
+    )
+
+
+def test_what_people_wrote_is_listed_with_whose_number_it_is_and_what_was_done(town: Town, browser: Client) -> None:
+    for name in ("Bob", "Guard"):
+        Contact.objects.create(
+            recipient=Recipient.objects.create(name=name), channel="sms", address="+886912345678", confirmed_at=NOW
+        )
+    incident = new_incident(town.gate, town.site)
+    own = received("+886912345678", "47 ok", "acknowledged", incident=incident, reply="You have it.", replied_at=NOW)
+    received("+15005550042", "<script>alert(1)</script>", "stranger")
+    shown = browser.get(page("alerts_inboundmessage_changelist")).content.decode()
+    rows = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
+    assert "Bob and 1 more, +886912345678" in rows and "47 ok" in rows and "an incident was acknowledged" in rows
+    assert "+15005550042 (nobody&#x27;s number)" in rows and "nothing: the number is nobody&#x27;s" in rows
+    assert "<script>alert(1)" not in shown and "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    one = browser.get(page("alerts_inboundmessage_change", own.pk)).content.decode()
+    assert f'href="/incidents/{incident.uid}/"' in one and "You have it." in one
+    assert 'type="submit"' not in one.partition('id="inboundmessage_form"')[2].partition("</form>")[0]
+
+
+def test_a_received_message_is_neither_added_changed_nor_deleted(town: Town, browser: Client) -> None:
+    own = received("+15005550042", "Hello", "stranger")
+    for name, arguments in (("add", []), ("delete", [own.pk])):
+        assert browser.get(page(f"alerts_inboundmessage_{name}", *arguments)).status_code == 403
+    address = page("alerts_inboundmessage_change", own.pk)
+    assert browser.post(address, {"text": "Something else"}).status_code == 403
+    own.refresh_from_db()
+    assert own.text == "Hello"
+
+
+def test_where_nobody_has_written_yet_it_is_said_what_will_stand_there(town: Town, browser: Client) -> None:
+    address = page("alerts_inboundmessage_changelist")
+    shown = browser.get(address).content.decode()
+    assert "Nobody has written yet" in shown and "stands here for 90 days" in shown and KEPT.days == 90
+    received("+15005550042", "Hello", "stranger")
+    assert "Nobody has written yet" not in browser.get(address).content.decode()
+    assert "Nobody has written yet" not in browser.get(address, {"outcome__exact": "which"}).content.decode()
 
 
 @pytest.mark.parametrize("who", ["alice", "bob", "charlie", "olive"])

@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from alerts.auditor import audit
 from alerts.incidents import keep_mutes
 from alerts.models import Alert, Incident, IncidentTransition, MaintenanceWindow, Silence
 from frontend import queries
@@ -18,6 +19,7 @@ from streams.models import Camera, CameraGroup
 from tests.frontend import seeding
 from tests.frontend.seeding import Harbour
 from tests.frontend.test_views import JSON, client_of, harbour, healthy, incident, now, text_of
+from tests.town import new_incident
 
 pytestmark = pytest.mark.django_db
 __all__ = ("harbour", "healthy", "incident", "now")
@@ -54,6 +56,22 @@ def test_it_opens_again_and_its_history_says_who_and_why(harbour: Harbour, incid
         assert said in page
     assert "Handed over: police" not in page
     assert Alert.objects.filter(reason="reopened").count() == 2
+
+
+def test_what_no_rule_opened_does_not_say_that_a_rule_fired(harbour: Harbour, incident: Incident, ada: Client) -> None:
+    assert "The rule fired" in pane(ada, incident)
+    Incident.objects.filter(pk=incident.pk).update(next_step_at=timezone.now() - timedelta(minutes=5))
+    audit(timezone.now())
+    found = pane(ada, Incident.objects.get(kind="system", label="stopped"))
+    assert "Found when Poliscope checked itself" in found and "The rule fired" not in found
+    for kind, through, said in (
+        ("site-outage", "engine", "No camera of the site answered any more"),
+        ("report", "screen", "Opened<"),  # by somebody whose account is gone
+    ):
+        other = new_incident(harbour.cameras[0], harbour.site, kind=kind, label=kind)
+        other.transitions.create(at=timezone.now(), after="open", through=through)
+        page = pane(ada, other)
+        assert f"<span>{said}" in page and "The rule fired" not in page
 
 
 def test_it_does_not_open_again_without_a_reason_or_beside_another(incident: Incident, alice: Client) -> None:

@@ -16,7 +16,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from alerts.models import Contact, Event, Incident, Recipient, Rule, Zone
+from alerts.editing import save_rule
+from alerts.models import Contact, Event, Incident, Recipient, Rule, TrialMessage, Zone
 from frontend import tried
 from frontend.models import ViewAudit
 from streams.cameras import keep_reference, main_view
@@ -25,7 +26,7 @@ from streams.models import Camera, CameraGroup, Demand, SequenceCounter, Site, S
 from streams.probed import Probed
 from streams.problems import SENTENCES
 from tests.frontend import seeding
-from tests.town import SQUARE, Town
+from tests.town import SQUARE, Town, new_rule
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
@@ -537,10 +538,15 @@ def test_a_trial_message_shows_what_would_have_been_sent(ada: Client, town: Town
     assert ViewAudit.objects.get(action="trial-message").subject == contact.uid
 
 
-def test_a_fourth_trial_within_a_minute_is_refused(ada: Client, town: Town) -> None:
+def test_a_fourth_trial_within_a_minute_is_refused_until_a_moment_that_is_told(ada: Client, town: Town) -> None:
     address = reverse("setup-test", args=[contact_of("sms", "+886912345678").uid])
-    assert [ada.post(address).status_code for _ in range(4)] == [200, 200, 200, 422]
-    ViewAudit.objects.update(at=timezone.now() - timedelta(minutes=2))
+    assert [ada.post(address).status_code for _ in range(3)] == [200, 200, 200]
+    refused = ada.post(address)
+    assert refused.status_code == 422
+    assert re.fullmatch(
+        r"3 were sent there within a minute. The next one can go at \d\d:\d\d:\d\d\.", refused.json()["sentence"]
+    )
+    TrialMessage.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
     assert ada.post(address).status_code == 200
 
 
@@ -705,6 +711,32 @@ def test_the_difference_is_shown_before_it_is_done(ada: Client, town: Town) -> N
     assert "since this was shown" in text(ada.post("/setup/configuration/apply/", {"text": before, "state": state}))
     rule.refresh_from_db()
     assert rule.config["hold_s"] == 9.0
+
+
+def test_the_difference_names_rules_windows_and_silences_as_people_do(ada: Client, town: Town) -> None:
+    lane = add_rule(ada, town)
+    waits = {"first": str(lane.uid), "then": str(lane.uid)}
+    both = new_rule(town, name="Both", kind="sequence", config=waits)
+    save_rule(both, zones=[town.zone], author=town.ada, now=timezone.now())
+    car = new_rule(town, name="Car", enabled=False)
+    save_rule(car, zones=[town.zone], author=town.ada, now=timezone.now())
+    more = """
+[[window]]
+site = "Harbour"
+name = "Cleaning"
+schedule = [{days = [6], from = "02:00", until = "04:00"}]
+
+[[silence]]
+reason = "Crane works"
+from_at = "%(from)s"
+until_at = "%(until)s"
+cameras = [["Harbour", "Gate"]]
+"""
+    day = {"from": timezone.now().isoformat(), "until": (timezone.now() + timedelta(days=1)).isoformat()}
+    said = compared(ada, taken(ada).replace('first = "Person in the lane"', 'first = "Car"') + more % day)
+    assert "Rule Both First this rule Person in the lane → Car" in said
+    assert "Maintenance window Harbour / Cleaning is added" in said
+    assert re.search(r"Silence Crane works / \S+ / Gate, Harbour is added", said)
 
 
 def test_a_wrong_text_says_every_reason_with_its_line_and_comes_back(ada: Client, town: Town) -> None:

@@ -9,10 +9,11 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from alerts.models import Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.models import Contact, EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts.policies import StepDraft, save_policy
 from frontend.models import ViewAudit
 from tests.frontend.test_setup import rule_typed
-from tests.town import SQUARE, Town
+from tests.town import NOW, SQUARE, Town
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
@@ -94,6 +95,26 @@ def test_a_cameras_override_stands_on_its_sites(ada: Client, town: Town) -> None
     override = TemplateOverride.objects.get(site=town.site)
     ada.post(f"{base(template)}override/{override.pk}/drop/")
     assert TemplateOverride.objects.count() == 1
+
+
+def test_at_a_place_another_policy_may_tell_or_none(ada: Client, town: Town) -> None:
+    guard = Recipient.objects.create(name="Guard")
+    Contact.objects.create(recipient=guard, channel="sms", address="+886912345678", confirmed_at=NOW)
+    night = save_policy(EscalationPolicy(name="Night"), [StepDraft(recipients=[guard])])
+    harbour = save_policy(EscalationPolicy(name="At the harbour"), [StepDraft(recipients=[guard])])
+    template = made(ada, town, policy=night.pk)
+    address = f"{base(template)}override/?camera={town.gate.pk}"
+    assert f'<option value="{night.pk}" selected>' in ada.get(address).content.decode()
+    said = words(ada.post(address, typed(town, policy=harbour.pk), follow=True))
+    assert TemplateOverride.objects.get().changes == {"policy": str(harbour.uid)}
+    applied(ada, template)
+    assert Rule.objects.get().policy == harbour
+    assert "Escalation policy Night → At the harbour" in words(ada.get(base(template))), said
+    ada.post(address, typed(town, policy=""))
+    assert TemplateOverride.objects.get().changes == {"policy": ""}
+    applied(ada, template)
+    assert Rule.objects.get().policy is None
+    assert "Escalation policy Night → –" in words(ada.get(base(template)))
 
 
 @pytest.mark.parametrize(

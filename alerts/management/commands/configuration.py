@@ -36,7 +36,7 @@ class Command(BaseCommand):
             self._import(options["file"], remove=options["remove"], try_only=options["dry_run"])
 
     def _export(self, name: str) -> None:
-        text = write(read_rows())
+        text = write(read_rows(timezone.now()))
         if name == "-":
             self.stdout.write(text, ending="")
             return

@@ -33,7 +33,7 @@ def show_configuration(request: HttpRequest) -> HttpResponse:
 def download(request: HttpRequest) -> HttpResponse:
     """The text as a file. Addresses of people to tell are in it, so who took it is written down."""
     write_down(request, "configuration-taken", None)
-    response = HttpResponse(write(read_rows()), content_type="application/toml; charset=utf-8")
+    response = HttpResponse(write(read_rows(timezone.now())), content_type="application/toml; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="poliscope-{timezone.localdate():%Y-%m-%d}.toml"'
     return never_stored(response)
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from alerts.contacts import in_use
-from alerts.models import EscalationStep, Recipient, Team
+from alerts.models import Recipient, Rota, Team
 from frontend import setup_queries
 from frontend.people_forms import ContactAddForm, RecipientPageForm, TeamForm
 from frontend.views.page import page
@@ -43,7 +43,7 @@ def add_person(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_person(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Somebody who is there."""
-    return _edit(request, person_or_404(uid))
+    return _edit(request, get_object_or_404(Recipient, uid=uid))
 
 
 def _edit(request: HttpRequest, person: Recipient) -> HttpResponse:
@@ -73,7 +73,7 @@ def _show_person(
 @configures
 def add_contact(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One more number or address, which is told nothing yet: the next page asks it."""
-    person = person_or_404(uid)
+    person = get_object_or_404(Recipient, uid=uid)
     adding = ContactAddForm(request.POST, recipient=person)
     if not adding.is_valid():
         return _show_person(request, person, RecipientPageForm(instance=person), adding)
@@ -94,7 +94,7 @@ def add_team(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_team(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One that is there."""
-    return _edit_team(request, team_or_404(uid))
+    return _edit_team(request, get_object_or_404(Team, uid=uid))
 
 
 def _edit_team(request: HttpRequest, team: Team) -> HttpResponse:
@@ -113,36 +113,20 @@ def _edit_team(request: HttpRequest, team: Team) -> HttpResponse:
 @configures
 def delete_team(request: HttpRequest, uid: UUID) -> HttpResponse:
     """It goes, unless a policy tells it."""
-    team = team_or_404(uid)
-    if (step := team.steps.select_related("policy").first()) is not None:
-        messages.error(request, still_told(step))
-        return redirect("setup-team", team.uid)
+    return drop_told(request, get_object_or_404(Team, uid=uid), "team", "setup-people")
+
+
+def drop_told(request: HttpRequest, row: Team | Rota, what: str, others: str) -> HttpResponse:
+    """``row`` goes, and on to the ``others``; while a policy tells it, it stays and its page says so."""
+    if (step := row.steps.select_related("policy").first()) is not None:
+        told = _("The policy “%(policy)s” tells it. Take it out there first.")
+        messages.error(request, told % {"policy": step.policy.name})
+        return redirect(f"setup-{what}", row.uid)
     with transaction.atomic():
-        write_down(request, "team-deleted", None, team.uid)
-        team.delete()
-    messages.success(request, _("“%(name)s” is deleted.") % {"name": team.name})
-    return redirect("setup-people")
-
-
-def still_told(step: EscalationStep) -> str:
-    """Why a team or a rota must stay."""
-    return _("The policy “%(policy)s” tells it. Take it out there first.") % {"policy": step.policy.name}
-
-
-def person_or_404(uid: UUID) -> Recipient:
-    """The recipient of that name in the address."""
-    person = Recipient.objects.filter(uid=uid).first()
-    if person is None:
-        raise Http404
-    return person
-
-
-def team_or_404(uid: UUID) -> Team:
-    """The team of that name in the address."""
-    team = Team.objects.filter(uid=uid).first()
-    if team is None:
-        raise Http404
-    return team
+        write_down(request, f"{what}-deleted", None, row.uid)
+        row.delete()
+    messages.success(request, _("“%(name)s” is deleted.") % {"name": row.name})
+    return redirect(others)
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

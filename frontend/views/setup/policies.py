@@ -8,8 +8,8 @@ from uuid import UUID
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Count, ProtectedError, Q
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -43,7 +43,7 @@ def add_policy(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_policy(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One that is there. Incidents that wait go on by what is saved."""
-    return _edit(request, policy_or_404(uid))
+    return _edit(request, get_object_or_404(EscalationPolicy, uid=uid))
 
 
 def _edit(request: HttpRequest, policy: EscalationPolicy) -> HttpResponse:
@@ -76,7 +76,7 @@ def _save(request: HttpRequest, policy: EscalationPolicy, form: PolicyForm) -> N
 @configures
 def delete_policy(request: HttpRequest, uid: UUID) -> HttpResponse:
     """It goes, unless a rule or a template goes by it."""
-    policy = policy_or_404(uid)
+    policy = get_object_or_404(EscalationPolicy, uid=uid)
     try:
         with transaction.atomic():
             write_down(request, "policy-deleted", None, policy.uid)
@@ -86,14 +86,6 @@ def delete_policy(request: HttpRequest, uid: UUID) -> HttpResponse:
         return redirect("setup-policy", policy.uid)
     messages.success(request, _("“%(name)s” is deleted.") % {"name": policy.name})
     return redirect("setup-policies")
-
-
-def policy_or_404(uid: UUID) -> EscalationPolicy:
-    """The policy of that name in the address."""
-    policy = EscalationPolicy.objects.filter(uid=uid).first()
-    if policy is None:
-        raise Http404
-    return policy
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

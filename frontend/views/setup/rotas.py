@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,7 +23,7 @@ from frontend.middleware import room_zone
 from frontend.people_forms import RotaForm, TakeOverForm
 from frontend.views.page import never_stored, page, person_of
 from frontend.views.setup.door import configures, write_down
-from frontend.views.setup.people import still_told
+from frontend.views.setup.people import drop_told
 
 OVERRIDES_KEPT = timedelta(days=1)
 """How long one that is over is shown."""
@@ -48,7 +48,7 @@ def add_rota(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_rota(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One that is there."""
-    return _edit(request, rota_or_404(uid))
+    return _edit(request, get_object_or_404(with_turns(), uid=uid))
 
 
 def _edit(request: HttpRequest, rota: Rota) -> HttpResponse:
@@ -93,7 +93,7 @@ def _show(
 @configures
 def take_over(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Somebody takes the duty for a while."""
-    rota = rota_or_404(uid)
+    rota = get_object_or_404(with_turns(), uid=uid)
     taking = TakeOverForm(request.POST, rota=rota)
     if not taking.is_valid():
         return _show(request, rota, taking=taking)
@@ -109,7 +109,7 @@ def take_over(request: HttpRequest, uid: UUID) -> HttpResponse:
 @configures
 def drop_override(request: HttpRequest, uid: UUID, override: int) -> HttpResponse:
     """Whoever's turn it is has it again."""
-    rota = rota_or_404(uid)
+    rota = get_object_or_404(with_turns(), uid=uid)
     with transaction.atomic():
         rota.overrides.filter(pk=override).delete()
         write_down(request, "rota-override", None, rota.uid)
@@ -120,7 +120,7 @@ def drop_override(request: HttpRequest, uid: UUID, override: int) -> HttpRespons
 @configures
 def change_feed(request: HttpRequest, uid: UUID) -> HttpResponse:
     """A new address of the calendar, shown this once; or none any more. The one before opens nothing from now on."""
-    rota = rota_or_404(uid)
+    rota = get_object_or_404(with_turns(), uid=uid)
     if request.POST.get("on") != "1":
         close_feed(rota)
         write_down(request, "rota-feed-off", None, rota.uid)
@@ -134,15 +134,7 @@ def change_feed(request: HttpRequest, uid: UUID) -> HttpResponse:
 @configures
 def delete_rota(request: HttpRequest, uid: UUID) -> HttpResponse:
     """It goes, unless a policy tells whoever has it."""
-    rota = rota_or_404(uid)
-    if (step := rota.steps.select_related("policy").first()) is not None:
-        messages.error(request, still_told(step))
-        return redirect("setup-rota", rota.uid)
-    with transaction.atomic():
-        write_down(request, "rota-deleted", None, rota.uid)
-        rota.delete()
-    messages.success(request, _("“%(name)s” is deleted.") % {"name": rota.name})
-    return redirect("setup-rotas")
+    return drop_told(request, get_object_or_404(Rota, uid=uid), "rota", "setup-rotas")
 
 
 @require_GET
@@ -154,14 +146,6 @@ def feed(request: HttpRequest, secret: str) -> HttpResponse:
     response = HttpResponse(write_calendar(rota, timezone.now()), content_type=MEDIA_TYPE)
     response.headers["Content-Disposition"] = 'inline; filename="rota.ics"'
     return never_stored(response)
-
-
-def rota_or_404(uid: UUID) -> Rota:
-    """The rota of that name in the address."""
-    rota = with_turns(uid=uid).first()
-    if rota is None:
-        raise Http404
-    return rota
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:

@@ -17,16 +17,13 @@ from alerts import editing, history
 from alerts.models import Contact, Recipient, Rule, Zone
 from alerts.rehearsals import DAYS
 from alerts.rules.registry import RULES
-from alerts.trial_message import send_trial, too_many
+from alerts.trial_message import send_trial
 from frontend import drafts, setup_queries
 from frontend.drafts import Draft
-from frontend.models import ViewAudit
 from frontend.rule_forms import RecipientForm, SetupRuleForm, setup_form, usual_rule
 from frontend.views.page import fragment, page, person_of
 from frontend.views.setup.door import camera_or_404, configures, refuse, write_down
 from streams.models import Camera
-
-TRIAL = "trial-message"
 
 
 @require_http_methods(["GET", "POST"])
@@ -192,11 +189,9 @@ def send_test(request: HttpRequest, uid: UUID) -> HttpResponse:
         raise Http404
     if not contact.usable:
         return refuse(_("It is sent nothing but its code until it is confirmed."))
-    now = timezone.now()
-    earlier = ViewAudit.objects.filter(action=TRIAL, subject=contact.uid).order_by("-at")[:10]
-    if too_many([row.at for row in earlier], now):
-        return refuse(_("That is enough for a minute. Wait a little before the next trial message."))
-    write_down(request, TRIAL, None, contact.uid)
-    sender = person_of(request)
-    trial = send_trial(contact, sender.get_full_name() or sender.get_username())
+    write_down(request, "trial-message", None, contact.uid)
+    try:
+        trial = send_trial(contact, person_of(request), timezone.now())
+    except editing.Refused as refused:
+        return refuse(str(refused))
     return fragment(request, "frontend/setup/_trial.html", {"trial": trial, "contact": contact})

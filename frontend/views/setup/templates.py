@@ -8,8 +8,8 @@ from uuid import UUID
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Count, Q
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -48,7 +48,7 @@ def add_template(request: HttpRequest) -> HttpResponse:
 @configures
 def edit_template(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One that is there. Rules change when it is applied."""
-    return _edit(request, _template_or_404(uid))
+    return _edit(request, _template(uid))
 
 
 def _edit(request: HttpRequest, template: RuleTemplate) -> HttpResponse:
@@ -87,7 +87,7 @@ def _overrides(template: RuleTemplate) -> list[TemplateOverride]:
 @configures
 def edit_override(request: HttpRequest, uid: UUID) -> HttpResponse:
     """What differs at the one place that the address names: ``site``, ``group`` or ``camera``."""
-    template = _template_or_404(uid)
+    template = _template(uid)
     asked = PlaceForm(request.GET)
     if not asked.is_valid():
         messages.error(request, " ".join(map(str, asked.non_field_errors())) or _("There is no such place."))
@@ -117,7 +117,7 @@ def _wider(template: RuleTemplate, place: Any) -> list[TemplateOverride]:
 @configures
 def drop_override(request: HttpRequest, uid: UUID, override: int) -> HttpResponse:
     """Nothing differs there any more."""
-    template = _template_or_404(uid)
+    template = _template(uid)
     with transaction.atomic():
         template.overrides.filter(pk=override).delete()
         editing.touch()
@@ -129,7 +129,7 @@ def drop_override(request: HttpRequest, uid: UUID, override: int) -> HttpRespons
 @configures
 def preview(request: HttpRequest, uid: UUID) -> HttpResponse:
     """What applying would change, camera by camera. Nothing is changed."""
-    template = _template_or_404(uid)
+    template = _template(uid)
     applied = apply_template(template, author=person_of(request), now=timezone.now(), try_only=True)
     return _page(request, "template_preview", {"template": template, "applied": applied})
 
@@ -138,7 +138,7 @@ def preview(request: HttpRequest, uid: UUID) -> HttpResponse:
 @configures
 def apply(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Do it, if it is still what was shown."""
-    template = _template_or_404(uid)
+    template = _template(uid)
     state = request.POST.get("state", "")
     expected = int(state) if state.isascii() and state.isdecimal() and len(state) < 19 else -1
     try:
@@ -159,7 +159,7 @@ def apply(request: HttpRequest, uid: UUID) -> HttpResponse:
 @configures
 def delete_template(request: HttpRequest, uid: UUID) -> HttpResponse:
     """The template goes; its rules stay as they are, each on its own."""
-    template = _template_or_404(uid)
+    template = _template(uid)
     with transaction.atomic():
         write_down(request, "template-deleted", None, template.uid)
         template.delete()
@@ -168,11 +168,8 @@ def delete_template(request: HttpRequest, uid: UUID) -> HttpResponse:
     return redirect("setup-templates")
 
 
-def _template_or_404(uid: UUID) -> RuleTemplate:
-    found = RuleTemplate.objects.select_related("deployment").filter(uid=uid).first()
-    if found is None:
-        raise Http404
-    return found
+def _template(uid: UUID) -> RuleTemplate:
+    return get_object_or_404(RuleTemplate.objects.select_related("deployment"), uid=uid)
 
 
 def _page(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
