@@ -169,8 +169,8 @@ def test_a_passer_who_is_lost_beside_it_is_not_waited_for() -> None:
 
 
 def test_an_owner_who_stands_still_and_is_seen_badly_is_there() -> None:
-    history = [*walks(0, 6, 0.2, 0.58), *scene(6, 80, walker(0.58, score=0.3), thing())]
-    assert fired(history, hidden_s=0) == []
+    comes = [*walks(0, 6, 0.2, 0.58), *scene(6, 9, walker(0.58))]
+    assert fired([*comes, *scene(9, 80, walker(0.58, score=0.3), thing())], hidden_s=0) == []
     doubtful = [seen(i * STEP_S, walker(0.58, score=0.4)) for i in range(12)]
     assert fired([*doubtful, *scene(6, 80, walker(0.58, score=0.4), thing())], owner="any") == [26]
 
