@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
-from alerts.rules.following import distance
+from alerts.rules.following import distance, restore
 from alerts.rules.logic import Firing, Logic, Seen, Shortfall, elapsed_s, hundredths, short, tenths
 from alerts.zones import at_edge, bottom_centre, overlap
 from detectors.labels import check, expand
@@ -101,7 +101,7 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one zone."""
-        return _Left(self, zone, _State() if state is None else msgspec.convert(state, _State))
+        return _Left(self, zone, restore(state, _State))
 
 
 class _Thing(msgspec.Struct):
