@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_POINTS, MAX_POINTS = 3, 64
+EDGE = 0.02
+"""A box that ends so near the picture's edge, in fractions of the picture, may go on behind it."""
 
 Float = npt.NDArray[np.float64]
 
@@ -192,3 +194,12 @@ def _clip(ring: list[tuple[float, float]], axis: int, bound: float, sign: float)
 def bottom_centre(xyxy: tuple[float, float, float, float]) -> tuple[float, float]:
     """Where an object stands: the middle of its box's lower edge."""
     return (xyxy[0] + xyxy[2]) / 2, xyxy[3]
+
+
+def at_edge(xyxy: tuple[float, float, float, float]) -> bool:
+    """Whether the box touches the picture's edge: who vanishes there has left the picture, most likely.
+
+    >>> at_edge((0.4, 0.2, 0.6, 0.7)), at_edge((0.8, 0.2, 1.0, 0.7))
+    (False, True)
+    """
+    return min(xyxy) <= EDGE or max(xyxy) >= 1.0 - EDGE

@@ -94,6 +94,9 @@ _SENTENCES = {
     "owner": gettext_noop("Nobody was seen near it when it came; the rule asks for its owner."),
     "owner_near": gettext_noop("Its owner was still near it."),
     "owner_away": gettext_noop("Its owner was away for %(got)g s; the rule asks for %(wanted)g s."),
+    "owner_hidden": gettext_noop(
+        "Its owner vanished beside it, %(got)g s before; the rule waits %(wanted)g s to see them go."
+    ),
     "left_for": gettext_noop("It stood there for %(got)g s; the rule asks for %(wanted)g s."),
     # The rule, other kinds.
     "measured": gettext_noop("The number was %(got)g; the bound is %(wanted)g."),

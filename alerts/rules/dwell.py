@@ -1,7 +1,8 @@
 """Dwell (loitering): somebody stays in the zone for long. Pure.
 
 As presence, but the stay outlives short occlusions and a lost track: a new track that appears near where the old one
-vanished, within ``leave_s``, goes on with its stay.
+vanished, within ``leave_s``, goes on with its stay. One that vanished at the picture's edge has left; only what appears
+at that very place goes on with it.
 """
 
 from __future__ import annotations

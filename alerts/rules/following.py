@@ -20,7 +20,7 @@ from alerts.events import Fact
 from alerts.ground import Plane, Step, recent
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
 from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s, hundredths, short, tenths, thousandths
-from alerts.zones import holds, overlap
+from alerts.zones import at_edge, holds, overlap
 from detectors.labels import expand, family
 from detectors.tracking import Track
 
@@ -92,6 +92,8 @@ class Stay(msgspec.Struct):
     """The most good sightings that stood at one time before it was confirmed."""
     steps: list[Step] = msgspec.field(default_factory=list)
     """Where it lately was on the ground, where that is calibrated."""
+    at_edge: bool = False
+    """Whether its last box touched the picture's edge."""
 
 
 class Standing(Stay):
@@ -326,6 +328,7 @@ class Following(Generic[C, S]):
             self._step(stay, self._ground.at((x, y)), at_s)
         self._place(stay, seen, track)
         stay.height, stay.seen_at_s, stay.present = y - y1, at_s, True
+        stay.at_edge = at_edge(track.xyxy)
         stay.last_seen = (seen.session, seen.sequence)
 
     @staticmethod
@@ -341,7 +344,10 @@ class Following(Generic[C, S]):
         return stay
 
     def _vanished(self, seen: Seen, track: Track, shown: set[int], at: Point) -> int | None:
-        """The number of the track that ``track`` goes on: gone a moment ago, and nearer than it could have walked."""
+        """The number of the track that ``track`` goes on: gone a moment ago, and nearer than it could have walked.
+
+        What vanished at the picture's edge has left: far from there it is another, who comes as the first one goes.
+        """
         found: tuple[float, int] | None = None
         for number, stay in self._state.stays.items():
             gone_s = elapsed_s(stay.seen_at_s, seen.at_s)
@@ -350,7 +356,8 @@ class Following(Generic[C, S]):
             if stay.label and family(stay.label) != family(track.label):
                 continue
             apart = distance(stay.path[-1], at, seen.aspect)
-            if apart <= max(stay.height, track.xyxy[3] - track.xyxy[1]) * (0.5 + gone_s):
+            walked_s = 0.0 if stay.at_edge else gone_s
+            if apart <= max(stay.height, track.xyxy[3] - track.xyxy[1]) * (0.5 + walked_s):
                 found = min(found or (apart, number), (apart, number))
         return None if found is None else found[1]
 

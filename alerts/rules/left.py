@@ -3,6 +3,9 @@
 What stands there is a static region (``appeared-object``, which needs no detector that knows bags), a removed one
 (``vanished-object``), or any label that a detector does know. Its owner is an object of ``owners`` that was within
 ``reach`` of it when, or shortly before, it was first seen. What a vehicle's box covers is that vehicle, parked.
+
+An owner has gone once he is seen farther off, or was last seen at the picture's edge. One who vanishes beside the thing
+may stand behind a pillar, or so still that the detector loses him, and a region may be himself: he is waited for.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from msgspec import Meta
 
 from alerts.events import Fact
 from alerts.rules.config import CommonConfig, EmbeddedZone, Needs, Point, _
+from alerts.rules.following import distance, restore
 from alerts.rules.logic import Firing, Logic, Seen, Shortfall, elapsed_s, hundredths, short, tenths
-from alerts.zones import bottom_centre, overlap
+from alerts.zones import at_edge, bottom_centre, overlap
 from detectors.labels import check, expand
 from detectors.tracking import Track
 
@@ -28,6 +32,8 @@ SAMPLE_S = 0.5
 """Where an owner was is noted this often."""
 STILL_HEIGHTS = 0.05
 """A thing that has moved by more is not left: somebody carries it."""
+RESUMES_S = 5.0
+"""A new track within walking distance of an owner who vanished so short a time ago is that owner."""
 COVERED = 0.5
 """So much of a thing within another object's box is that object."""
 
@@ -68,6 +74,15 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     away_s: Annotated[
         float, Meta(ge=0, le=86_400, title=_("Owner away for (s)"), description=_("How long nobody is near it."))
     ] = 10.0
+    hidden_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            title=_("Wait for a hidden owner (s)"),
+            description=_("Who vanished beside it, and was not seen going away, may still be there for so long."),
+        ),
+    ] = 60.0
     reach: Annotated[
         float, Meta(gt=0, le=2, title=_("Near is"), description=_("Picture heights between it and its owner's feet."))
     ] = 0.15
@@ -86,7 +101,7 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic for one zone."""
-        return _Left(self, zone, _State() if state is None else msgspec.convert(state, _State))
+        return _Left(self, zone, restore(state, _State))
 
 
 class _Thing(msgspec.Struct):
@@ -108,6 +123,22 @@ class _Thing(msgspec.Struct):
     label: str = ""
     score: float = 0.0
     last_seen: tuple[int, int] = (0, 0)
+    keepers: list[int] = msgspec.field(default_factory=list)
+    """The tracks of owners who were there when it came and have not been seen anywhere else since."""
+
+
+class _Owner(msgspec.Struct):
+    """Somebody who may leave things, as he was last seen."""
+
+    box: Box
+    seen_at_s: float
+    shown: bool = True
+    """Whether the last analysed picture showed him."""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether he vanished within the picture."""
+        return not self.shown and not at_edge(self.box)
 
 
 class _Trace(msgspec.Struct):
@@ -121,6 +152,7 @@ class _Trace(msgspec.Struct):
 class _State(msgspec.Struct):
     things: dict[int, _Thing] = msgspec.field(default_factory=dict)
     traces: list[_Trace] = msgspec.field(default_factory=list)
+    owners: dict[int, _Owner] = msgspec.field(default_factory=dict)
     armed: bool = True
     standing_at_s: float = 0.0
     """When a thing that has fired last stood here."""
@@ -138,9 +170,10 @@ class _Left:
 
     def on_detections(self, seen: Seen) -> list[Firing]:
         self._state.now_s = seen.at_s
-        owners = [track for track in seen.tracks if track.label in self._owners and self._is_sure(track)]
+        owners = [track for track in seen.tracks if track.label in self._owners and self._is_known(track)]
         others = [track.xyxy for track in seen.tracks if track.label in self._ignore and self._is_sure(track)]
         self._trace(owners, seen.at_s)
+        self._follow(owners, seen)
         wanted = [track for track in seen.tracks if track.label in self._labels]
         wanted = [track for track in wanted if overlap(self._zone.points, track.xyxy) >= 0.5]
         shown = {track.number for track in wanted}
@@ -157,6 +190,9 @@ class _Left:
         for thing in self._state.things.values():
             if thing.present:
                 self._extend(thing, until_s)
+        for owner in self._state.owners.values():
+            if owner.shown:
+                owner.seen_at_s = until_s
         self._state.now_s = until_s
         return self._fire(until_s)
 
@@ -171,18 +207,25 @@ class _Left:
             thing.sightings = [(at_s + away_s, good) for at_s, good in thing.sightings]
         for trace in self._state.traces:
             trace.at_s += away_s
+        for owner in self._state.owners.values():
+            owner.seen_at_s += away_s
         self._state.standing_at_s += away_s
         self._state.now_s = until_s
 
     @property
     def wake_at_s(self) -> float | None:
-        now_s = self._state.now_s
         waits = [
-            max(now_s + self._config.hold_s - thing.held_s, thing.near_at_s + self._config.away_s, now_s)
+            self._due_at_s(thing)
             for thing in self._state.things.values()
             if thing.present and thing.confirmed and not thing.fired and not thing.near and self._has_owner(thing)
         ]
         return min(waits, default=None)
+
+    def _due_at_s(self, thing: _Thing) -> float:
+        """When it will have stood there alone for long enough, as things are."""
+        now_s, config = self._state.now_s, self._config
+        hidden = (owner.seen_at_s + config.hidden_s for owner in self._hidden(thing))
+        return max(now_s + config.hold_s - thing.held_s, thing.near_at_s + config.away_s, now_s, *hidden)
 
     def snapshot(self) -> Any:
         return msgspec.to_builtins(self._state)
@@ -197,14 +240,22 @@ class _Left:
         lacks = [] if thing.confirmed else [self._unconfirmed(thing)]
         if not self._has_owner(thing):
             lacks.append(Shortfall(bound="owner", wanted="seen", got="", setting="owner", proposed="any"))
-        away_s = tenths(elapsed_s(thing.near_at_s, at_s))
-        if thing.near:
-            lacks.append(Shortfall(bound="owner_near", wanted=config.reach, got=""))
-        elif away_s < config.away_s:
-            lacks.append(short("owner_away", config.away_s, away_s, "away_s"))
+        lacks += self._attended(thing, at_s)
         if thing.held_s < config.hold_s:
             lacks.append(short("left_for", config.hold_s, tenths(thing.held_s), "hold_s"))
         return [*lacks, *self._unready(at_s)]
+
+    def _attended(self, thing: _Thing, at_s: float) -> list[Shortfall]:
+        """In what its owner is not away, or not for long enough."""
+        config = self._config
+        if thing.near:
+            return [Shortfall(bound="owner_near", wanted=config.reach, got="")]
+        away_s = tenths(elapsed_s(thing.near_at_s, at_s))
+        lacks = [short("owner_away", config.away_s, away_s, "away_s")] if away_s < config.away_s else []
+        unseen_s = min((tenths(elapsed_s(one.seen_at_s, at_s)) for one in self._hidden(thing)), default=math.inf)
+        if unseen_s < config.hidden_s:
+            lacks.append(short("owner_hidden", config.hidden_s, unseen_s, "hidden_s"))
+        return lacks
 
     def _unconfirmed(self, thing: _Thing) -> Shortfall:
         config = self._config
@@ -223,6 +274,56 @@ class _Left:
     def _is_sure(self, track: Track) -> bool:
         return track.score >= self._config.confidence
 
+    def _is_known(self, track: Track) -> bool:
+        """Somebody once sure remains so: who stands still is seen well in one picture and badly in the next."""
+        return self._is_sure(track) or track.number in self._state.owners
+
+    def _follow(self, owners: list[Track], seen: Seen) -> None:
+        """Note where each owner is now, and who is no longer with which thing."""
+        state = self._state
+        for owner in state.owners.values():
+            owner.shown = False
+        new = [track.number for track in owners if track.number not in state.owners]
+        state.owners |= {track.number: _Owner(track.xyxy, seen.at_s) for track in owners}
+        for number in new:
+            self._resume(number, seen)
+        remembered_s = max(REMEMBER_S, self._config.hidden_s)
+        state.owners = {
+            number: owner
+            for number, owner in state.owners.items()
+            if number not in seen.excluded and elapsed_s(owner.seen_at_s, seen.at_s) <= remembered_s
+        }
+        for thing in state.things.values():
+            thing.keepers = [number for number in thing.keepers if self._keeps(number, thing.box, seen.aspect)]
+
+    def _resume(self, number: int, seen: Seen) -> None:
+        """A new track near where an owner vanished is that owner."""
+        state = self._state
+        new = state.owners[number]
+        hidden = [one for one, owner in state.owners.items() if owner.is_hidden and self._could_be(owner, new, seen)]
+        if hidden:
+            old = max(hidden, key=lambda one: state.owners[one].seen_at_s)
+            del state.owners[old]
+            for thing in state.things.values():
+                thing.keepers = [number if one == old else one for one in thing.keepers]
+
+    def _could_be(self, old: _Owner, new: _Owner, seen: Seen) -> bool:
+        """Whether ``old`` may have come to where ``new`` is; who comes in over the picture's edge is another."""
+        gone_s = elapsed_s(old.seen_at_s, seen.at_s)
+        walked_s = gone_s if gone_s <= RESUMES_S and not at_edge(new.box) else 0.0
+        height = max(one.box[3] - one.box[1] for one in (old, new))
+        return distance(bottom_centre(old.box), bottom_centre(new.box), seen.aspect) <= height * (0.5 + walked_s)
+
+    def _keeps(self, number: int, thing: Box, aspect: float) -> bool:
+        """Whether that owner is with ``thing``, or vanished there."""
+        owner = self._state.owners.get(number)
+        return owner is not None and (owner.shown or owner.is_hidden) and self._is_with(owner.box, thing, aspect)
+
+    def _hidden(self, thing: _Thing) -> list[_Owner]:
+        """Who vanished beside it and may still be there."""
+        owners = (self._state.owners.get(number) for number in thing.keepers)
+        return [owner for owner in owners if owner is not None and not owner.shown]
+
     def _trace(self, owners: list[Track], at_s: float) -> None:
         state = self._state
         kept = [trace for trace in state.traces if elapsed_s(trace.at_s, at_s) <= REMEMBER_S]
@@ -240,8 +341,7 @@ class _Left:
         if thing.present:
             thing.held_s = round(thing.held_s + elapsed_s(thing.seen_at_s, seen.at_s), 3)
         self._confirm(thing, seen, self._is_sure(track))
-        thing.near = any(self._is_near(bottom_centre(one.xyxy), track.xyxy, seen.aspect) for one in owners)
-        thing.near = thing.near or any(_covers(one.xyxy, track.xyxy) for one in owners)
+        thing.near = any(self._is_with(one.xyxy, track.xyxy, seen.aspect) for one in owners)
         if thing.near:
             thing.owned, thing.near_at_s = True, seen.at_s
         thing.label, thing.score = track.label, track.score
@@ -261,6 +361,7 @@ class _Left:
             seen_at_s=seen.at_s,
             near_at_s=max(near, default=seen.at_s),
             owned=bool(near),
+            keepers=[number for number in self._state.owners if self._keeps(number, track.xyxy, seen.aspect)],
         )
 
     def _confirm(self, thing: _Thing, seen: Seen, good: bool) -> None:
@@ -296,6 +397,9 @@ class _Left:
         dx = (now[0] + now[2] - before[0] - before[2]) / 2 * aspect
         return math.hypot(dx, (now[1] + now[3] - before[1] - before[3]) / 2) > STILL_HEIGHTS
 
+    def _is_with(self, owner: Box, thing: Box, aspect: float) -> bool:
+        return self._is_near(bottom_centre(owner), thing, aspect) or _covers(owner, thing)
+
     def _is_near(self, feet: Point, box: Box, aspect: float) -> bool:
         dx = max(box[0] - feet[0], 0.0, feet[0] - box[2]) * aspect
         return math.hypot(dx, max(box[1] - feet[1], 0.0, feet[1] - box[3])) <= self._config.reach
@@ -324,6 +428,8 @@ class _Left:
         if not (thing.present and thing.confirmed and self._has_owner(thing)) or thing.near:
             return False
         config = self._config
+        if any(elapsed_s(owner.seen_at_s, at_s) < config.hidden_s for owner in self._hidden(thing)):
+            return False
         return thing.held_s >= config.hold_s and elapsed_s(thing.near_at_s, at_s) >= config.away_s
 
     def _firing(self, number: int, thing: _Thing, at_s: float) -> Firing:

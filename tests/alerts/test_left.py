@@ -127,6 +127,60 @@ def test_an_owner_who_comes_back_starts_the_time_again() -> None:
     assert fired(history) == [50.5]
 
 
+# Somebody walks in until 6 s and is seen no more beside the bag.
+HIDES = [*walks(0, 6, 0.2, 0.58), *scene(6, 20)]
+
+
+def test_an_owner_who_vanished_beside_it_is_waited_for() -> None:
+    history = [*HIDES, *scene(20, 80, thing())]
+    assert fired(history) == [65.5]  # last seen at 5.5 s
+    assert fired(history, hidden_s=0) == [40]
+    assert fired(history, hidden_s=300) == []
+
+
+def test_an_owner_who_comes_out_of_hiding_and_takes_it_left_nothing() -> None:
+    assert fired([*HIDES, *scene(20, 50, thing()), *walks(50, 56, 0.58, 0.98), *scene(56, 120)]) == []
+
+
+def test_an_owner_who_comes_out_of_hiding_and_goes_is_waited_for_no_longer() -> None:
+    history = [*HIDES, *scene(20, 50, thing()), *walks(50, 56, 0.58, 0.98, thing()), *scene(56, 80, thing())]
+    assert fired(history, hidden_s=300) == [62]
+
+
+def test_an_owner_who_goes_on_under_another_number_has_gone() -> None:
+    found_again = [*walks(0, 6, 0.2, 0.58), *scene(6, 9), *walks(9, 12, 0.75, 0.98), *scene(12, 20)]
+    assert fired([*found_again, *scene(20, 80, thing())]) == [40]
+
+
+def test_who_comes_in_over_the_edge_is_not_the_owner_who_vanished() -> None:
+    another = [*walks(0, 6, 0.2, 0.58), *scene(6, 9), *walks(9, 12, 0.98, 0.8), *scene(12, 20)]
+    assert fired([*another, *scene(20, 80, thing())]) == [65.5]
+
+
+def test_an_owner_who_vanishes_at_the_edge_has_gone() -> None:
+    out = [seen(6 + i * STEP_S, walker(0.6, 0.6 + 0.08 * i)) for i in range(6)]
+    history = [*walks(0, 6, 0.2, 0.58), *out, *scene(9, 20), *scene(20, 80, thing(y=0.95))]
+    assert fired(history) == [40]
+
+
+def test_a_passer_who_is_lost_beside_it_is_not_waited_for() -> None:
+    passes = [*scene(20, 25, thing()), *walks(25, 28, 0.3, 0.58, thing()), *scene(28, 80, thing())]
+    assert fired([*OWNER, *passes]) == [40]
+
+
+def test_an_owner_who_stands_still_and_is_seen_badly_is_there() -> None:
+    comes = [*walks(0, 6, 0.2, 0.58), *scene(6, 9, walker(0.58))]
+    assert fired([*comes, *scene(9, 80, walker(0.58, score=0.3), thing())], hidden_s=0) == []
+    doubtful = [seen(i * STEP_S, walker(0.58, score=0.4)) for i in range(12)]
+    assert fired([*doubtful, *scene(6, 80, walker(0.58, score=0.4), thing())], owner="any") == [26]
+
+
+def test_time_in_which_nothing_changed_is_time_in_which_the_owner_hid() -> None:
+    quiet = [source(21.5, "quiet", since=21.5), *(tick(s) for s in range(22, 90))]
+    [moment] = fired([*HIDES, *scene(20, 22, thing()), *quiet])
+    assert 65.5 <= moment <= 68.5
+
+
 def test_it_stands_while_the_gate_is_closed() -> None:
     history = [*OWNER, *scene(20, 22, thing()), source(21.5, "quiet", since=21.5), *(tick(s) for s in range(22, 60))]
     [moment] = fired(history)
@@ -150,7 +204,9 @@ def test_bad_settings_are_refused_by_name(settings: dict[str, Any], said: str) -
 
 
 parts = st.lists(
-    st.tuples(st.sampled_from(["walk", "bag", "both", "empty", "quiet", "blind", "dropped"]), st.integers(2, 20)),
+    st.tuples(
+        st.sampled_from(["walk", "comes", "bag", "both", "empty", "quiet", "blind", "dropped"]), st.integers(2, 20)
+    ),
     min_size=1,
     max_size=8,
 )
@@ -166,6 +222,8 @@ def test_a_restart_at_any_point_gives_the_same_events(steps: list[tuple[str, int
         match kind:
             case "walk":
                 log += walks(now, until, 0.4, 0.8)
+            case "comes":
+                log += walks(now, until, 0.2, 0.58)
             case "bag":
                 log += scene(now, until, thing())
             case "both":
@@ -178,7 +236,7 @@ def test_a_restart_at_any_point_gives_the_same_events(steps: list[tuple[str, int
                 log += [source(now, kind, since=now), tick(until), source(until, "active", since=until)]
         now = until + STEP_S
         log.append(tick(now))
-    rules = [left(hold_s=5, away_s=2, rearm_s=2)]
+    rules = [left(hold_s=5, away_s=2, rearm_s=2, hidden_s=9)]
     whole = fold(Engine(rules), log).events
     cut = data.draw(st.integers(0, len(log)))
     engine = Engine(rules)

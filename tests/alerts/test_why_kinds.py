@@ -13,7 +13,7 @@ from alerts.why import Answer, Question, why_not
 from streams.observations import Observation
 from tests.alerts.histories import GATE, LANE, LANE_CORNERS, VIEW, at, nobody, rule, seen, source, tick, walk, walker
 from tests.alerts.test_camera_health import lasting
-from tests.alerts.test_left import LEFT, scene, thing
+from tests.alerts.test_left import HIDES, LEFT, scene, thing
 from tests.alerts.test_rehearsal import fold_and_keep
 from tests.alerts.test_sequences import DOOR, EAST, FENCE, WEST, event, versions
 from tests.alerts.test_threshold import measured, series
@@ -62,6 +62,8 @@ CASES: list[tuple[str, str, list[Observation], dict[str, Any], float, str, str]]
      66, "owner", "owner"),
     ("not for long", "left", LEFT, {"hold_s": 100}, 60, "left_for", "hold_s"),
     ("its owner just left", "left", LEFT, {"hold_s": 5, "away_s": 100}, 60, "owner_away", "away_s"),
+    ("its owner vanished beside it", "left", [*HIDES, *scene(20, 80, thing())],
+     {"hold_s": 5, "hidden_s": 100}, 60, "owner_hidden", "hidden_s"),
 ]  # fmt: skip
 
 

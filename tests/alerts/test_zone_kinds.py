@@ -55,6 +55,21 @@ def test_a_stay_goes_on_under_another_number() -> None:
     assert fired("dwell", *first, *elsewhere, hold_s=10.0) == []
 
 
+def test_who_comes_in_as_another_goes_out_has_a_stay_of_their_own() -> None:
+    comes = [picture(i, track(1, min(0.6, 0.2 + 0.02 * i))) for i in range(40)]
+    goes_out = [picture(i, track(1, 0.6, 0.6 + 0.04 * (i - 39))) for i in range(40, 50)]
+    another = [picture(i, track(2, 0.5, 0.5)) for i in range(62, 90)]
+    assert fired("dwell", *comes, *goes_out, *another, hold_s=10.0) == []
+    vanishes = [picture(i, track(1, 0.6)) for i in range(40, 50)]
+    assert len(fired("dwell", *comes, *vanishes, *another, hold_s=10.0)) == 1
+
+
+def test_who_stands_at_the_pictures_edge_stays_under_another_number() -> None:
+    first = [picture(i, track(1, min(0.6, 0.2 + 0.02 * i), 0.99)) for i in range(40)]
+    second = [picture(i, track(2, 0.62, 0.99)) for i in range(58, 90)]
+    assert len(fired("dwell", *first, *second, hold_s=10.0)) == 1
+
+
 def test_a_stay_that_was_told_is_not_told_again_under_another_number() -> None:
     first = [picture(i, track(1, min(0.6, 0.2 + 0.02 * i))) for i in range(100)]
     second = [picture(i, track(2, 0.62)) for i in range(106, 300)]

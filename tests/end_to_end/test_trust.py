@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from bench.trust import Verdict, batches, judge, judge_counts, summed
+from bench.trust import Verdict, _print, batches, judge, judge_counts, summed
 from bench.trust_plays import Play, scene_plays
 from streams.scenes.trials import TRIALS, Watching
 
@@ -76,3 +78,11 @@ def test_all_figures_add_up() -> None:
 def test_what_is_asked_of_a_scene_is_what_its_trial_says() -> None:
     asked = {play.key: play.rules for play in scene_plays()}
     assert all(asked[trial.key] == trial.rules for trial in TRIALS)
+
+
+def test_the_last_line_has_the_figures_of_scenes_and_of_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    scene = Verdict(scene_plays()[0], expected=2, found=2)
+    clip = Verdict(Play("clip.mp4", 10.0, (), ()), expected=3, found=1)
+    _print([scene, clip], "./poliscope bench trust")
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["scenes"]["found"], told["clips"]["found"], told["clips"]["missed"]) == (2, 1, 2)
