@@ -29,13 +29,14 @@ from alerts.models import Event as EventRow
 from alerts.rules.config import EmbeddedRule
 from alerts.screens import LiveScreens
 from detectors.dead_letters import DeadLetter, encode_dead_letter
+from detectors.defaults import pools_in_use
 from detectors.tracking import Track
 from streams.beat import Pulse
 from streams.frame import UnknownVersion
 from streams.log import Consumer, Log, LogError, Producer, Record
 from streams.models import BlindSpan, Camera, SequenceCounter
 from streams.observations import LogPosition, Observation, Tick, decode_observation, encode_observation
-from streams.topics import DEAD_LETTERS, OBSERVATIONS, partition_of
+from streams.topics import DEAD_LETTERS, OBSERVATIONS, partition_of, standing_topics
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ GATHER_S = 0.2
 """After events were stored the next ones gather for so long: a storm is few full transactions, not many small ones."""
 RETRY_S = 0.5
 HINT_S = 2.0
+IDENTITY_S = 5.0
+"""How often it is asked whether the log is still the same."""
 RECLAIM_S = 5.0
 """A partition that somebody else claimed is claimed back only when the group still says that it is ours."""
 ENDED_VERSIONS = timedelta(hours=1)
@@ -234,7 +237,7 @@ class Evaluator:
         self._configuration = Configuration({}, {})
         self._configured = -1
         self._looked_at_s = self._ticked_at_s = self._hinted_at_s = self._stored_at_s = float("-inf")
-        self._identity = log.identity
+        self._identity, self._identified_at_s = log.identity, monotonic()
         self._database_away = self._log_away = False
         self._lag = 0
         self._set_aside = 0
@@ -263,6 +266,7 @@ class Evaluator:
     def turn(self, timeout_s: float = 0.2) -> int:
         """Read once, fold, commit what is due. Returns the number of records folded."""
         try:
+            self._identify()
             self._reconfigure()
             self._tick()
             self._hold_all()
@@ -309,6 +313,20 @@ class Evaluator:
             logger.error("the log does not answer (%s); trying again each %s s", error, RETRY_S)
         self._log_away = True
         time.sleep(RETRY_S)
+
+    def _identify(self) -> None:
+        """Begin anew where the log is another than before: its server was emptied, and counts from nothing again."""
+        if self._monotonic() - self._identified_at_s < IDENTITY_S:
+            return
+        identity = self._log.identity
+        if identity != self._identity:
+            logger.error("the log was emptied or replaced; its topics are made again, and it is read from its beginning")
+            self._log.create(standing_topics(pools_in_use()))
+            self._commit(list(self._held.values()))
+            for number in list(self._held):
+                self._let_go(number)
+            self._saved, self._hinted, self._identity = {}, {}, identity
+        self._identified_at_s = self._monotonic()
 
     def _reconfigure(self) -> None:
         if self._monotonic() - self._looked_at_s < 1.0:

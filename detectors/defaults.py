@@ -22,3 +22,8 @@ def ensure_default_deployment() -> None:
     """Make it in an installation that never had a model; whatever somebody changed or deleted since stays so."""
     if not Model.objects.exists() and not Deployment.objects.exists():
         default_deployment()
+
+
+def pools_in_use() -> list[str]:
+    """The pools that enabled deployments name, sorted; the default one where there is none."""
+    return sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or [POOL]

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_GET, require_POST
 
 from alerts.events import SEVERITIES
 from alerts.incidents import (
-    NOTE_LENGTH,
     AnotherUnresolved,
     acknowledge,
     add_note,
@@ -27,6 +26,7 @@ from alerts.incidents import (
     resolve,
 )
 from alerts.models import Incident
+from alerts.opening import NOTE_LENGTH
 from alerts.silences import make_silence
 from alerts.transitions import IllegalTransition
 from frontend import silencing

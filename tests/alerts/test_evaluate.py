@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import redis
 from django.db import OperationalError
 
 from alerts import evaluate
@@ -29,7 +31,7 @@ from streams.models import BlindSpan, Camera, CameraGroup, SequenceCounter, Site
 from streams.observations import Observation, encode_observation
 from streams.topics import OBSERVATIONS, standing_topics
 from tests.alerts import histories
-from tests.alerts.histories import GATE, GENERAL, LANE, RULE, VERSION, VIEW, source, walk
+from tests.alerts.histories import GATE, GENERAL, LANE, RULE, VERSION, VIEW, nobody, source, walk
 from tests.services.installation import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.valkey]
@@ -215,6 +217,28 @@ def test_positions_of_another_log_mean_nothing(log: Log, lane: RuleVersion) -> N
     assert claim(3, "one", "first log", 0).position == 99
     other = claim(3, "one", "second log", 7)
     assert (other.position, bytes(other.snapshot)) == (7, b"")
+
+
+def test_a_log_that_was_emptied_is_read_from_its_beginning(
+    log: Log,
+    log_addresses: LogAddresses,
+    lane: RuleVersion,
+    evaluators: Callable[..., Evaluator],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("alerts.evaluate.IDENTITY_S", 0.1)
+    evaluator = evaluators()
+    append(log, [*nobody(-40, 0), *CROSSING])
+    turn(evaluator, 200 + len(CROSSING))
+    assert Event.objects.count() == 1
+    with redis.Redis.from_url(log_addresses.rest_url) as server:
+        server.flushall()
+
+    append(log, walk(60, 68, 0.1, 0.95))
+    turn(evaluator, len(CROSSING))
+    assert Event.objects.count() == 2
+    with contextlib.closing(open_log(log_addresses)) as another:
+        another.verify(standing_topics(["general"]))
 
 
 def test_an_unknown_version_stops_the_partition_and_is_told(

@@ -10,8 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from detectors.defaults import ensure_default_deployment
-from detectors.models import Deployment
+from detectors.defaults import ensure_default_deployment, pools_in_use
 from monitor.accounts import create_accounts
 from monitor.instance import write_private
 from streams.log import LogAddresses, LogError, open_log
@@ -33,7 +32,7 @@ class Command(BaseCommand):
         (Path(settings.DATA_DIR) / "uploads").mkdir(parents=True, exist_ok=True)
         self._demo(options["demo_port"])
         self._videos(options["videos"])
-        pools = sorted(set(Deployment.objects.filter(enabled=True).values_list("pool", flat=True))) or ["general"]
+        pools = pools_in_use()
         try:
             log = open_log(LogAddresses.from_environment(), name="prepare")
             log.create(standing_topics(pools))
