@@ -424,9 +424,9 @@ def test_the_incident_counts_down_to_the_next_step_and_says_whom_it_tells(ada: C
 
 def test_codes_run_out(ada: Client, provider: FakeTwilio) -> None:
     contact = make_person("Guard", confirmed=False).contacts.get()
-    for _ in range(confirmation.MOST_PER_ADDRESS):
+    for _ in range(confirmation.LIMITS.there[0].amount):
         ada.post(f"/contacts/{contact.uid}/send/")
     refused = ada.post(f"/contacts/{contact.uid}/send/")
     assert refused.status_code == 422
-    assert "3 codes were sent there within an hour" in text(refused)
-    assert len(provider.messages) == confirmation.MOST_PER_ADDRESS
+    assert "3 were sent there within an hour. The next one can go at" in text(refused)
+    assert len(provider.messages) == confirmation.LIMITS.there[0].amount
