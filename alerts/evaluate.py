@@ -320,7 +320,7 @@ class Evaluator:
             return
         identity = self._log.identity
         if identity != self._identity:
-            logger.error("the log was emptied or replaced; its topics are made again, and it is read from its beginning")
+            logger.error("the log was emptied or replaced: its topics are made again, it is read from the start")
             self._log.create(standing_topics(pools_in_use()))
             self._commit(list(self._held.values()))
             for number in list(self._held):
