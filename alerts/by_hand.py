@@ -57,7 +57,8 @@ def _hold_to(budgets: Sequence[Budget], sent: Sequence[datetime], now: datetime,
         if free > now:
             within = _("a minute") if budget.window_s == MINUTE_S else _("an hour")
             said = sentence % {"n": budget.amount, "within": within}
-            raise Refused(f"{said} {_('The next one can go at %(time)s.') % {'time': _clock(free)}}")
+            again = _("The next one can go at %(time)s.") % {"time": _clock(free)}
+            raise Refused(f"{said} {again}")
 
 
 def _clock(at: datetime) -> str:

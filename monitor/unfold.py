@@ -7,7 +7,6 @@ from typing import Any
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 
 def _item(title: Any, icon: str, name: str) -> dict[str, Any]:
@@ -37,30 +36,33 @@ _MACHINE: dict[str, Any] = {
 }
 
 THEIR_WORDS = (
-    gettext_noop("Add row"),
-    gettext_noop("All applications"),
-    gettext_noop("Apply Filters"),
-    gettext_noop("Choose file to upload"),
-    gettext_noop("Clear all filters"),
-    gettext_noop("Date from"),
-    gettext_noop("Date to"),
-    gettext_noop("Expand row"),
-    gettext_noop("Filters"),
-    gettext_noop("Loading more results..."),
-    gettext_noop("More actions"),
-    gettext_noop("No data"),
-    gettext_noop("No results found"),
-    gettext_noop("No results matching your query"),
-    gettext_noop("Record picture"),
-    gettext_noop("Reset filters"),
-    gettext_noop("Select record"),
-    gettext_noop("Select value"),
-    gettext_noop("This page yielded into no results. Create a new item or reset your filters."),
-    gettext_noop("Toggle password visibility"),
-    gettext_noop("Toggle sorting"),
-    gettext_noop("Type to search"),
+    _("Add row"),
+    _("All applications"),
+    _("Apply Filters"),
+    _("Choose file to upload"),
+    _("Clear all filters"),
+    _("Date from"),
+    _("Date to"),
+    _("Expand row"),
+    _("Filters"),
+    _("Loading more results..."),
+    _("More actions"),
+    _("No data"),
+    _("No results found"),
+    _("No results matching your query"),
+    _("Record picture"),
+    _("Reset filters"),
+    _("Select record"),
+    _("Select value"),
+    _("This page yielded into no results. Create a new item or reset your filters."),
+    _("Toggle password visibility"),
+    _("Toggle sorting"),
+    _("Type to search"),
 )
-"""What django-unfold says on these pages and brings no Chinese for: our catalogue has it."""
+"""What django-unfold says on these pages and brings no Chinese for: our catalogue has it.
+
+Lazily: the settings load this file, and whatever asks for a translation now would ask for the settings.
+"""
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Poliscope",
