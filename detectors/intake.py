@@ -234,7 +234,8 @@ def take_in_shipped(card_name: str, *, within: Bounds | None = None) -> Model:
             weights=str(weights),
             card=str(registry.ZOO / f"{card_name}.toml"),
             name=card.name,
-            backend=card.backend,
+            backend=found.backend if found else card.backend,
+            device=found.device if found else "auto",
             bounds=within or bounds(),
         )
         verdict = try_out(order, folder)

@@ -9,6 +9,7 @@ ACTIONS = {
     "live": _("watched live"),
     "picture": _("looked at an incident’s picture"),
     "thumbnail": _("saw an incident’s small picture"),
+    "message": _("looked at a message’s picture"),
     "snapshot": _("took a picture of a camera"),
     "rehearsal-picture": _("looked at a rehearsal’s picture"),
     # incidents

@@ -89,12 +89,22 @@ def test_an_unknown_benchmark_is_refused_before_anything_is_installed(tmp_path: 
     assert not (tmp_path / ".venv").exists()
 
 
-def test_a_start_that_is_broken_off_says_so_in_a_sentence(tmp_path: Path) -> None:
+def test_a_venv_that_is_broken_off_says_so_in_a_sentence(tmp_path: Path) -> None:
     # As a terminal does, Ctrl-C reaches the script and the Python that it waits for.
     broken_off = 'case "$*" in *"-m venv"*) echo Traceback >&2; kill -INT $PPID; exit 1;; *) exit 0;; esac'
     done = run(tmp_path, "up", programs={name: broken_off for name in PYTHONS})
     assert done.returncode == 130
     assert done.stderr.splitlines()[1:] == ["poliscope: broken off; the same command goes on from here"]
+
+
+def test_an_installation_that_is_broken_off_is_none_that_failed(tmp_path: Path) -> None:
+    pip = 'case "$*" in *" install "*) kill -INT $PPID; exit 2;; esac'
+    venv = f"mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' '{pip}' > .venv/bin/python; chmod +x .venv/bin/python"
+    python = f'case "$*" in "-m venv .venv") {venv};; *) exit 0;; esac'
+    done = run(tmp_path, "up", programs={name: python for name in PYTHONS})
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "poliscope: broken off; the same command goes on from here"
+    assert "could not install" not in done.stderr and not list((tmp_path / ".venv").glob(".*.txt*"))
 
 
 @pytest.mark.parametrize(("name", "words"), [("base", "about half a minute"), ("ultralytics", "torch alone is 190 MB")])
