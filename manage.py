@@ -15,4 +15,4 @@ if __name__ == "__main__":
 
         if not (remedy := remedy_of(problem.name or "")):
             raise
-        sys.exit(f"poliscope: expected the package of {problem.name}, got nothing; put it in with: {remedy}")
+        sys.exit(f"poliscope: expected the module {problem.name}, got nothing; put its package in with: {remedy}")

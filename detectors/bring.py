@@ -20,7 +20,7 @@ from detectors.runtimes import missing
 from detectors.unpack import NETWORKS, PICKLES, Refused, megabytes
 
 ENDINGS = frozenset({*NETWORKS, *PICKLES, ".zip"})
-"""What ends so is meant as a file; the name of a known model may hold a full stop too."""
+"""What ends so is meant as a file, whether it is there or not."""
 
 
 def bring(

@@ -51,6 +51,12 @@ def create_accounts(data: Path) -> dict[str, Any]:
     return {"admin": admin, "operator": operator, "token": _token(data / "token.secret", administrator)}
 
 
+def seen(data: Path, name: str) -> None:
+    """From now on somebody knows the password of ``name``."""
+    if unseen := _unseen(data):
+        write_private(data / UNSEEN, "\n".join(sorted(unseen - {name})))
+
+
 def _unseen(data: Path) -> frozenset[str]:
     path = data / UNSEEN
     return frozenset(path.read_text().splitlines()) if path.exists() else frozenset()

@@ -162,11 +162,15 @@ def pip_install(name: str, pin: str, *options: str) -> str:
 
 
 def remedy_of(module: str) -> str:
-    """The command that puts in the base package which ``module`` is of; empty for a module of nobody's there."""
+    """The command that puts in the base package which ``module`` is of; empty where it is of none of them."""
     wanted = pins(BASE.read_text(), installed_opencv())
     top = module.partition(".")[0]
     found = next((name for name in wanted if _module_of(name) == top), None)
-    return pip_install(found, wanted[found]) if found else ""
+    if found is None:
+        return ""
+    # pip takes a package that lost some of its files for whole.
+    again = ("--force-reinstall", "--no-deps") if installed_versions({found: ""}) else ()
+    return pip_install(found, wanted[found], *again)
 
 
 def _module_of(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
@@ -124,6 +125,16 @@ def test_the_command_gives_a_new_password_and_ends_the_old_one(tmp_path: Path) -
     call_command("password", "operator", stdout=said)
     assert authenticate(username="operator", password=said.getvalue().strip()) is not None
     assert authenticate(username="operator", password=old) is None
+
+
+def test_a_password_from_the_command_stays_after_a_start_that_was_broken_off(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    create_accounts(tmp_path)
+    said = StringIO()
+    call_command("password", "operator", stdout=said)
+    second = create_accounts(tmp_path)
+    assert second["operator"]["password"] is None and second["admin"]["password"]
+    assert authenticate(username="operator", password=said.getvalue().strip()) is not None
 
 
 def test_the_command_names_the_users_there_are(tmp_path: Path) -> None:

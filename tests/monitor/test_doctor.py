@@ -381,7 +381,9 @@ def test_a_command_without_its_package_says_what_to_type() -> None:
     command = [sys.executable, "-S", "manage.py", "check"]
     done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "expected the package of django, got nothing; put it in with: " in done.stderr
+    assert "expected the module django, got nothing; put its package in with: " in done.stderr
+    assert python.remedy_of("msgspec.json").endswith(f"--force-reinstall --no-deps {python.pinned('msgspec')}")
+    assert python.remedy_of("frontend.nowhere") == ""
     assert done.stderr.rstrip().endswith(f"-m pip install {python.pinned('Django')}")
 
 
