@@ -223,6 +223,8 @@ class Up:
             done = subprocess.run(
                 command, cwd=BASE_DIR, env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
             )
+        if done.returncode and self._stop:  # Ctrl-C reaches it too
+            raise CannotStart("stopped while the database was being prepared; the next start does the rest")
         if done.returncode:
             lines = self._log("prepare").read_text(errors="replace").splitlines()[-6:]
             raise CannotStart("the database could not be prepared:\n" + "\n".join(lines))

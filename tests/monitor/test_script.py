@@ -107,7 +107,9 @@ def test_an_installation_that_is_broken_off_is_none_that_failed(tmp_path: Path) 
     assert "could not install" not in done.stderr and not list((tmp_path / ".venv").glob(".*.txt*"))
 
 
-@pytest.mark.parametrize(("name", "words"), [("base", "about half a minute"), ("ultralytics", "torch alone is 190 MB")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("base", "270 MB, about half a minute"), ("ultralytics", "torch alone is 190 MB")]
+)
 def test_what_is_large_is_said_with_its_size(tmp_path: Path, name: str, words: str) -> None:
     venv = "mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' 'exit 0' > .venv/bin/python; chmod +x .venv/bin/python"
     python = f'case "$*" in "-m venv .venv") {venv};; *) exit 0;; esac'
