@@ -21,13 +21,17 @@ BENCHES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Names may be followed by that benchmark's own options."""
+    """Names may be followed by that benchmark's own options. ``--known NAME`` only says whether there is one."""
+    asked = arguments[:1] == ["--known"]
+    arguments = arguments[1:] if asked else arguments
     if not arguments or arguments[0] not in BENCHES:
         if arguments:
             print(f"bench: expected one of {', '.join(BENCHES)}, got {arguments[0]!r}", file=sys.stderr)
         for name, what in BENCHES.items():
             print(f"  ./poliscope bench {name:<10} {what}")
         return 2 if arguments else 0
+    if asked:
+        return 0
     code: int = importlib.import_module(f"bench.{arguments[0]}").main(list(arguments[1:])) or 0
     return code
 

@@ -139,6 +139,8 @@ class ModelsAdmin(Page):
     @admin.display(description=gettext_lazy("a picture takes"))
     def speed(self, model: Model) -> str:
         """As it was measured on this machine."""
+        if model.latency_ms is None and model.card:
+            return _("not measured here; add it by its name, and it is measured")
         if model.latency_ms is None:
             return _("not measured here")
         return _("%(wall).0f ms, %(cpu).0f ms of CPU (%(where)s)") % {

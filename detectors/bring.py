@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import ssl
 import tempfile
 from pathlib import Path
@@ -9,13 +10,17 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from detectors.backends.base import ModelMissing
 from detectors.fetch import fetch
 from detectors.intake import Told, incoming, take_in, take_in_shipped
-from detectors.known import Known, known
+from detectors.known import KNOWN, Known, known
 from detectors.models import Model
 from detectors.registry import AUTO
 from detectors.runtimes import missing
-from detectors.unpack import Refused, megabytes
+from detectors.unpack import NETWORKS, PICKLES, Refused, megabytes
+
+ENDINGS = frozenset({*NETWORKS, *PICKLES, ".zip"})
+"""What ends so is meant as a file, whether it is there or not."""
 
 
 def bring(
@@ -34,9 +39,10 @@ def bring(
     """
     if "://" not in what and (path := Path(what)).exists():
         return take_in(path, name=name, licence=licence, labels=labels, backend=backend, tell=tell)
-    found = Known(what, licence, url=what) if "://" in what else known(what)
+    found = _to_fetch(what)
     if found.card:
         return take_in_shipped(found.card)
+    name, licence, labels = name or found.name, licence or found.licence, labels or found.labels
     file_name = urlsplit(found.url).path.rpartition("/")[2] if "://" in what else found.file_name
     if file_name.endswith(".pt") and (why := missing("ultralytics")):
         raise Refused(f"{file_name}: runs in Ultralytics, or is converted by it: {why}, and add the model again")
@@ -49,6 +55,7 @@ def bring(
         silence_s=silence_s,
         progress=lambda done, total: tell(_words(done, total)),
         context=context,
+        options=_options(name, licence, labels, backend),
     )
     if not found.sha256:
         tell(f"fetched; its SHA-256, which nobody vouches for yet, is {digest}")
@@ -56,10 +63,10 @@ def bring(
         return take_in(
             target,
             what=file_name,
-            name=name or (found.name if "://" not in what else ""),
-            licence=licence or found.licence,
+            name=name,
+            licence=licence,
             origin=found.url,
-            labels=labels or found.labels,
+            labels=labels,
             backend=backend,
             tell=tell,
         )
@@ -67,6 +74,31 @@ def bring(
         target.unlink(missing_ok=True)
         if not found.sha256:
             target.parent.rmdir()
+
+
+def _to_fetch(what: str) -> Known:
+    """An address as it is, else the known model of that name. Raises ``ModelMissing``."""
+    if "://" in what:
+        return Known("", "", url=what)
+    if "/" in what or Path(what).suffix in ENDINGS:
+        hint = (
+            f"mend the path, or say {near} to have it fetched"
+            if (near := Path(what).stem) in KNOWN
+            else "mend the path"
+        )
+        raise ModelMissing(f"{what}: expected a file or a folder, got nothing there; {hint}")
+    return known(what)
+
+
+def _options(name: str, licence: str, labels: tuple[str, ...], backend: str) -> str:
+    """What ``model add`` must be told with the file alone, to make of it the same model."""
+    given = {
+        "name": name,
+        "licence": licence,
+        "labels": ",".join(labels),
+        "backend": "" if backend == AUTO else backend,
+    }
+    return " ".join(f"--{option} {shlex.quote(value)}" for option, value in given.items() if value)
 
 
 def _place(found: Known, file_name: str) -> Path:

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,31 @@ from detectors.backends.base import ModelProblem
 BLOCK = 1 << 16
 Progress = Callable[[int, int], None]
 """Bytes that are here, and all of them; 0: the server did not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An address, and how to add its file by hand where it cannot be fetched."""
+
+    url: str
+    options: str = ""
+    """Of ``model add``: what the file does not say of itself."""
+
+    @property
+    def host(self) -> str:
+        """As messages name it."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def file(self) -> str:
+        """The last part of the address."""
+        return urlsplit(self.url).path.rpartition("/")[2] or self.host or "the file"
+
+    @property
+    def remedy(self) -> str:
+        """What to do on a machine without internet."""
+        command = f"./poliscope manage model add {self.file} {self.options}".rstrip()
+        return f"on a machine with internet fetch {self.url}, copy the file here and run {command}"
 
 
 class NotFetched(ModelProblem):
@@ -73,39 +99,42 @@ def fetch(
     total_s: float = 1800.0,
     progress: Progress = lambda done, total: None,
     context: ssl.SSLContext | None = None,
+    options: str = "",
 ) -> str:
     """Fetch ``url`` to ``target`` and return its SHA-256. Raises ``NotFetched``; then ``target`` is not there.
 
-    Blocks ``total_s`` at most, and ``silence_s`` without a byte.
+    ``options`` belong to the command that adds the file by hand. Blocks ``total_s`` at most, and ``silence_s`` without
+    a byte.
     """
     check_url(url)
+    source = Source(url, options)
     part = target.with_name(f"{target.name}.part")
     if not sha256:
         part.unlink(missing_ok=True)
     deadline_s = time.monotonic() + total_s
-    host = urlsplit(url).hostname
     try:
         with part.open("ab") as file:
-            _download(url, file, most_bytes, silence_s, deadline_s, progress, context or ssl.create_default_context())
+            context = context or ssl.create_default_context()
+            _download(source, file, most_bytes, silence_s, deadline_s, progress, context)
     except NotFetched:
         raise
     except urllib.error.HTTPError as error:
         if error.code == 416:
             part.unlink(missing_ok=True)
         raise NotFetched(
-            f"{host}: expected {_last(url)}, got HTTP {error.code} ({error.reason}); {_remedy(url)}"
+            f"{source.host}: expected {source.file}, got HTTP {error.code} ({error.reason}); {source.remedy}"
         ) from None
     except TimeoutError:
-        raise NotFetched(f"no answer from {host} within {silence_s:g} s: {_remedy(url)}") from None
+        raise NotFetched(f"no answer from {source.host} within {silence_s:g} s: {source.remedy}") from None
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(getattr(error, "reason", None), TimeoutError):
-            raise NotFetched(f"no answer from {host} within {silence_s:g} s: {_remedy(url)}") from None
-        raise NotFetched(f"{host} cannot be reached ({_brief(error)}): {_remedy(url)}") from None
+            raise NotFetched(f"no answer from {source.host} within {silence_s:g} s: {source.remedy}") from None
+        raise NotFetched(f"{source.host} cannot be reached ({_brief(error)}): {source.remedy}") from None
     found = file_sha256(part)
     if sha256 and found != sha256:
         part.unlink()
         raise NotFetched(
-            f"{_last(url)}: expected SHA-256 {sha256[:16]}…, got {found[:16]}…: the file is damaged or another one; "
+            f"{source.file}: expected SHA-256 {sha256[:16]}…, got {found[:16]}…: the file is damaged or another one; "
             "fetch it again, and if that changes nothing, do not use it"
         )
     part.replace(target)
@@ -113,7 +142,7 @@ def fetch(
 
 
 def _download(
-    url: str,
+    source: Source,
     file: IO[bytes],
     most_bytes: int,
     silence_s: float,
@@ -122,7 +151,7 @@ def _download(
     context: ssl.SSLContext,
 ) -> None:
     done = file.tell()
-    request = urllib.request.Request(url, headers={"User-Agent": "poliscope", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(source.url, headers={"User-Agent": "poliscope", "Accept-Encoding": "identity"})
     if done:
         request.add_header("Range", f"bytes={done}-")
     with _opener(context).open(request, timeout=silence_s) as answer:
@@ -131,26 +160,24 @@ def _download(
             file.truncate(0)
         length = int(answer.headers.get("Content-Length") or 0)
         total = done + length if length else 0
-        _check_size(url, total, most_bytes)
+        _check_size(source, total, most_bytes)
         while block := answer.read1(BLOCK):
             file.write(block)
             done += len(block)
-            _check_size(url, done, most_bytes)
+            _check_size(source, done, most_bytes)
             progress(done, total)
             if time.monotonic() > deadline_s:
-                raise NotFetched(
-                    f"{urlsplit(url).hostname} is too slow: {done:,} bytes when time was up; {_remedy(url)}"
-                )
+                raise NotFetched(f"{source.host} is too slow: {done:,} bytes when time was up; {source.remedy}")
     if total and done < total:
-        raise NotFetched(f"{_last(url)}: expected {total:,} bytes, got {done:,}: the connection was cut; try again")
+        raise NotFetched(f"{source.file}: expected {total:,} bytes, got {done:,}: the connection was cut; try again")
     if not done:
-        raise NotFetched(f"{_last(url)}: expected a model, got an empty answer; {_remedy(url)}")
+        raise NotFetched(f"{source.file}: expected a model, got an empty answer; {source.remedy}")
 
 
-def _check_size(url: str, size: int, most_bytes: int) -> None:
+def _check_size(source: Source, size: int, most_bytes: int) -> None:
     if size > most_bytes:
         raise NotFetched(
-            f"{_last(url)}: expected at most {most_bytes:,} bytes, got {size:,}; choose a smaller model, or raise "
+            f"{source.file}: expected at most {most_bytes:,} bytes, got {size:,}; choose a smaller model, or raise "
             "POLISCOPE_MODEL_MAX_MB"
         )
 
@@ -159,16 +186,6 @@ def file_sha256(path: Path) -> str:
     """Of the whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _last(url: str) -> str:
-    return urlsplit(url).path.rpartition("/")[2] or urlsplit(url).hostname or "the file"
-
-
-def _remedy(url: str) -> str:
-    return (
-        f"on a machine with internet fetch {url}, copy the file here and run ./poliscope manage model add {_last(url)}"
-    )
 
 
 def _brief(error: Exception) -> str:

@@ -223,9 +223,10 @@ def _kept_backend(wanted: str, card: Card) -> str:
 
 
 def take_in_shipped(card_name: str, *, within: Bounds | None = None) -> Model:
-    """Register a model of the zoo, measured here. Raises ``ModelProblem``."""
+    """Register a model of the zoo, or the one that is there, measured here. Raises ``ModelProblem``."""
     card = registry.load_card(card_name)
-    if found := Model.objects.filter(name=card.name, version=card.version).first():
+    found = Model.objects.filter(name=card.name, version=card.version).first()
+    if found is not None and found.latency_ms is not None:
         raise Refused(f"{found}: expected a new model, got one that is there; nothing is to be done")
     weights = registry.model_path(card)
     with _workplace() as folder:
@@ -233,12 +234,17 @@ def take_in_shipped(card_name: str, *, within: Bounds | None = None) -> Model:
             weights=str(weights),
             card=str(registry.ZOO / f"{card_name}.toml"),
             name=card.name,
-            backend=card.backend,
+            backend=found.backend if found else card.backend,
+            device=found.device if found else "auto",
             bounds=within or bounds(),
         )
         verdict = try_out(order, folder)
     measured = {"latency_ms": verdict.latency_ms, "cpu_ms": verdict.cpu_ms, "measured_on": verdict.measured_on[:200]}
-    return Model.objects.create(**registry.model_fields(card_name), **measured)
+    if found is None:
+        return Model.objects.create(**registry.model_fields(card_name), **measured)
+    Model.objects.filter(pk=found.pk).update(**measured)
+    found.refresh_from_db()
+    return found
 
 
 def remove(model: Model) -> None:

@@ -204,6 +204,8 @@ def _parcel(folder: Path, name: str) -> Parcel:
         raise Refused(
             f"{name}: expected the .bin beside the .xml, got the .xml alone; add both as one .zip, or their folder"
         )
+    if not weights.stat().st_size:
+        raise Refused(f"{name}: expected a model, got an empty file; export or copy it again")
     card = folder / f"{STEM}.toml"
     return Parcel(weights, card if card.exists() else None)
 

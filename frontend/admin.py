@@ -12,6 +12,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import Model as Row
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -38,7 +39,7 @@ from alerts.rules.registry import RULES, rule_kind
 from alerts.schedule import parts, stored
 from detectors.labels import LABELS, family
 from detectors.models import Deployment
-from frontend import tokens
+from frontend import audit_words, tokens
 from frontend.forms import Struct, fields_for, initial_for, values_from
 from frontend.models import ApiToken, User, ViewAudit
 from streams.admin import Page, ReadOnlyPage
@@ -440,15 +441,37 @@ class ApiTokenAdmin(Page):
         return rendered
 
 
+class ActionFilter(admin.SimpleListFilter):
+    """By what was done, in words; only what there is."""
+
+    title = gettext_lazy("action")
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Each code that was written, with its words."""
+        there = ViewAudit.objects.order_by("action").values_list("action", flat=True).distinct()
+        return [(action, audit_words.said(action)) for action in there]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ViewAudit]) -> QuerySet[ViewAudit]:
+        """All, while none is chosen."""
+        return queryset.filter(action=self.value()) if self.value() else queryset
+
+
 @admin.register(ViewAudit)
 class ViewAuditAdmin(ReadOnlyPage):
     """Who looked at what, and who did what."""
 
     words: ClassVar[Mapping[str, Any]] = {
-        "at": gettext_lazy("when"), "user": gettext_lazy("user"), "action": gettext_lazy("action"),
+        "at": gettext_lazy("when"), "user": gettext_lazy("user"),
         "camera": gettext_lazy("camera"), "address": gettext_lazy("network address"),
     }  # fmt: skip
-    list_display = ("at", "user", "action", "camera", "address")
-    list_filter = ("action", "camera")
+    list_display = ("at", "user", "done", "camera", "address")
+    list_filter = (ActionFilter, "camera")
+    fields = ("at", "user", "done", "camera", "subject", "address")
     list_select_related = ("user", "camera")
     date_hierarchy = "at"
+
+    @admin.display(description=gettext_lazy("action"), ordering="action")
+    def done(self, row: ViewAudit) -> str:
+        """In words."""
+        return audit_words.said(row.action)

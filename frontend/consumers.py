@@ -86,6 +86,14 @@ class _Consumer(AsyncWebsocketConsumer):
             task.cancel()
         await self.close(code=NOT_LOGGED_IN)
 
+    async def send(self, text_data: str | None = None, bytes_data: bytes | None = None, close: bool = False) -> None:  # type: ignore[override]
+        """What a browser that has just left misses is no error: ``disconnect`` is on its way.
+
+        Source: ASGI, WebSocket, "Send - send event": a server raises a kind of ``OSError`` once it is closed.
+        """
+        with contextlib.suppress(OSError):
+            await super().send(text_data, bytes_data, close)
+
     def keep(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` as long as the socket lives; a failure of it closes the socket, and the browser comes back."""
         task = asyncio.ensure_future(self._guarded(work))

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from frontend import tokens
 from frontend.models import User
-from monitor.instance import write_private
+from monitor.instance import UNSEEN, write_private
 from streams.models import CameraGroup
 
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -34,23 +34,45 @@ def create_accounts(data: Path) -> dict[str, Any]:
     Whoever is active in a role already is enough: an account that was renamed or made inactive is not made again.
 
     Returns ``{"admin": {"user", "password"}, "operator": {…}, "token"}``; ``password`` is None for an account that was
-    there already. A new operator sees every camera group there is, so seed the demo first. The token is kept in
-    ``data``, readable by its owner alone, beside the key that could forge a session anyway.
+    there already. A start that was broken off has shown nobody what it made: until ``UNSEEN`` is removed, those
+    accounts get new passwords, unless somebody has logged in. A new operator sees every camera group there is, so seed
+    the demo first. The token is kept in ``data``, readable by its owner alone, beside the key that could forge a
+    session anyway.
     """
     with transaction.atomic():
-        admin, administrator = _account(ADMIN, User.Role.ADMINISTRATOR)
-        operator, person = _account(OPERATOR, User.Role.OPERATOR)
+        unseen = _unseen(data)
+        admin, administrator = _account(ADMIN, User.Role.ADMINISTRATOR, unseen)
+        operator, person = _account(OPERATOR, User.Role.OPERATOR, unseen)
         if operator["password"]:
             person.camera_groups.set(CameraGroup.objects.all())
+        # Before the commit: a name too many here makes no difference, one too few would lock its owner out.
+        if made := [str(one["user"]) for one in (admin, operator) if one["password"]]:
+            write_private(data / UNSEEN, "\n".join(made))
     return {"admin": admin, "operator": operator, "token": _token(data / "token.secret", administrator)}
 
 
-def _account(name: str, role: str) -> tuple[dict[str, str | None], User]:
+def seen(data: Path, name: str) -> None:
+    """From now on somebody knows the password of ``name``."""
+    if unseen := _unseen(data):
+        write_private(data / UNSEEN, "\n".join(sorted(unseen - {name})))
+
+
+def _unseen(data: Path) -> frozenset[str]:
+    path = data / UNSEEN
+    return frozenset(path.read_text().splitlines()) if path.exists() else frozenset()
+
+
+def _account(name: str, role: str, unseen: frozenset[str]) -> tuple[dict[str, str | None], User]:
     user = _existing(name, role)
-    if user is not None:
+    if user is None:
+        password = new_password()
+        return {"user": name, "password": password}, User.objects.create_user(name, password=password, role=role)
+    if user.username not in unseen or user.last_login is not None:
         return {"user": user.username, "password": None}, user
     password = new_password()
-    return {"user": name, "password": password}, User.objects.create_user(name, password=password, role=role)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    return {"user": user.username, "password": password}, user
 
 
 def _existing(name: str, role: str) -> User | None:

@@ -15,11 +15,11 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from monitor.findings.finding import Finding, Scope, State, _, to_wire, wrong
 from monitor.instance import BASE_DIR
+from streams.paths import whole_path
 
 CHECKS = {
     _("Python"): "monitor.findings.python:check_python",
@@ -137,7 +137,9 @@ class Lines:
 def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     """Raises ``SystemExit`` with the usage for what it does not know."""
     parser = argparse.ArgumentParser(prog="poliscope doctor", description="What is missing or wrong on this machine.")
-    parser.add_argument("--data", type=Path, default=BASE_DIR / "data", metavar="DIR", help="the installation's folder")
+    parser.add_argument(
+        "--data", type=whole_path, default=BASE_DIR / "data", metavar="DIR", help="the installation's folder"
+    )
     parser.add_argument("--port", type=int, default=8000, help="the port wanted for the control room (default 8000)")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     parser.add_argument("--follow", action="store_true", help="a line of JSON for each check, as it is done")

@@ -147,6 +147,11 @@ def installed(package: str) -> str | None:
         return None
 
 
+def _quiet() -> tuple[str, ...]:
+    """Hundreds of megabytes take minutes: on a terminal pip shows how far it is."""
+    return () if sys.stderr.isatty() else ("--quiet", "--quiet")
+
+
 def install_torch(plan: Plan) -> str:
     """Installs torch unless it fits; returns its version. Raises ``Failed``."""
     system, machine = platform.system(), platform.machine()
@@ -155,8 +160,7 @@ def install_torch(plan: Plan) -> str:
         source = torch_source(plan, find_local(plan.torch), system, machine)
         say(source.says)
         replace = () if before is None else ("--force-reinstall",)
-        quiet = () if sys.stderr.isatty() else ("--quiet", "--quiet")
-        if subprocess.run([*PIP, *quiet, *replace, *source.arguments], check=False).returncode:
+        if subprocess.run([*PIP, *_quiet(), *replace, *source.arguments], check=False).returncode:
             raise Failed(offline_help(plan))
     return installed("torch") or plan.torch
 
@@ -168,7 +172,7 @@ def install_lines(lines: Sequence[str], *arguments: str, constraint: str = "") -
         wanted.write_text("\n".join(lines) + "\n")
         held.write_text(constraint + "\n")
         held_to = ["--constraint", str(held)] if constraint else []
-        command = [*PIP, "--quiet", "--quiet", *arguments, "--requirement", str(wanted), *held_to]
+        command = [*PIP, *_quiet(), *arguments, "--requirement", str(wanted), *held_to]
         if subprocess.run(command, check=False).returncode:
             raise Failed("poliscope: pip could not install what ultralytics needs; its message is above")
 
@@ -199,6 +203,8 @@ def main(arguments: Sequence[str]) -> int:
     except Failed as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 130  # whoever called says it
     return 0
 
 

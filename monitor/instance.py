@@ -14,6 +14,10 @@ from typing import IO
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
+UNSEEN = "logins.unseen"
+"""In the folder of the data while there are accounts whose passwords nobody has been shown: their names, one a line."""
+
+
 class InstanceBusy(Exception):
     """Another ``up`` runs on the same folder."""
 
@@ -67,7 +71,7 @@ class Instance:
         except OSError:
             raise InstanceBusy(
                 f"{self.data}: expected a folder that no other Poliscope uses, but one runs on it; "
-                "stop that one, or give this one its own with --data DIR"
+                "stop that one, or give this one its own with --data DIR --port N"
             ) from None
         return file
 

@@ -6,15 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from monitor.instance import BASE_DIR, Instance
+from streams.paths import whole_path
 
 
 def main(arguments: Sequence[str]) -> None:
     """Replace this process by ``manage.py`` with the installation's environment; ``--data`` names its folder."""
     parser = argparse.ArgumentParser(prog="poliscope", add_help=False, allow_abbrev=False)
-    parser.add_argument("--data", type=Path, default=BASE_DIR / "data", metavar="DIR")
+    parser.add_argument("--data", type=whole_path, default=BASE_DIR / "data", metavar="DIR")
     given, command = parser.parse_known_args(arguments)
     if not (given.data / "key.secret").exists():
         sys.exit(f"poliscope: {given.data} holds no installation; run ./poliscope up first, or name it with --data DIR")

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monitor.instance import BASE_DIR, Instance, InstanceBusy, free_port, port_is_free
+from monitor.instance import BASE_DIR, UNSEEN, Instance, InstanceBusy, free_port, port_is_free
 from monitor.kafka import KafkaMissing, KafkaServer, find_home, find_java
 from monitor.supervise import Part, Supervisor, wait_until
 from monitor.valkey import ValkeyError, ValkeyServer
-from monitor.video_part import VideoPart, whole_path
+from monitor.video_part import VideoPart
+from streams.paths import whole_path
 
 READY_S = 60.0
 VIDEO_S = 40.0
@@ -62,7 +63,7 @@ def read_options(arguments: Sequence[str]) -> Options:
     """Raises ``SystemExit`` with the usage for what it does not know."""
     parser = argparse.ArgumentParser(prog="poliscope up", description="Start everything on this machine.")
     parser.add_argument("--port", type=int, default=8000, help="address of the control room (default 8000)")
-    parser.add_argument("--data", type=Path, default=BASE_DIR / "data", metavar="DIR", help="folder for all data")
+    parser.add_argument("--data", type=whole_path, default=BASE_DIR / "data", metavar="DIR", help="folder for all data")
     parser.add_argument("--kafka", action="store_true", help="use a real Apache Kafka from KAFKA_HOME as the log")
     demo = parser.add_mutually_exclusive_group()
     demo.add_argument("--no-demo", action="store_true", help="no demo cameras")
@@ -125,7 +126,7 @@ class Up:
 
     def __init__(self, options: Options, terminal: Terminal) -> None:
         self.options, self.terminal = options, terminal
-        self.instance = Instance.open(options.data)
+        self.instance = Instance(options.data.resolve())
         self.supervisor = Supervisor(terminal.say)
         self.url = f"http://127.0.0.1:{options.port}"
         self._environment: dict[str, str] = {}
@@ -136,11 +137,8 @@ class Up:
         """Start, tell, watch until asked to stop; returns the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
-        if not port_is_free(self.options.port):
-            raise CannotStart(
-                f"port {self.options.port}: expected a free port, but something listens there; choose another "
-                "with --port N"
-            )
+        self._check_place()
+        Instance.open(self.instance.data)
         with self.instance.lock():
             try:
                 ready = self._start()
@@ -149,6 +147,16 @@ class Up:
             finally:
                 self._halt()
         return 0
+
+    def _check_place(self) -> None:
+        """Of two that start on one folder and port the folder is said, which needs both to be others. Makes nothing."""
+        if (self.instance.data / "run" / "lock").exists():
+            self.instance.lock().close()
+        if not port_is_free(self.options.port):
+            raise CannotStart(
+                f"port {self.options.port}: expected a free port, but something listens there; choose another "
+                "with --port N"
+            )
 
     def _ask_to_stop(self, number: int, _frame: object) -> None:
         if self._stop:
@@ -215,6 +223,8 @@ class Up:
             done = subprocess.run(
                 command, cwd=BASE_DIR, env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
             )
+        if done.returncode and self._stop:  # Ctrl-C reaches it too
+            raise CannotStart("stopped while the database was being prepared; the next start does the rest")
         if done.returncode:
             lines = self._log("prepare").read_text(errors="replace").splitlines()[-6:]
             raise CannotStart("the database could not be prepared:\n" + "\n".join(lines))
@@ -344,6 +354,7 @@ class Up:
         videos = self._videos.new_summary() if self._videos is not None else []
         for line in greeting(self.url, prepared, self.options.demo, videos):
             self.terminal.say(line)
+        (self.instance.data / UNSEEN).unlink(missing_ok=True)
 
     def _watch(self) -> None:
         while not self._stop:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 TOLD_EACH_S = 10.0
 """How often the terminal is told how far a long job is."""
-
-
-def whole_path(given: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """The file that somebody named: relative to where they called ``./poliscope``, which changes its folder."""
-    return Path(os.path.normpath(Path(environment.get("POLISCOPE_FROM") or os.getcwd()) / Path(given).expanduser()))
 
 
 @dataclass(slots=True)

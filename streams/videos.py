@@ -96,7 +96,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except PermissionError:
         raise NotPlayable("expected a file that this user can read; change its permissions") from None
     except (av.FFmpegError, OSError, ValueError):
-        raise NotPlayable("expected a video such as MP4, Matroska, AVI or MPEG-TS, got something else") from None
+        raise NotPlayable(f"expected a video such as MP4, Matroska, AVI or MPEG-TS, got {_instead(path)}") from None
     with container:
         covers = av.stream.Disposition.attached_pic
         found = [stream for stream in container.streams.video if not stream.disposition & covers]
@@ -104,6 +104,16 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise NotPlayable("expected a video, got a file without moving pictures")
         found[0].thread_count = 1
         yield container, found[0]
+
+
+def _instead(path: Path) -> str:
+    """What a file is that nothing opens. An MP4's index stands at its end, so of a part of one nothing can be read."""
+    with path.open("rb") as file:
+        begin = file.read(8)
+    if not begin:
+        return "an empty file"
+    # ISO/IEC 14496-12, 4.3: such a file begins with the box ftyp, after its length.
+    return "the beginning of an MP4 alone: it is cut off, copy it again" if begin[4:] == b"ftyp" else "something else"
 
 
 def _words(problem: BaseException) -> str:

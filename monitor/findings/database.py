@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.findings.children import NoAnswer, ask
-from monitor.findings.finding import Finding, Scope, State, _, from_wire
+from monitor.findings.finding import Finding, Scope, State, _, from_wire, wrong
+from monitor.findings.python import check_packages
 from monitor.instance import BASE_DIR, Instance
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def check_installation(scope: Scope) -> list[Finding]:
         said = ask(command, environment=environment, cwd=str(BASE_DIR))
         return [from_wire(wire) for wire in json.loads(said.strip().splitlines()[-1])]
     except (NoAnswer, ValueError, KeyError, IndexError) as problem:
+        if wrong(check_packages(scope)):
+            return []  # said there, with what mends it; of the settings nobody knows anything
         return [_no_settings(str(problem), scope)]
 
 

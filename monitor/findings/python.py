@@ -161,9 +161,25 @@ def pip_install(name: str, pin: str, *options: str) -> str:
     return " ".join([sys.executable, "-m pip install", *options, f"{name}=={pin}"])
 
 
+def remedy_of(module: str) -> str:
+    """The command that puts in the base package which ``module`` is of; empty where it is of none of them."""
+    wanted = pins(BASE.read_text(), installed_opencv())
+    top = module.partition(".")[0]
+    found = next((name for name in wanted if _module_of(name) == top), None)
+    if found is None:
+        return ""
+    # pip takes a package that lost some of its files for whole.
+    again = ("--force-reinstall", "--no-deps") if installed_versions({found: ""}) else ()
+    return pip_install(found, wanted[found], *again)
+
+
+def _module_of(name: str) -> str:
+    return MODULES.get(name, name.replace("-", "_").lower())
+
+
 def failed_imports(names: list[str]) -> dict[str, str]:
     """What happened to each package of ``names`` that cannot be imported; one that crashes everything included."""
-    modules = {MODULES.get(name, name.replace("-", "_").lower()): name for name in names}
+    modules = {_module_of(name): name for name in names}
     modules |= {module: name for module, name in DEEPER.items() if name in names}
     try:
         problems = _import_all(list(modules))

@@ -25,6 +25,7 @@ from detectors.backends.base import (
 from detectors.detections import FLOOR
 from detectors.labels import LABELS
 from detectors.recognise import recognise
+from detectors.runtimes import missing
 from tests.detectors.tiny import SIZE, grey, tiny_model, tiny_onnx
 
 KINDS = [*((key, tiny_onnx) for key in sorted(registry.BACKENDS)), ("openvino", tiny_model)]
@@ -38,6 +39,8 @@ def kind(request: pytest.FixtureRequest) -> tuple[str, Callable[[Path], Path]]:
 
 @pytest.fixture
 def backend(kind: tuple[str, Callable[[Path], Path]]) -> Backend:
+    if why := missing(kind[0]):
+        pytest.skip(why)
     return registry.make_backend(kind[0])
 
 

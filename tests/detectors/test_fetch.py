@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import http.server
 import ipaddress
+import shlex
 import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -257,3 +259,30 @@ def test_a_wrong_file_under_a_known_name_leaves_nothing(
         call_command("model", "add", "ours")
     assert not Model.objects.exists()
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.shared
+def test_what_a_machine_without_internet_is_told_to_type_brings_the_known_model(
+    shared: Path, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    nobody = replace(KNOWN["yolox_nano"], url="https://127.0.0.1:9/yolox_nano.onnx")
+    monkeypatch.setitem(knowing.KNOWN, "yolox_nano", nobody)
+    with pytest.raises(CommandError) as offline:
+        call_command("model", "add", "yolox_nano")
+    typed = shlex.split(str(offline.value).partition("./poliscope manage ")[2])
+    monkeypatch.setenv("POLISCOPE_FROM", str(tmp_path))
+    (tmp_path / "yolox_nano.onnx").write_bytes((shared / "weights" / "yolox_nano_coco_416.onnx").read_bytes())
+    call_command(*typed)
+    model = Model.objects.get()
+    assert (model.name, model.licence, len(model.classes)) == ("yolox_nano", "Apache-2.0", 80)
+    assert {"person", "truck"} <= set(model.labels)
+
+
+def test_what_was_given_with_an_address_is_given_with_its_file_too(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    with pytest.raises(
+        NotFetched, match=r"manage model add a\.onnx --name 'My yard' --labels person,- --backend openvino$"
+    ):
+        bringing.bring("https://127.0.0.1:9/a.onnx", name="My yard", labels=("person", "-"), backend="openvino")

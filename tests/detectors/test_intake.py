@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from detectors import intake
+from detectors import intake, registry
 from detectors.backends.base import ModelBroken, ModelProblem
 from detectors.bounded import Bounds, ending, run_bounded
 from detectors.bring import bring
@@ -197,7 +197,10 @@ def test_the_command_adds_lists_and_removes(tiny: Path, store: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["add", "yolo11"], r"got 'yolo11'; did you mean yolo11[ns]"),
+        (["add", "yolo11"], r"^model: expected a file, or one of .*, got 'yolo11'; did you mean yolo11[ns]"),
+        (["add", "./missing"], r"^\./missing: expected a file or a folder, got nothing there; mend the path$"),
+        (["add", "best.onnx"], r"^best\.onnx: expected a file or a folder, got nothing there; mend the path$"),
+        (["add", "yolo11n.pt"], r"got nothing there; mend the path, or say yolo11n to have it fetched$"),
         (["add", "http://example.org/a.onnx"], r"http://example\.org: expected an https:// address"),
         (["add", "file:///etc/passwd"], r"file://: expected an https:// address"),
         (["remove", "none"], r"expected one of none, got 'none'"),
@@ -213,6 +216,27 @@ def test_the_shipped_model_is_added_by_name(store: Path) -> None:
     assert (model.card, model.latency_ms is not None) == ("nanodet_g", True)
     with pytest.raises(Refused, match="got one that is there"):
         bring("nanodet_g")
+
+
+def test_the_shipped_model_is_measured_where_it_lacks_a_figure(store: Path) -> None:
+    before = Model.objects.create(**registry.model_fields("nanodet_g"))
+    after = bring("nanodet_g")
+    assert after.pk == before.pk and after.latency_ms and after.cpu_ms and "OpenVINO, CPU" in after.measured_on
+
+
+def test_a_file_is_meant_from_where_the_command_was_given(
+    tiny: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLISCOPE_FROM", str(tiny.parent))
+    call_command("model", "add", tiny.name, "--name", "Yard")
+    assert Model.objects.get().name == "Yard"
+
+
+def test_whoever_reads_the_list_may_stop_reading(store: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", buffering=1) as gone:
+        call_command("model", "list", stdout=gone)
 
 
 def test_labels_must_fit_the_model(tiny: Path, store: Path) -> None:

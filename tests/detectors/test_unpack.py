@@ -35,6 +35,8 @@ REFUSALS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "picture": (lambda at: written(at / "a.jpg"), r"a\.jpg: expected \.onnx, .*got \.jpg; export"),
     "no ending": (lambda at: written(at / "model"), r"got no ending"),
     "xml without bin": (lambda at: written(at / "a.xml"), r"expected the \.bin beside the \.xml, got the \.xml alone"),
+    "empty": (lambda at: written(at / "a.onnx", b""), r"a\.onnx: expected a model, got an empty file; export or copy"),
+    "empty in a zip": (lambda at: hostile.zipped(at / "a.zip", a__onnx=b""), r"a\.zip: expected a model, got an empty"),
     "too large": (
         lambda at: written(at / "a.onnx", bytes(MOST + 1)),
         r"expected at most 3\.0 MB, got 3\.0 MB; choose a smaller model, or raise POLISCOPE_MODEL_MAX_MB",

@@ -12,7 +12,7 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 
 from alerts.editing import save_rule
-from detectors import candidates, intake, runtimes
+from detectors import candidates, intake, registry, runtimes
 from detectors import known as knowing
 from detectors.candidate_admin import keep
 from detectors.known import Known
@@ -86,6 +86,18 @@ def test_a_file_is_handed_in_checked_and_becomes_a_model(browser: Client, tmp_pa
     for words in ("nanodet, 32×32 BGR", model.sha256, "OpenVINO", "no deployment; it can be deleted", "model.xml, "):
         assert words in shown
     assert "Refresh" not in browser.get(page("model_changelist"))
+
+
+def test_the_shipped_model_is_measured_by_adding_it_again(browser: Client) -> None:
+    shipped, _made = Model.objects.get_or_create(**registry.model_fields())
+    assert "add it by its name, and it is measured" in said(browser.get(page("model_changelist")))
+    hand_in(browser, known="nanodet_g")
+    candidate = Candidate.objects.get()
+    candidates.check(candidate.uid)
+    candidate.refresh_from_db()
+    shipped.refresh_from_db()
+    assert (candidate.state, candidate.model, candidate.problem) == ("taken", shipped, "") and shipped.latency_ms
+    assert "add it by its name" not in said(browser.get(page("model_changelist")))
 
 
 def test_a_refused_one_says_why_and_leaves_nothing(browser: Client, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from channels.layers import get_channel_layer
 from channels.routing import URLRouter
 from django.conf import settings
 from django.test import Client
+from uvicorn.protocols.utils import ClientDisconnected
 
 from alerts import heartbeat
 from frontend import consumers, groups, health_tail, messages, queries
@@ -58,6 +59,7 @@ class Browser(ApplicationCommunicator):
     """The browser's end of one socket, on ASGI's own messages (Channels' communicator would need Daphne)."""
 
     def __init__(self, path: str, client: Client | None) -> None:
+        self.gone = False
         cookie = client.cookies[settings.SESSION_COOKIE_NAME].OutputString([]) if client else ""
         scope: dict[str, Any] = {
             "type": "websocket",
@@ -67,7 +69,15 @@ class Browser(ApplicationCommunicator):
             "subprotocols": [],
             "client": ("192.0.2.7", 51234),
         }
-        super().__init__(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), scope)
+        super().__init__(self._application, scope)
+
+    async def _application(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: Any) -> None:
+            if self.gone:
+                raise ClientDisconnected  # as uvicorn does until the application has heard of it
+            await send(message)
+
+        await AuthMiddlewareStack(URLRouter(websocket_urlpatterns))(scope, receive, sent)
 
     async def connect(self) -> tuple[bool, int | None]:
         await self.send_input({"type": "websocket.connect"})
@@ -196,6 +206,20 @@ async def test_a_lost_hint_is_made_up_for_by_the_poll(harbour: Harbour) -> None:
         await next_text(room, "hello")
         await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
         assert (await next_text(room, "changed"))["change"] == 1
+
+
+async def test_a_browser_that_leaves_in_the_middle_is_no_error(
+    harbour: Harbour, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with socket("/ws/room/", harbour.alice) as browser:
+        await next_text(browser, "hello")
+        browser.gone = True
+        await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
+        await asyncio.sleep(0.2)
+        browser.gone = False
+        await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
+        assert (await next_text(browser, "changed"))["change"] == 2
+    assert not caplog.records
 
 
 async def test_an_old_hint_says_nothing_new(harbour: Harbour) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import stat
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from frontend import tokens
 from frontend.models import ApiToken, User
 from frontend.permissions import visible_cameras
 from monitor.accounts import create_accounts, new_password
+from monitor.instance import UNSEEN
 from tests.town import build_town
 
 pytestmark = pytest.mark.django_db
@@ -29,10 +32,26 @@ def test_both_can_log_in_with_what_was_shown(tmp_path: Path) -> None:
 
 def test_a_second_start_changes_and_shows_nothing(tmp_path: Path) -> None:
     first = create_accounts(tmp_path)
+    (tmp_path / UNSEEN).unlink()
     second = create_accounts(tmp_path)
     assert second["admin"] == {"user": "admin", "password": None}
     assert second["operator"] == {"user": "operator", "password": None}
     assert second["token"] == first["token"]
+    assert authenticate(username="admin", password=first["admin"]["password"]) is not None
+
+
+def test_log_ins_that_nobody_was_shown_get_passwords_anew(tmp_path: Path) -> None:
+    first, second = create_accounts(tmp_path), create_accounts(tmp_path)
+    for role in ("admin", "operator"):
+        assert authenticate(username=role, password=first[role]["password"]) is None
+        assert authenticate(username=role, password=second[role]["password"]) is not None
+
+
+def test_whoever_has_logged_in_keeps_the_password(tmp_path: Path) -> None:
+    first = create_accounts(tmp_path)
+    User.objects.filter(username="admin").update(last_login=timezone.now())
+    second = create_accounts(tmp_path)
+    assert second["admin"]["password"] is None and second["operator"]["password"]
     assert authenticate(username="admin", password=first["admin"]["password"]) is not None
 
 
@@ -88,6 +107,7 @@ def test_the_token_passes_to_another_administrator_when_its_owner_is_made_inacti
 
 def test_it_makes_nobody_an_administrator_whose_account_was_made_inactive(tmp_path: Path) -> None:
     create_accounts(tmp_path)
+    (tmp_path / UNSEEN).unlink()
     User.objects.filter(username="admin").update(is_active=False)
     assert create_accounts(tmp_path)["admin"] == {"user": "admin", "password": None}
     assert not User.objects.get(username="admin").is_active
@@ -105,6 +125,16 @@ def test_the_command_gives_a_new_password_and_ends_the_old_one(tmp_path: Path) -
     call_command("password", "operator", stdout=said)
     assert authenticate(username="operator", password=said.getvalue().strip()) is not None
     assert authenticate(username="operator", password=old) is None
+
+
+def test_a_password_from_the_command_stays_after_a_start_that_was_broken_off(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR = tmp_path
+    create_accounts(tmp_path)
+    said = StringIO()
+    call_command("password", "operator", stdout=said)
+    second = create_accounts(tmp_path)
+    assert second["operator"]["password"] is None and second["admin"]["password"]
+    assert authenticate(username="operator", password=said.getvalue().strip()) is not None
 
 
 def test_the_command_names_the_users_there_are(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from monitor import doctor
-from monitor.findings import children, installation, machine, models, programs, python, runtimes
+from monitor.findings import children, database, installation, machine, models, programs, python, runtimes
 from monitor.findings.finding import Finding, Scope, State, from_wire, to_wire
 from monitor.instance import BASE_DIR, Instance
 
@@ -361,12 +361,30 @@ def test_the_command_says_it_in_one_line_of_json_and_by_its_status(tmp_path: Pat
 
 
 def test_settings_that_cannot_be_loaded_are_a_finding(scope: Scope) -> None:
-    from monitor.findings import database
-
     Instance.open(scope.data).environment()
     (scope.data / "key.secret").write_text("short")
     finding = only(database.check_installation(scope))
     assert finding.code == "settings" and "POLISCOPE_SECRET_KEY: expected at least 50 characters" in finding.sentence
+
+
+def test_where_a_package_is_broken_nothing_is_said_of_the_settings(
+    scope: Scope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Instance.open(scope.data).environment()
+    (tmp_path / "msgspec.py").write_text("raise ModuleNotFoundError(\"No module named 'msgspec'\", name='msgspec')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert database.check_installation(scope) == []
+
+
+def test_a_command_without_its_package_says_what_to_type() -> None:
+    # -S: no site-packages.
+    command = [sys.executable, "-S", "manage.py", "check"]
+    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "expected the module django, got nothing; put its package in with: " in done.stderr
+    assert python.remedy_of("msgspec.json").endswith(f"--force-reinstall --no-deps {python.pinned('msgspec')}")
+    assert python.remedy_of("frontend.nowhere") == ""
+    assert done.stderr.rstrip().endswith(f"-m pip install {python.pinned('Django')}")
 
 
 def test_without_any_package_it_still_says_what_is_wrong(tmp_path: Path) -> None:

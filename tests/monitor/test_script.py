@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,13 +74,57 @@ def test_what_cannot_be_installed_is_said(tmp_path: Path, asked: tuple[str, ...]
     assert " base, dev, " in done.stderr and "ultralytics" in done.stderr and got in done.stderr
 
 
+def test_a_folder_that_was_forgotten_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "install", "--find-links")
+    assert done.returncode == 2 and "--find-links: expected a folder and names after it, got nothing" in done.stderr
+
+
+def test_an_unknown_benchmark_is_refused_before_anything_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    shutil.copy(BASE_DIR / "bench" / "run.py", tmp_path / "bench")
+    programs = {"python3": f'exec {sys.executable} "$@"'}
+    done = run(tmp_path, "bench", "nosuch", programs=programs)
+    assert done.returncode == 2 and "bench: expected one of latency, " in done.stderr
+    assert run(tmp_path, "bench", programs=programs).returncode == 0
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_venv_that_is_broken_off_says_so_in_a_sentence(tmp_path: Path) -> None:
+    # As a terminal does, Ctrl-C reaches the script and the Python that it waits for.
+    broken_off = 'case "$*" in *"-m venv"*) echo Traceback >&2; kill -INT $PPID; exit 1;; *) exit 0;; esac'
+    done = run(tmp_path, "up", programs={name: broken_off for name in PYTHONS})
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[1:] == ["poliscope: broken off; the same command goes on from here"]
+
+
+def test_an_installation_that_is_broken_off_is_none_that_failed(tmp_path: Path) -> None:
+    pip = 'case "$*" in *" install "*) kill -INT $PPID; exit 2;; esac'
+    venv = f"mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' '{pip}' > .venv/bin/python; chmod +x .venv/bin/python"
+    python = f'case "$*" in "-m venv .venv") {venv};; *) exit 0;; esac'
+    done = run(tmp_path, "up", programs={name: python for name in PYTHONS})
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "poliscope: broken off; the same command goes on from here"
+    assert "could not install" not in done.stderr and not list((tmp_path / ".venv").glob(".*.txt*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("base", "270 MB, about half a minute"), ("ultralytics", "torch alone is 190 MB")]
+)
+def test_what_is_large_is_said_with_its_size(tmp_path: Path, name: str, words: str) -> None:
+    venv = "mkdir -p .venv/bin; printf '%s\\n' '#!/bin/sh' 'exit 0' > .venv/bin/python; chmod +x .venv/bin/python"
+    python = f'case "$*" in "-m venv .venv") {venv};; *) exit 0;; esac'
+    done = run(tmp_path, "install", name, programs={one: python for one in PYTHONS})
+    assert f"installing requirements/{name}.txt ({words}" in done.stderr
+
+
 def test_an_unknown_command_lists_those_there_are(tmp_path: Path) -> None:
     done = run(tmp_path, "fly")
     assert done.returncode == 2 and "there are: up, password, manage, test, bench, install, doctor" in done.stderr
 
 
 def test_help_shows_the_commands(tmp_path: Path) -> None:
-    assert "./poliscope up" in run(tmp_path, "help").stdout
+    said = run(tmp_path, "help").stdout
+    assert "./poliscope up" in said and "./poliscope manage COMMAND … [--data DIR]" in said
 
 
 def test_the_doctor_speaks_without_any_python(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from monitor import up
+from monitor.instance import UNSEEN, Instance, InstanceBusy
 from monitor.up import CannotStart, Options, Terminal, Up
 
 LATE = {"ok": False, "parts": [{"part": "capture", "state": "missing"}, {"part": "sweep", "state": "ok"}]}
@@ -56,3 +58,25 @@ def test_it_names_what_is_late_as_far_as_its_token_may_see(
     monkeypatch.setattr(Health, "ok", False)
     with pytest.raises(CannotStart, match=named):
         start._wait_ready(token)
+
+
+LOG_INS = {role: {"user": role, "password": "abcd"} for role in ("admin", "operator")}
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_log_ins_count_as_shown_once_they_were_printed(start: Up, tmp_path: Path, broken_off: bool) -> None:
+    (tmp_path / UNSEEN).write_text("admin\noperator")
+    start._stop = broken_off
+    start._tell(LOG_INS)
+    assert (tmp_path / UNSEEN).exists() is broken_off
+
+
+def test_a_taken_port_leaves_no_folder_behind(start: Up, tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="choose another with --port"):
+        Up(replace(start.options, data=tmp_path / "data"), Terminal(io.StringIO()))._check_place()
+    assert not (tmp_path / "data").exists()
+
+
+def test_of_a_taken_port_and_folder_the_folder_is_said_with_both_options(start: Up, tmp_path: Path) -> None:
+    with Instance.open(tmp_path).lock(), pytest.raises(InstanceBusy, match="its own with --data DIR --port N"):
+        start._check_place()

@@ -10,7 +10,7 @@ import pytest
 from alerts.models import Rule
 from frontend.models import User
 from monitor import demo, up, videos
-from monitor.video_part import VideoPart, whole_path
+from monitor.video_part import VideoPart
 from streams.models import Camera, CameraGroup, SequenceCounter, Site, Source
 from streams.video_cameras import Board, Shown, key_of
 
@@ -113,12 +113,6 @@ def test_films_stand_in_for_the_demo_unless_both_are_asked_for(
 ) -> None:
     options = up.read_options(arguments)
     assert options.demo is demo_wanted and len(options.videos) == count
-
-
-def test_a_path_is_meant_from_where_the_command_was_given(tmp_path: Path) -> None:
-    assert whole_path("../a b.mp4", {"POLISCOPE_FROM": "/home/me/films"}) == Path("/home/me/a b.mp4")
-    assert whole_path("-x.mp4", {"POLISCOPE_FROM": "/films"}) == Path("/films/-x.mp4")
-    assert whole_path("/a.mp4", {}) == Path("/a.mp4")
 
 
 def test_up_tells_each_thing_once(tmp_path: Path) -> None:

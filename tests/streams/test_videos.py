@@ -149,6 +149,19 @@ def test_what_is_no_film_is_refused_with_what_was_expected(tmp_path: Path, conte
         examine(tmp_path / "notes.mp4")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(cut_short, r"got the beginning of an MP4 alone: it is cut off"), (lambda folder: b"", r"got an empty file$")],
+    ids=["cut short", "empty"],
+)
+def test_a_film_that_was_not_copied_whole_is_told_from_what_is_none(
+    tmp_path: Path, content: Callable[[Path], bytes], words: str
+) -> None:
+    (tmp_path / "gate.mp4").write_bytes(content(tmp_path))
+    with pytest.raises(NotPlayable, match=words):
+        examine(tmp_path / "gate.mp4")
+
+
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotPlayable, match="got a folder"):
         examine(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,6 +12,7 @@ from alerts.configuration.bring_in import Outcome, bring_in
 from alerts.configuration.export import read_rows
 from alerts.configuration.said import difference_lines, problem_line
 from alerts.configuration.text import BYTES_MOST, write
+from streams.paths import whole_path
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             self.stdout.write(text, ending="")
             return
         try:
-            Path(name).write_text(text, "utf-8")
+            whole_path(name).write_text(text, "utf-8")
         except OSError as error:
             raise CommandError(f"{name}: cannot be written ({error.strerror}); choose another place") from None
 
@@ -67,7 +67,7 @@ def _read(name: str) -> str:
         if name == "-":
             raw = sys.stdin.buffer.read(BYTES_MOST + 1)
         else:
-            with Path(name).open("rb") as file:
+            with whole_path(name).open("rb") as file:
                 raw = file.read(BYTES_MOST + 1)
         return raw.decode("utf-8-sig")
     except OSError as error:

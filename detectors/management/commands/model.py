@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,6 +18,7 @@ from detectors.known import KNOWN
 from detectors.models import Model
 from detectors.registry import AUTO
 from detectors.runtimes import missing
+from streams.paths import whole_path
 
 LABELS_HELP = (
     "the classes in their order, “-” for one that is not used (person,-,car); or what some of them are to us"
@@ -45,11 +48,13 @@ class Command(BaseCommand):
         try:
             {"add": self._add, "list": self._list, "remove": self._remove}[options["part"]](options)
         except ModelProblem as problem:
-            raise CommandError(f"model: {problem}") from None
+            raise CommandError(str(problem)) from None
 
     def _add(self, options: dict[str, Any]) -> None:
+        what = options["what"]
+        here = whole_path(what)
         model = bring(
-            options["what"],
+            str(here) if "://" not in what and here.exists() else what,
             name=options["name"],
             licence=options["licence"],
             labels=split_labels(options["labels"]),
@@ -74,12 +79,13 @@ class Command(BaseCommand):
             self.stderr.write("")
 
     def _list(self, options: dict[str, Any]) -> None:
-        for model in Model.objects.all():
-            why = "" if model.backend == AUTO else missing(model.backend)
-            self.stdout.write(f"{model}  {_speed(model)}  {why or model.problem or 'usable'}")
-        self.stdout.write("Can be added by name:")
-        for one in KNOWN.values():
-            self.stdout.write(f"  {one.name:<12} {one.licence:<12} {one.words}")
+        try:
+            for line in _lines():
+                self.stdout.write(line)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads may stop reading (`| head`). What Python has left to flush at its end goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
 
     def _remove(self, options: dict[str, Any]) -> None:
         name, _, version = options["what"].rpartition(" ")
@@ -89,6 +95,15 @@ class Command(BaseCommand):
             raise CommandError(f"model: expected one of {there}, got {options['what']!r}; give name and version")
         remove(found[0])
         self.stdout.write(f"{found[0]} is out")
+
+
+def _lines() -> Iterator[str]:
+    for model in Model.objects.all():
+        why = "" if model.backend == AUTO else missing(model.backend)
+        yield f"{model}  {_speed(model)}  {why or model.problem or 'usable'}"
+    yield "Can be added by name:"
+    for one in KNOWN.values():
+        yield f"  {one.name:<12} {one.licence:<12} {one.words}"
 
 
 def _speed(model: Model) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from frontend.models import User
-from monitor.accounts import ADMIN, new_password
+from monitor.accounts import ADMIN, new_password, seen
 
 
 class Command(BaseCommand):
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         password = new_password()
         user.set_password(password)
         user.save(update_fields=["password"])
+        seen(Path(settings.DATA_DIR), name)
         if not user.is_active:
             self.stderr.write(f"{name} is inactive and cannot log in; an administrator can activate the account")
         self.stdout.write(password)
