@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 
 from frontend.urls import urlpatterns
 from monitor.urls import urlpatterns as outer
-from tests.browser.conftest import Enter, Room, beside
+from tests.browser.conftest import Console, Enter, Room, beside
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
@@ -51,8 +51,8 @@ OUTSIDE = """() => [...document.querySelectorAll("body *")].filter((element) => 
 
 UNNAMED = """() => [...document.querySelectorAll("button, a[href], input, select, textarea")].filter((element) => {
     if (element.type === "hidden" || !element.getClientRects().length) return false;
-    const said = [element.getAttribute("aria-label"), element.title, element.innerText,
-        ...[...(element.labels ?? [])].map((label) => label.innerText),
+    const said = [element.getAttribute("aria-label"), element.title, element.textContent,
+        ...[...(element.labels ?? [])].map((label) => label.textContent),
         ...[...element.querySelectorAll("img[alt]")].map((image) => image.alt)];
     return !said.some((words) => words?.trim());
 }).map((element) => `without a name: ${element.outerHTML.slice(0, 120)}`)"""
@@ -72,10 +72,11 @@ ENGLISH = """() => {
     for (const element of document.querySelectorAll("[placeholder], [aria-label], [title], img[alt]"))
         for (const name of ["placeholder", "aria-label", "title", "alt"])
             if (element.getAttribute(name)) said.push(element.getAttribute(name));
-    return said.flatMap((words) => words.match(/[A-Za-z]{2,}(?:[ ,.]+[A-Za-z]{2,})+/g) ?? [])
-        .filter((words) => !/^(Apache Kafka|ONNX Runtime)$/.test(words)).map((words) => `English: ${words}`);
+    return said.flatMap((words) => words.match(/[A-Za-z]{2,}(?:,? [A-Za-z]{2,})+/g) ?? [])
+        .filter((words) => !/^(Apache Kafka|ONNX Runtime|poliscope doctor)$/.test(words))
+        .map((words) => `English: ${words}`);
 }"""
-"""Two words and more, names of other programs apart."""
+"""Two words and more; names of programs apart."""
 
 
 @pytest.fixture(params=["en", "zh-hant"])
@@ -97,8 +98,9 @@ def pages(room: Room, language: str) -> dict[str, list[str]]:
 
 
 def test_every_page_fits_a_telephone_and_speaks_one_language(
-    room: Room, enter: Enter, pages: dict[str, list[str]], language: str
+    room: Room, enter: Enter, console: Console, pages: dict[str, list[str]], language: str
 ) -> None:
+    console.expected.append("410 (Gone)")  # what a link that has expired answers
     names = {route.name for route in (*urlpatterns, *outer) if isinstance(route, URLPattern) and route.name}
     assert names - PARTS - ACTS == set(pages), "each address is a page that is looked at here, or known to be none"
     phone = enter("ada", width=390, height=844, touch=True)
