@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from alerts.archive_rows import Batch, Kept, Ticks, from_us
-from alerts.engine import BlindChange, Engine, Outcome
+from alerts.engine import WORD_HOLDS_US, BlindChange, Engine, Outcome
 from alerts.events import Event
 from alerts.rules.config import CommonConfig, EmbeddedRule
 from alerts.rules.registry import read_config
@@ -31,8 +31,8 @@ from streams import observations as wire
 
 WARM_UP_S = 900.0
 """The engine sees so much before the span, so that who stands there already is known."""
-SILENT = timedelta(seconds=30)
-"""Of an enabled camera something is heard each 10 s; a longer silence was not watched (or not kept)."""
+SILENT = timedelta(microseconds=WORD_HOLDS_US)
+"""A longer silence was not watched (or not kept): the engine believes no word for longer either."""
 UNSEEN = timedelta(seconds=60)
 """A deployment is given a picture each 10 s even while nothing moves; longer without one, it did not look."""
 SAME_S = 10.0

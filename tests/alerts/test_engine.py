@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alerts.engine import Engine
 from alerts.rules.config import Schedule, ScheduleSpan
 from streams.observations import Observation
-from tests.alerts.histories import GATE, at, dropped, fold, nobody, rule, run, seen, source, tick, walk, walker
+from tests.alerts.histories import GATE, at, dropped, fold, nobody, rule, run, seen, source, stays, tick, walk, walker
 
 CROSSING = walk(0, 8, 0.1, 0.95)
 
@@ -84,7 +84,7 @@ def test_quiet_waits_for_the_pictures_before_it() -> None:
 
 
 def test_somebody_who_stands_still_while_the_gate_is_closed_still_counts() -> None:
-    history = [*walk(0, 2, 0.3, 0.5), source(1.8, "quiet", since=1.8), *(tick(s) for s in range(2, 20))]
+    history = [*walk(0, 2, 0.3, 0.5), *stays("quiet", 1.8, 20)]
     [event] = run(history, rule(hold_s=10.0))
     assert {fact.name: fact.value for fact in event.facts}["in_zone"] >= 10.0
 

@@ -11,7 +11,7 @@ import pytest
 from alerts.engine import Engine
 from alerts.rules.config import Schedule, ScheduleSpan
 from tests.alerts.actors import Actor, Step, film, fired, goes, line, of, outcome, told, walks, zone
-from tests.alerts.histories import dropped, fold, rule, source, tick
+from tests.alerts.histories import dropped, fold, rule, source, stays, tick
 
 LEFT = goes((0, 0.8, 0.6), (6, 0.2, 0.6))
 """Walks over the line with its arrow."""
@@ -151,7 +151,7 @@ def test_a_blind_interval_gives_no_number_and_a_half_blind_one_says_how_much_it_
 
 
 def test_quiet_intervals_are_closed_by_the_clock() -> None:
-    history = [*film(8, LEFT), source(7.8, "quiet", since=7.8), *(tick(second) for second in range(9, 35))]
+    history = [*film(8, LEFT), *stays("quiet", 7.8, 35)]
     assert [row[0] for row in counts(history) if row[2] == "forward"] == [0, 10, 20]
 
 
