@@ -23,6 +23,7 @@ from alerts.rules.logic import (
     BuildableBeside,
     Counted,
     Counts,
+    Ender,
     Firing,
     Found,
     Logic,
@@ -172,6 +173,7 @@ class _Running:
         self.watches = logic if isinstance(logic, Watches) else None
         self.counts = logic if isinstance(logic, Counts) else None
         self._sleeper = logic if isinstance(logic, Sleeper) else None
+        self._ender = logic if isinstance(logic, Ender) else None
         self._exclusions = [
             other.points for other in rule.zones if other.shape == "exclusion" and other.camera == zone.camera
         ]
@@ -182,7 +184,11 @@ class _Running:
         return self.logic.on_detections(self._without_excluded(picture) if self._exclusions else picture)
 
     def sleep(self, until_s: float) -> Sequence[Found]:
-        return [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
+        found = [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
+        ended_at = self.rule.active_until_at
+        if self._ender is None or ended_at is None or until_s < _us(ended_at) / 1e6:
+            return found
+        return [*found, *self._ender.on_ended()]
 
     @property
     def turn_step_us(self) -> int:
