@@ -515,6 +515,17 @@ def test_a_rule_that_could_never_fire_is_refused_with_the_reason(
     assert not Rule.objects.exists() and not Recipient.objects.exists()
 
 
+def test_a_setting_that_is_shown_nowhere_is_asked_for_nowhere_and_kept(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    Rule.objects.filter(pk=rule.pk).update(config={**rule.config, "why": "As it was."})
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    for page in (address, f"/admin/alerts/rule/{rule.pk}/change/"):
+        assert "setting_hold_s" in text(shown := ada.get(page)) and "setting_why" not in text(shown)
+    assert ada.post(address, rule_typed(town, setting_hold_s="4")).status_code == 302
+    rule.refresh_from_db()
+    assert (rule.config["hold_s"], rule.config["why"]) == (4.0, "As it was.")
+
+
 def test_an_edit_makes_a_new_version_and_keeps_who_is_told(ada: Client, town: Town) -> None:
     rule = add_rule(ada, town, recipient_name="Guard post", recipient_email="guard@example.org")
     address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
