@@ -124,7 +124,7 @@ def _held(keys: Iterable[str]) -> Incidents:
     rows = Incident.objects.filter(group_key__in=set(keys), state__in=sorted(UNRESOLVED))
     while True:
         count = rows.update(change=F("change"))
-        found = {row.group_key: row for row in rows.annotate(acting=ACTING).order_by()}
+        found: Incidents = {row.group_key: row for row in rows.annotate(acting=ACTING).order_by()}
         if len(found) == count:
             return found
         # One was opened between the two statements: it is not ours yet.
