@@ -124,7 +124,7 @@ class Folder:
         return None
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Every file with its hour; what is half written has no hour (an empty text)."""
+        """Every file with its hour; what is half written, or not ours, has no hour (an empty text)."""
         for path in self.root.glob("*/**/*"):
             if path.is_file():
                 yield _hour_in(path), path
@@ -148,7 +148,14 @@ def _read(hour: str, partition: int, name: str) -> Run | None:
 def _hour_in(path: Path) -> str:
     if path.name.startswith("."):
         return ""
-    return path.stem if path.suffix == ".sqlite" else path.parent.name
+    # What SQLite leaves beside a file when it is killed (HOUR.sqlite-journal) goes with its hour.
+    name, of_pictures, _ = path.name.partition(".sqlite")
+    hour = name if of_pictures else path.parent.name
+    try:
+        start_of(hour)
+    except ValueError:
+        return ""
+    return hour
 
 
 def write_whole(path: Path, content: bytes, leave_bytes: int = 0) -> None:

@@ -124,7 +124,7 @@ def by_camera(folder: Folder) -> dict[str, tuple[int, int]]:
 def prune(folder: Folder, now: datetime, *, days: float, most_bytes: int) -> tuple[int, int]:
     """Delete the oldest hours until none is older than ``days`` and all together are at most ``most_bytes``.
 
-    The hour that is being written stays. Returns how many files and bytes went.
+    The hour that is being written stays, and so does what is not ours. Returns how many files and bytes went.
     """
     hours: dict[str, list[tuple[Path, int]]] = defaultdict(list)
     for hour, path, length in _sized(folder):
@@ -152,7 +152,7 @@ def _clear_half_written(files: list[tuple[Path, int]], now_s: float) -> list[int
     gone: list[int] = []
     for path, length in files:
         try:
-            if now_s - path.stat().st_mtime > HALF_WRITTEN_S:
+            if path.name.startswith(".") and now_s - path.stat().st_mtime > HALF_WRITTEN_S:
                 path.unlink()
                 gone.append(length)
         except FileNotFoundError:

@@ -23,6 +23,7 @@ from alerts.rules.logic import (
     BuildableBeside,
     Counted,
     Counts,
+    Ender,
     Firing,
     Found,
     Logic,
@@ -52,6 +53,8 @@ CLOCK_STEP_US = 5_000_000
 """A new session (or a tick) that is earlier by more than this follows a clock that was put right."""
 MAX_WAITING = 64
 """Source states that wait for a frame; the oldest is applied when there are more, so that nothing waits for ever."""
+WORD_HOLDS_US = 30_000_000
+"""Of an enabled camera something is heard each 10 s. What it was is believed for so long, and after that unknown."""
 FORGET_VERSION_S = 900.0
 """Logic of a version that ended is dropped after so long."""
 
@@ -122,6 +125,8 @@ class _StreamState(msgspec.Struct):
     at_us: int = 0
     source: str = "active"
     source_since_us: int = 0
+    heard_us: int = 0
+    """The last moment of which the camera itself said something, by a word or by a picture."""
     still_us: int = 0
     """Quiet time so far: cut out of the tracker's time, because it keeps what it last saw."""
     last: wire.Detections | None = None
@@ -168,6 +173,7 @@ class _Running:
         self.watches = logic if isinstance(logic, Watches) else None
         self.counts = logic if isinstance(logic, Counts) else None
         self._sleeper = logic if isinstance(logic, Sleeper) else None
+        self._ender = logic if isinstance(logic, Ender) else None
         self._exclusions = [
             other.points for other in rule.zones if other.shape == "exclusion" and other.camera == zone.camera
         ]
@@ -178,7 +184,11 @@ class _Running:
         return self.logic.on_detections(self._without_excluded(picture) if self._exclusions else picture)
 
     def sleep(self, until_s: float) -> Sequence[Found]:
-        return [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
+        found = [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
+        ended_at = self.rule.active_until_at
+        if self._ender is None or ended_at is None or until_s < _us(ended_at) / 1e6:
+            return found
+        return [*found, *self._ender.on_ended()]
 
     @property
     def turn_step_us(self) -> int:
@@ -250,7 +260,7 @@ class _Stream:
 
         Otherwise nothing here would move for as long as the clock was wrong, which may be hours.
         """
-        self.state.at_us = self.state.source_since_us = at_us
+        self.state.at_us = self.state.source_since_us = self.state.heard_us = at_us
         self.state.still_us, self.state.fired, self.state.logics = 0, {}, {}
         self.tracker = Tracker(self.tracking)
         self.running = {key: self._build(one.rule, one.zone, key) for key, one in self.running.items()}
@@ -264,21 +274,33 @@ class _Stream:
         return ready + waiting[:surplus]
 
     def pass_still_time(self, until_us: int) -> list[tuple[_Running, Found]]:
-        """Let quiet or blind time go by up to ``until_us``; quiet time may fire."""
+        """Let quiet or blind time go by up to ``until_us``; quiet time may fire.
+
+        Quiet is believed for ``WORD_HOLDS_US`` after the camera was last heard: whoever has lost power says nothing.
+        """
+        state = self.state
+        fired: list[tuple[_Running, Found]] = []
+        if state.source == "quiet":
+            fired += self._pass(min(until_us, state.heard_us + WORD_HOLDS_US), known=True)
+        if state.source != "active":
+            fired += self._pass(until_us, known=False)
+        return fired
+
+    def _pass(self, until_us: int, *, known: bool) -> list[tuple[_Running, Found]]:
         state = self.state
         from_us = max(state.source_since_us, state.at_us)
-        if state.source == "active" or until_us <= from_us:
+        if until_us <= from_us:
             return []
         fired: list[tuple[_Running, Found]] = []
         for running in self.running.values():
             if not running.acts(_utc(until_us)) or running.turns(from_us, until_us):
                 # Where its schedule began on the way, a tick tells to the second when (see ``_on_tick``).
                 fired += [(running, found) for found in running.sleep(until_us / 1e6)]
-            elif state.source == "quiet":
+            elif known:
                 fired += [(running, found) for found in running.logic.on_unchanged(until_us / 1e6)]
             else:
                 running.logic.on_blind(from_us / 1e6, until_us / 1e6)
-        if state.source == "quiet":
+        if known:
             state.still_us += until_us - from_us
         state.at_us = until_us
         return fired
@@ -443,6 +465,7 @@ class Engine:
             outcome += self._events(stream, stream.pass_still_time(at_us))
         # Within a session, and by small steps between two, time here never goes back.
         at_us = state.at_us = max(at_us, state.at_us)
+        state.heard_us = max(at_us, state.heard_us)
         if state.source != "active":
             state.source_since_us = at_us
         state.session, state.sequence, state.last = seen.session, seen.sequence, seen
@@ -607,6 +630,7 @@ class Engine:
         for source in stream.settle(done or (stream.state.session, stream.state.sequence)):
             state = stream.state
             outcome += self._events(stream, stream.pass_still_time(_us(source.since_at)))
+            state.heard_us = max(_us(source.at), state.heard_us)
             if source.state != state.source:
                 state.source, state.source_since_us = source.state, max(_us(source.since_at), state.at_us)
         return outcome

@@ -45,6 +45,11 @@ class Happened:
     has_picture: bool = False
 
     @property
+    def acting(self) -> UUID | None:
+        """The rule version that made it; none: no rule did."""
+        return None if self.version is None else self.version.uid
+
+    @property
     def seen_by(self) -> int | None:
         """The key of the camera that saw it; none: it is about the site."""
         return None if self.about_site or self.camera is None else self.camera.pk

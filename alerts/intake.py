@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from alerts.events import SEVERITIES, Severity
 
@@ -42,6 +43,10 @@ class Happening(Protocol):
         """After so long a quiet time it is news again."""
 
     @property
+    def acting(self) -> UUID | None:
+        """The rule version that made it; none: no rule did."""
+
+    @property
     def seen_by(self) -> int | None:
         """The key of the camera; none: it is about the site."""
 
@@ -63,6 +68,8 @@ class Case:
     news: int = 0
     camera: int | None = None
     """The key of the camera that saw it first; none: it is about the site, and no camera is news."""
+    acting: UUID | None = None
+    """The rule version that opened it. What another one says of the severity is an edit of the rule, and no news."""
     cameras: frozenset[int] = frozenset()
     """Those that saw it too."""
 
@@ -116,6 +123,7 @@ def _opened(happened: Happening, now: datetime) -> tuple[Case, Reason]:
         late=late,
         told_objects=happened.objects,
         camera=happened.seen_by,
+        acting=happened.acting,
     )
     return case, "late" if late else "opened"
 
@@ -141,11 +149,16 @@ def _quietly(case: Case, happened: Happening) -> dict[str, Any]:
     What people made of the severity stands against repeats, not against an event that is worse than any before.
     """
     changes: dict[str, Any] = {}
-    if _exceeds(happened.severity, case.event_severity or case.severity):
+    if _is_worst(case, happened):
         changes["event_severity"] = happened.severity
     if case.told_objects is None and happened.objects is not None and happened.objects > 0:
         changes["told_objects"] = happened.objects
     return changes
+
+
+def _is_worst(case: Case, happened: Happening) -> bool:
+    """Worse than any event so far, by the same measure."""
+    return happened.acting == case.acting and _exceeds(happened.severity, case.event_severity or case.severity)
 
 
 def _exceeds(severity: str, other: str) -> bool:
@@ -154,7 +167,7 @@ def _exceeds(severity: str, other: str) -> bool:
 
 def _worse(case: Case, happened: Happening, late: bool) -> dict[str, Any] | None:
     """Worse than any event so far, and than what people made of it."""
-    if not _exceeds(happened.severity, case.event_severity or case.severity):
+    if not _is_worst(case, happened):
         return None
     return {"severity": happened.severity} if _exceeds(happened.severity, case.severity) else None
 

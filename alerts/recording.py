@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -45,6 +46,9 @@ COLUMNS = (
     "news",
 )
 """What a ``Case`` has of an incident's own columns."""
+
+ACTING = F("rule_version__embedded__version")
+"""The version that opened an incident, as events name it: one that changed words alone acts under an older name."""
 
 Incidents = dict[str, Incident]
 """The unresolved incident of each group, by the group's key."""
@@ -120,7 +124,7 @@ def _held(keys: Iterable[str]) -> Incidents:
     rows = Incident.objects.filter(group_key__in=set(keys), state__in=sorted(UNRESOLVED))
     while True:
         count = rows.update(change=F("change"))
-        found = {row.group_key: row for row in rows.order_by()}
+        found: Incidents = {row.group_key: row for row in rows.annotate(acting=ACTING).order_by()}
         if len(found) == count:
             return found
         # One was opened between the two statements: it is not ours yet.
@@ -150,7 +154,10 @@ def _cases(held: Incidents, batch: Iterable[Happened]) -> dict[str, Case]:
 
 def _case(incident: Incident, beside: Iterable[int]) -> Case:
     columns: dict[str, Any] = {name: getattr(incident, name) for name in COLUMNS}
-    return Case(camera=incident.camera_id, cameras=frozenset(beside), **columns)
+    acting: str | None = getattr(incident, "acting", None)
+    return Case(
+        camera=incident.camera_id, acting=UUID(acting) if acting else None, cameras=frozenset(beside), **columns
+    )
 
 
 def _extend(held: Incidents, known: Mapping[str, Case], folded: Folded) -> None:

@@ -21,18 +21,19 @@ import msgspec
 import numpy as np
 
 from alerts.archive_rows import Batch, Kept, Ticks, from_us
-from alerts.engine import BlindChange, Engine, Outcome
+from alerts.engine import WORD_HOLDS_US, BlindChange, Engine, Outcome
 from alerts.events import Event
 from alerts.rules.config import CommonConfig, EmbeddedRule
 from alerts.rules.registry import read_config
+from alerts.why import settling_s
 from detectors.labels import expand
 from detectors.tracking import Track, TrackerConfig
 from streams import observations as wire
 
 WARM_UP_S = 900.0
-"""The engine sees so much before the span, so that who stands there already is known."""
-SILENT = timedelta(seconds=30)
-"""Of an enabled camera something is heard each 10 s; a longer silence was not watched (or not kept)."""
+"""The engine sees at least so much before the span, so that who stands there already is known."""
+SILENT = timedelta(microseconds=WORD_HOLDS_US)
+"""A longer silence was not watched (or not kept): the engine believes no word for longer either."""
 UNSEEN = timedelta(seconds=60)
 """A deployment is given a picture each 10 s even while nothing moves; longer without one, it did not look."""
 SAME_S = 10.0
@@ -119,7 +120,8 @@ class Rehearsal:
     time_zone: str = "UTC"
     tracking: TrackerConfig | None = None
     """Track anew with this; None: the archived tracks are taken."""
-    warm_up_s: float = WARM_UP_S
+    warm_up_s: float | None = None
+    """None: ``WARM_UP_S``, and more where a version waits for something that lasts longer."""
     knows: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def rules(self) -> dict[UUID, tuple[Version, EmbeddedRule]]:
@@ -134,7 +136,9 @@ class Rehearsal:
     @property
     def first_at(self) -> datetime:
         """Where reading begins: the warm-up's start."""
-        return self.from_at - timedelta(seconds=self.warm_up_s)
+        versions = [rule for rule in (self.draft, self.in_force) if rule is not None]
+        needed_s = max([WARM_UP_S, *map(settling_s, versions)])
+        return self.from_at - timedelta(seconds=needed_s if self.warm_up_s is None else self.warm_up_s)
 
 
 def rehearse(what: Rehearsal, read: Reader) -> Iterator[Item]:

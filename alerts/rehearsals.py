@@ -54,6 +54,17 @@ PROBLEMS = {
 }
 
 
+SILENT_KINDS = {
+    "sequence": gettext_noop(
+        "A sequence cannot be rehearsed: it is made of what other rules fire. Rehearse those two rules instead."
+    ),
+    "counting": gettext_noop(
+        "A counting rule fires nothing, so there is nothing to rehearse. Its numbers begin with it."
+    ),
+}
+"""Of these a rehearsal would say "0 times", whatever happened."""
+
+
 class CannotRehearse(ValueError):
     """None can be begun now. The text is a plain sentence with the remedy."""
 
@@ -81,6 +92,8 @@ class Wanted:
 def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
     """Store it, hand it to a worker; what else of ``author``'s is under way is cancelled. Raises ``CannotRehearse``."""
     now = timezone.now()
+    if wanted.draft.kind in SILENT_KINDS:
+        raise CannotRehearse(_(SILENT_KINDS[wanted.draft.kind]))
     if not settings.ARCHIVE["days"]:
         raise CannotRehearse(_("Nothing is archived here: POLISCOPE_ARCHIVE_DAYS is 0. Set it, and rehearse later."))
     notice_lost(now)

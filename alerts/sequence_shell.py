@@ -24,8 +24,8 @@ from streams.models import Camera, SequenceCounter
 logger = logging.getLogger(__name__)
 
 LATENESS = timedelta(seconds=8)
-"""Events are known this long after they happened, or too late to be part of a sequence: a quiet camera's timers run 2 s
-behind, and detection may lag some seconds."""
+"""Sequences wait so long for events that happened before: a quiet camera's timers run 2 s behind, and detection may lag
+some seconds. For what is known later still, everything is folded again."""
 OVERLAP = timedelta(seconds=30)
 """Rows are read again for so long after they were stored: of two transactions the earlier may commit later."""
 AGAIN = timedelta(minutes=10)
@@ -57,7 +57,8 @@ class SequenceShell:
         try:
             if self._read_at is None or now - self._read_at > IDLE:
                 self._begin(now)
-            self._read(now, Q(known_at__gte=(self._read_at or now) - OVERLAP))
+            if not self._read(now, Q(known_at__gte=(self._read_at or now) - OVERLAP)):
+                self._begin(now)
             made = self._advance(now)
         except Exception:
             # The folds may have gone on without their events being recorded: the next turn makes them again.
@@ -90,7 +91,9 @@ class SequenceShell:
         for fold in self._folds.values():
             fold.advance(now - AGAIN)
 
-    def _read(self, now: datetime, which: Q) -> None:
+    def _read(self, now: datetime, which: Q) -> bool:
+        """Fold in the rows that are new; False: one that a sequence waits for came behind the watermark."""
+        in_time = True
         rows = Event.objects.filter(which, source="rule", rule_version__isnull=False).exclude(kind=KIND)
         for uid, content in rows.order_by("happened_at", "id").values_list("uid", "content").iterator():
             if uid in self._taken:
@@ -105,10 +108,12 @@ class SequenceShell:
             if fold is None:
                 continue
             self._taken[uid] = now
-            if not fold.step(event):
-                logger.warning("event %s came %s after it happened: too late for sequences", event.uid, LATENESS)
+            if not fold.step(event) and fold.awaits(event):
+                logger.info("event %s is known more than %s after it happened", event.uid, LATENESS)
+                in_time = False
         kept_since = now - 2 * OVERLAP - LATENESS
         self._taken = {uid: at for uid, at in self._taken.items() if at >= kept_since}
+        return in_time
 
     def _advance(self, now: datetime) -> int:
         made = [event for fold in self._folds.values() for event in fold.advance(now - LATENESS)]

@@ -170,6 +170,11 @@ class Sequences:
             self._waiting[event.uid] = event
         return True
 
+    def awaits(self, event: Event) -> bool:
+        """Whether any sequence is made of what the rule of ``event`` fires."""
+        rule = self._made_by.get(event.rule_version) if event.rule_version else None
+        return any(rule in (running.first, running.then) for running in self._running.values())
+
     def advance(self, watermark: datetime) -> list[Event]:
         """No event that happened until ``watermark`` is awaited any more: the sequences completed by then."""
         self._watermark_us = max(self._watermark_us, _us(watermark))

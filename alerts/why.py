@@ -146,12 +146,17 @@ class Question:
 
 
 def warm_up_s(rule: EmbeddedRule) -> float:
+    """As much of ``settling_s`` as whoever waits for an answer can wait for."""
+    return min(MOST_WARM_UP_S, settling_s(rule))
+
+
+def settling_s(rule: EmbeddedRule) -> float:
     """Long enough for ``rule`` to be as it was: held, and ready again."""
     config = _config(rule)
     if config is None:
         return WARM_UP_S
     lasts_s = float(getattr(config, "hold_s", getattr(config, "for_s", 0.0)))
-    return min(MOST_WARM_UP_S, WARM_UP_S + config.rearm_s + lasts_s)
+    return WARM_UP_S + config.rearm_s + lasts_s
 
 
 def why_not(question: Question, batches: Iterable[Batch]) -> list[Answer]:

@@ -333,9 +333,12 @@ def _print(verdicts: Sequence[Verdict], command: str) -> None:
         rows.append((one.play.key, one.expected, one.found, one.missed, one.false, delay, remarks))
     drawn = [one for one in verdicts if one.play.scene is not None]
     filmed = [one for one in verdicts if one.play.scene is None]
-    figures = {"scenes": summed(drawn) if drawn else None, "clips": summed(filmed) if filmed else None}
-    clips = ", ".join(one.play.key for one in filmed)
-    report(rows, figures, command, footage=f"{len(drawn)} scenes" + (f"; {clips}" if clips else ""))
+    figures = {
+        "scenes": summed(drawn) if drawn else None,
+        "footage": summed(filmed) if filmed else None,
+        "clips": [one.play.key for one in filmed],
+    }
+    report(rows, figures, command)
 
 
 def summed(verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from unfold.widgets import (
 from alerts import editing, texts
 from alerts.models import EscalationPolicy, Rule
 from alerts.policies import policy_reaches
-from alerts.rules.config import TIME, CommonConfig
+from alerts.rules.config import RETIRED, TIME, CommonConfig
 from alerts.rules.registry import RULES, rule_kind
 from alerts.schedule import parts, stored
 from detectors.labels import LABELS, family
@@ -218,7 +218,8 @@ class RuleForm(ModelForm[Rule]):
         typed = {
             name.removeprefix(SETTING): value for name, value in self.cleaned_data.items() if name.startswith(SETTING)
         }
-        return values_from(self.struct, typed)
+        kept = {name: value for name, value in self.instance.config.items() if name in RETIRED}
+        return values_from(self.struct, typed) | kept
 
     def _schedule(self) -> Any:
         """As a rule keeps it."""
@@ -244,7 +245,8 @@ class RuleForm(ModelForm[Rule]):
 def rule_form(kind: str) -> type[RuleForm]:
     """The form of rules of ``kind``. Raises ``BadConfig`` for a kind that is not there."""
     struct = rule_kind(kind)
-    settings = {SETTING + name: field for name, field in fields_for(struct).items() if name not in struct.unused}
+    fields = fields_for(struct)
+    settings = {SETTING + name: fields[name] for name in struct.asked()}
     if SETTING + "labels" in settings:
         settings[SETTING + "labels"] = _label_field(settings[SETTING + "labels"])
     spans = {name: field for number in range(1, SPANS + 1) for name, field in _span_fields(number).items()}
@@ -285,8 +287,7 @@ class RuleAdmin(Page):
 
     def get_fieldsets(self, request: HttpRequest, obj: Rule | None = None) -> Any:
         """What is looked for, where, when, and who is told."""
-        struct = rule_kind(_kind_asked(request, obj))
-        names = [name for name in struct.__struct_fields__ if name not in struct.unused]
+        names = rule_kind(_kind_asked(request, obj)).asked()
         first = [name for name in names if name in FIRST or name not in CommonConfig.__struct_fields__]
         rest = [name for name in names if name not in first]
         spans = [

@@ -27,7 +27,18 @@ from alerts.models import Event, Incident, IncidentTransition, Recipient
 from alerts.reports import Report, report_from_outside
 from alerts.transitions import IllegalTransition
 from frontend import health_tail, tokens
-from frontend.api_common import Moment, Named, acting, audit, aware, name_of, named, person, told_as_malformed
+from frontend.api_common import (
+    Moment,
+    Named,
+    StrictJson,
+    acting,
+    audit,
+    aware,
+    name_of,
+    named,
+    person,
+    told_as_malformed,
+)
 from frontend.api_silences import router as silences_router
 from frontend.api_silences import windows as windows_router
 from frontend.models import User
@@ -59,7 +70,7 @@ class Bearer(HttpBearer):
 
 
 # No interactive page: its scripts would be one more thing under our Content-Security-Policy that nobody needs.
-api = NinjaAPI(title="Poliscope", version="1", auth=Bearer(), docs_url=None, openapi_url=None)
+api = NinjaAPI(title="Poliscope", version="1", auth=Bearer(), parser=StrictJson(), docs_url=None, openapi_url=None)
 
 
 class MutedOut(Schema):
@@ -281,6 +292,8 @@ def _malformed(request: HttpRequest, error: ValidationError) -> HttpResponse:
 @api.exception_handler(HttpError)
 def _refused(request: HttpRequest, error: HttpError) -> HttpResponse:
     codes = {400: "malformed", 403: "not_allowed", 409: "conflict", 422: "malformed"}
+    # Of a body that cannot be parsed django-ninja says only that; what our parser said is behind it.
+    error = error.__cause__ if isinstance(error.__cause__, HttpError) else error
     return _error(request, error.status_code, codes.get(error.status_code, "refused"), error.message)
 
 

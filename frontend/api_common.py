@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from ninja import Schema
 from ninja.errors import HttpError
+from ninja.parser import Parser
 from pydantic import PlainSerializer
 
+from alerts import strict_json
 from alerts.incidents import AnotherUnresolved
 from alerts.transitions import IllegalTransition
 from frontend.models import User, ViewAudit
@@ -28,6 +31,17 @@ class Named(Schema):
 
     uid: UUID
     name: str
+
+
+class StrictJson(Parser):
+    """Bodies as ``alerts.strict_json`` reads them: what is there twice, or is no number, is not guessed at."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        """Raises ``HttpError`` 400 with what is wrong."""
+        try:
+            return strict_json.read(request.body.decode())
+        except ValidationError as error:
+            raise HttpError(400, error.messages[0]) from None
 
 
 def named(row: Any) -> dict[str, Any] | None:

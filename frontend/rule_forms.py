@@ -66,8 +66,7 @@ class ShownForm(RuleForm):
 
     def fields_of(self, group: str) -> list[forms.BoundField]:
         """``own``: what makes this kind what it is; ``fine``: fine tuning."""
-        struct = rule_kind(self.kind)
-        names = [name for name in struct.__struct_fields__ if name != "labels" and name not in struct.unused]
+        names = [name for name in rule_kind(self.kind).asked() if name != "labels"]
         own = [name for name in names if name in FIRST or name not in CommonConfig.__struct_fields__]
         wanted = own if group == "own" else [name for name in names if name not in own]
         return [self[SETTING + name] for name in wanted]

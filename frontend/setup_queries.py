@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.files.storage import default_storage
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
+from alerts.history import newest_version
 from alerts.models import Contact, EscalationPolicy, Event, Recipient, Rule, Zone
 from frontend.queries import CameraState
 from streams.models import Camera, Source, View
@@ -84,11 +85,22 @@ def last_picture(camera: Camera) -> bytes | None:
         return None
 
 
+def rules_on(camera: Camera) -> QuerySet[Rule]:
+    """Rules with a zone of ``camera``, and those whose last zones were deleted there: their page is the way back."""
+    bare = [rule.pk for rule in Rule.objects.filter(zones=None) if str(camera.uid) in _cameras_last_watched(rule)]
+    return Rule.objects.filter(Q(zones__view__camera=camera) | Q(pk__in=bare)).distinct()
+
+
+def _cameras_last_watched(rule: Rule) -> set[str]:
+    version = newest_version(rule)
+    return {str(zone.get("camera")) for zone in version.embedded.get("zones", [])} if version else set()
+
+
 def rules_of(camera: Camera) -> list[Rule]:
-    """Every rule with a zone of ``camera``, on or off, with whom it tells."""
+    """Every rule that is shown with ``camera``, on or off, with whom it tells."""
     contacts = Prefetch("contacts", Contact.objects.usable())
     recipients = Prefetch("recipients", Recipient.objects.prefetch_related(contacts))
-    found = Rule.objects.filter(zones__view__camera=camera).distinct().select_related("deployment", "policy")
+    found = rules_on(camera).select_related("deployment", "policy")
     return list(found.prefetch_related("zones", recipients))
 
 

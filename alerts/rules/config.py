@@ -148,10 +148,16 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             description=_("Picture heights, for example 0.8; larger boxes are not looked at. Empty: no limit."),
         ),
     ] = None
+    # Not asked for any more: what people are shown is the rule's own "Why it matters".
     why: Annotated[
         Annotated[str, Meta(max_length=200)] | None,
         Meta(title=_("Why it matters"), description=_("One sentence, shown with the incident.")),
     ] = None
+
+    @classmethod
+    def asked(cls) -> list[str]:
+        """The settings that a form asks for, in their order."""
+        return [name for name in cls.__struct_fields__ if name not in cls.unused and name not in RETIRED]
 
     @property
     def on_ground(self) -> list[str]:
@@ -166,6 +172,8 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             )
 
 
+RETIRED = frozenset({"why"})
+"""Settings that older rules may have: read and kept, and shown nowhere."""
 OF_OBJECTS = frozenset({"labels", "confidence", "confirm_k", "confirm_n", "confirm_within_s", "min_travel"}) | {
     "min_height",
     "max_height",

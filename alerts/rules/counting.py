@@ -2,8 +2,8 @@
 
 It raises no incident; it yields ``Counted`` at each interval's end. Intervals lie on whole multiples since 1970, so
 that series of many cameras stand under each other. Zero is a number; an interval of which nothing was seen gives none,
-and one that was seen in part says how much (``seen_s``). With several lines on a camera it can also count turns: which
-line an object came in by and which one it went out by (``alerts.rules.turns``).
+and one that was seen in part, or that an edit cut in two, says how much (``seen_s``). With several lines on a camera it
+can also count turns: which line an object came in by and which one it went out by (``alerts.rules.turns``).
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ class _Counting(OverLine[CountingConfig, Turning]):
         super().on_asleep(until_s)
         self._pass(until_s, known=False)
         return self._closed()
+
+    def on_ended(self) -> Sequence[Found]:
+        """The interval that was being counted is not seen to its end: it says how much of it was."""
+        state = self._state
+        if state.from_s is None or not state.seen_s:
+            return []
+        numbers = self._numbers(state.judged_at_s, state.from_s + self._config.interval_s)
+        state.seen_s, state.counts, state.turns = 0.0, {}, {}
+        return numbers
 
     def explain(self, at_s: float) -> list[Shortfall]:
         """It never fires."""

@@ -154,6 +154,14 @@ class Sleeper(Protocol):
 
 
 @runtime_checkable
+class Ender(Protocol):
+    """Logic that has begun something which must not be lost when its version ends."""
+
+    def on_ended(self) -> Sequence[Found]:
+        """Nothing will be asked of it any more; may be called again. What it returns is about the time before."""
+
+
+@runtime_checkable
 class Measures(Protocol):
     """Logic that also reads numbers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,6 +102,17 @@ def dropped(seconds: float, count: int = 1) -> Dropped:
 
 def tick(seconds: float) -> Tick:
     return Tick(at=at(seconds))
+
+
+def stays(state: str, start_s: float, until_s: float, *, sequence: int | None = None) -> list[Observation]:
+    """The camera says so at ``start_s`` and again each 10 s, as capture does; a tick each second."""
+    last = round(start_s * 10) if sequence is None else sequence
+    log: list[tuple[float, Observation]] = [
+        (start_s + i * 10, source(start_s + i * 10, state, since=start_s, sequence=last))
+        for i in range(int((until_s - start_s) // 10) + 1)
+    ]
+    log += [(second, tick(second)) for second in range(math.ceil(start_s), math.ceil(until_s))]
+    return [observation for _, observation in sorted(log, key=lambda one: one[0])]
 
 
 def walk(start_s: float, until_s: float, x_from: float, x_to: float, step_s: float = 0.2) -> list[wire.Detections]:

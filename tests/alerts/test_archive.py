@@ -395,6 +395,22 @@ def test_what_a_dead_process_left_half_written_is_cleared(tmp_path: Path) -> Non
     assert not half.exists()
 
 
+def test_what_a_killed_writer_left_beside_its_pictures_goes_with_their_hour(tmp_path: Path) -> None:
+    import os
+
+    folder = Folder(tmp_path)
+    pictures = folder.pictures(GATE, hour_of(at(0)))
+    journal, stranger = pictures.with_name(f"{pictures.name}-journal"), pictures.with_name("README.txt")
+    pictures.parent.mkdir(parents=True)
+    for path in (pictures, journal, stranger):
+        path.write_bytes(b"x")
+        os.utime(path, (0, 0))
+    assert prune(folder, at(3600), days=28, most_bytes=10**9) == (0, 0)
+    assert size(folder).oldest_hour == size(folder).newest_hour == hour_of(at(0))
+    assert prune(folder, at(60 * 86_400), days=28, most_bytes=10**9) == (2, 2)
+    assert list(pictures.parent.iterdir()) == [stranger]
+
+
 def test_an_archive_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
     fill(tmp_path, kept(VARIED))
     [part] = tmp_path.glob("parts/*/*/*")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alerts.engine import Engine
 from alerts.rules.config import Schedule, ScheduleSpan
 from streams.observations import Observation
-from tests.alerts.histories import GATE, at, dropped, fold, nobody, rule, run, seen, source, tick, walk, walker
+from tests.alerts.histories import GATE, at, dropped, fold, nobody, rule, run, seen, source, stays, tick, walk, walker
 
 CROSSING = walk(0, 8, 0.1, 0.95)
 
@@ -84,7 +84,7 @@ def test_quiet_waits_for_the_pictures_before_it() -> None:
 
 
 def test_somebody_who_stands_still_while_the_gate_is_closed_still_counts() -> None:
-    history = [*walk(0, 2, 0.3, 0.5), source(1.8, "quiet", since=1.8), *(tick(s) for s in range(2, 20))]
+    history = [*walk(0, 2, 0.3, 0.5), *stays("quiet", 1.8, 20)]
     [event] = run(history, rule(hold_s=10.0))
     assert {fact.name: fact.value for fact in event.facts}["in_zone"] >= 10.0
 
@@ -115,8 +115,11 @@ def test_dropped_pictures_are_in_the_ledger_for_their_deployment() -> None:
 
 
 def test_a_camera_clock_that_jumps_back_fires_nothing() -> None:
-    history = [*nobody(0, 4), *(seen(1 + i * 0.2, walker(0.1), session=2, sequence=i) for i in range(20))]
-    assert run(history) == []
+    boxes = [walker(0.45 + 0.01 * i) for i in range(20)]
+    after = [seen(5 + i * 0.1, box, session=2, sequence=i) for i, box in enumerate(boxes)]
+    back = [seen(1 + i * 0.1, box, session=2, sequence=i) for i, box in enumerate(boxes)]
+    assert len(run([*nobody(0, 4), *after])) == 1
+    assert run([*nobody(0, 4), *back]) == []
 
 
 def test_our_own_clock_put_right_by_hours_silences_nobody() -> None:
@@ -158,17 +161,22 @@ def test_a_snapshot_of_another_engine_version_is_refused() -> None:
 def history_of(steps: list[tuple[str, float, float]]) -> list[Observation]:
     """Walks, gaps, quiet and blind times in a row, with ticks between, as one log."""
     log: list[Observation] = []
-    now = 0.0
+    now, session = 0.0, 1
     for kind, x, length in steps:
-        length = round(length, 1)
+        length, begun = round(length, 1), len(log)
         if kind == "walk":
             log += walk(now, now + length, x, min(1.0, x + 0.3))
         elif kind == "nobody":
             log += nobody(now, now + length)
         elif kind == "dropped":
             log.append(dropped(now + length))
+        elif kind in ("back", "ahead"):
+            # A new session, whose clock is somewhere else by a little or by much.
+            session, now = session + 1, round(max(0.0, now + length * (20 if kind == "ahead" else -1.5)), 1)
+            log += walk(now, now + length, x, min(1.0, x + 0.3))
         else:
             log += [source(now, kind, since=now), source(now + length, "active", since=now + length)]
+        log[begun:] = [msgspec.structs.replace(one, session=session) for one in log[begun:]]
         now = round(now + length + 0.2, 1)
         log.append(tick(now))
     return log
@@ -176,7 +184,7 @@ def history_of(steps: list[tuple[str, float, float]]) -> list[Observation]:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["walk", "walk", "nobody", "quiet", "blind", "dropped"]),
+        st.sampled_from(["walk", "walk", "nobody", "quiet", "blind", "dropped", "back", "ahead"]),
         st.floats(0.0, 0.8),
         st.floats(0.6, 6.0),
     ),

@@ -16,7 +16,7 @@ from alerts.events import Event
 from alerts.ground import BadGround, Ground, Plane, Point, check_ground, speed_kmh
 from alerts.rules.config import EmbeddedZone
 from tests.alerts.actors import Actor, film, fitting, goes, of, told, zone
-from tests.alerts.histories import GATE, VERSION, Box, at, fold, seen, source, tick
+from tests.alerts.histories import GATE, VERSION, Box, at, fold, seen, source, stays
 
 HEIGHT_M, TILT, FOCAL = 6.0, math.radians(30), 1.0
 
@@ -214,7 +214,7 @@ def test_what_a_slow_object_lacks_is_its_speed() -> None:
 
 def test_who_stands_still_is_not_fast_however_long_nothing_changes() -> None:
     stops = drives((0, 0, 20), (1, 0, 18), (4, 0, 18))
-    history = [*film(4, stops), source(3.8, "quiet", since=3.8), *(tick(second) for second in range(5, 40))]
+    history = [*film(4, stops), *stays("quiet", 3.8, 40)]
     settings = {"labels": ["car"], "zones": [grounded("presence")], "hold_s": 10.0}
     assert len(told("presence", history, **settings)) == 1
     assert told("presence", history, min_speed_kmh=5.0, **settings) == []

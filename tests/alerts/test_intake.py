@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,7 @@ class Seen:
     objects: float | None = None
     news_after_s: float = 1800.0
     seen_by: int | None = GATE
+    acting: UUID | None = None
 
     def is_late(self, now: datetime) -> bool:
         return (now - self.happened_at).total_seconds() > LATE_S
@@ -78,6 +80,18 @@ def test_groups_that_nothing_happened_to_are_not_touched() -> None:
 
 
 # Extended
+
+
+def test_what_an_edited_rule_says_of_the_severity_does_not_change_an_open_incident() -> None:
+    before, after = UUID(int=1), UUID(int=2)
+    opened = replace(CASE, acting=before)
+    case, news = taken(opened, Seen(severity="critical", acting=after))
+    assert (case, news) == (replace(opened, event_count=2, last_event_at=NOW), [])
+    assert taken(case, Seen(severity="high", acting=before))[1] == ["worse"]
+    assert (
+        fold({}, [Seen(severity="low", acting=before), Seen(severity="high", acting=after)], NOW).cases["lane"].severity
+        == "low"
+    )
 
 
 def test_a_repeat_is_counted_and_tells_nobody() -> None:

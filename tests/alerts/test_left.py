@@ -12,7 +12,7 @@ from alerts.engine import Engine
 from alerts.rules.registry import BadConfig, read_config
 from streams import observations as wire
 from streams.observations import Observation
-from tests.alerts.histories import Box, at, dropped, fold, rule, run, seen, source, tick, walker
+from tests.alerts.histories import Box, at, dropped, fold, rule, run, seen, source, stays, tick, walker
 
 
 def thing(x: float = 0.6, y: float = 0.6, *, label: str = "appeared-object", score: float = 0.8) -> Box:
@@ -176,19 +176,18 @@ def test_an_owner_who_stands_still_and_is_seen_badly_is_there() -> None:
 
 
 def test_time_in_which_nothing_changed_is_time_in_which_the_owner_hid() -> None:
-    quiet = [source(21.5, "quiet", since=21.5), *(tick(s) for s in range(22, 90))]
-    [moment] = fired([*HIDES, *scene(20, 22, thing()), *quiet])
+    [moment] = fired([*HIDES, *scene(20, 22, thing()), *stays("quiet", 21.5, 90)])
     assert 65.5 <= moment <= 68.5
 
 
 def test_it_stands_while_the_gate_is_closed() -> None:
-    history = [*OWNER, *scene(20, 22, thing()), source(21.5, "quiet", since=21.5), *(tick(s) for s in range(22, 60))]
+    history = [*OWNER, *scene(20, 22, thing()), *stays("quiet", 21.5, 60)]
     [moment] = fired(history)
     assert 40 <= moment <= 43
 
 
 def test_blind_time_does_not_count() -> None:
-    history = [*OWNER, *scene(20, 22, thing()), source(21.5, "blind", since=21.5), *(tick(s) for s in range(22, 60))]
+    history = [*OWNER, *scene(20, 22, thing()), *stays("blind", 21.5, 60)]
     assert fired(history) == []
     again = [source(60, "active", since=60), *scene(60, 70, thing())]
     assert fired([*history, *again]) == []

@@ -11,7 +11,7 @@ import pytest
 from alerts.engine import Engine
 from alerts.rules.config import Schedule, ScheduleSpan
 from tests.alerts.actors import Actor, Step, film, fired, goes, line, of, outcome, told, walks, zone
-from tests.alerts.histories import dropped, fold, rule, source, tick
+from tests.alerts.histories import at, dropped, fold, rule, seen, source, stays, tick
 
 LEFT = goes((0, 0.8, 0.6), (6, 0.2, 0.6))
 """Walks over the line with its arrow."""
@@ -151,8 +151,26 @@ def test_a_blind_interval_gives_no_number_and_a_half_blind_one_says_how_much_it_
 
 
 def test_quiet_intervals_are_closed_by_the_clock() -> None:
-    history = [*film(8, LEFT), source(7.8, "quiet", since=7.8), *(tick(second) for second in range(9, 35))]
+    history = [*film(8, LEFT), *stays("quiet", 7.8, 35)]
     assert [row[0] for row in counts(history) if row[2] == "forward"] == [0, 10, 20]
+
+
+@pytest.mark.parametrize("interval_s", [900, 86_400])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_was_counted_before_an_edit_is_kept(interval_s: int, quiet: bool) -> None:
+    before = of("counting", interval_s=interval_s, active_until_at=at(30))
+    after = of("counting", interval_s=interval_s, version=UUID(int=77), active_from_at=at(30))
+    engine = Engine([of("counting", interval_s=interval_s)])
+    assert fold(engine, film(20, LEFT)).counts == []
+    engine.configure([before, after])
+    still = stays("quiet", 19.8, 40) if quiet else film(40, start_s=20)
+    found = fold(engine, still).counts
+    assert {one.rule_version for one in found} == {before.version}
+    # Quiet time that the edit falls into is left out: what is said to have been seen was seen.
+    seen_s = pytest.approx(19.8 if quiet else 30, abs=0.5)
+    told = [(one.counted.direction, one.counted.count, one.counted.seen_s) for one in found]
+    assert told == [("forward", 1, seen_s), ("backward", 0, seen_s)]
+    assert fold(engine, [seen(41 + i / 5) for i in range(10)]).counts == []
 
 
 def test_nothing_is_counted_outside_the_schedule() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from alerts.rules.registry import BadConfig, read_config
+from tests.alerts.actors import film, goes, told
 from tests.alerts.histories import nobody, rule, run, seen, source, tick, walk, walker
 
 
@@ -82,6 +83,44 @@ def test_with_an_interval_a_second_person_is_told_while_the_first_still_stands()
     waiting = [seen(round(2.2 + i * 0.2, 3), walker(0.5, 0.5)) for i in range(60)]
     joined = [both(round(14.2 + i * 0.2, 3), 0.1 + 0.02 * i) for i in range(30)]
     assert len(run([*first, *waiting, *joined], rule(rearm="interval", rearm_s=10.0))) == 2
+
+
+CARS = [
+    goes((0, 0.2, 0.6), (8, 0.95, 0.6), label="car", size=(0.1, 0.1)),
+    goes((60, 0.2, 0.6), (68, 0.95, 0.6), label="car", size=(0.1, 0.1)),
+]
+
+
+def test_what_has_always_been_parked_hides_nobody() -> None:
+    parked = goes((0, 0.6, 0.9), (90, 0.6, 0.9), label="car", size=(0.1, 0.1), jitter=0.004)
+    assert len(told("presence", film(90, *CARS), labels=["vehicle"])) == 2
+    assert len(told("presence", film(90, *CARS, parked), labels=["vehicle"])) == 2
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.008])
+def test_what_came_and_parked_is_told_once_and_hides_nobody_who_comes_later(jitter: float) -> None:
+    van = goes((0, 0.2, 0.8), (4, 0.6, 0.8), (400, 0.6, 0.8), label="car", size=(0.1, 0.1), jitter=jitter)
+    man = goes((200, 0.2, 0.5), (208, 0.95, 0.5))
+    settings: dict[str, Any] = {"labels": ["person", "vehicle"]}
+    assert [event.label for event in told("presence", film(400, van), **settings)] == ["car"]
+    assert [event.label for event in told("presence", film(400, van, man), **settings)] == ["car", "person"]
+
+
+def test_while_it_still_moves_about_another_one_is_no_news() -> None:
+    strolls = goes((0, 0.2, 0.8), *((4.0 + i * 4, 0.5 + 0.2 * (i % 2), 0.8) for i in range(30)))
+    man = goes((60, 0.2, 0.5), (68, 0.95, 0.5))
+    assert len(told("presence", film(100, strolls, man))) == 1
+
+
+def test_what_is_parked_on_the_edge_is_told_once_however_long_its_box_trembles() -> None:
+    sways = ((8.0 + i * 40, 0.404 - 0.008 * (i % 2), 0.6) for i in range(7))
+    van = goes((0, 0.2, 0.6), (4, 0.41, 0.6), *sways, label="car", size=(0.1, 0.1))
+    assert len(told("presence", film(240, van), labels=["vehicle"])) == 1
+
+
+def test_who_leaves_and_comes_back_much_later_is_told_again() -> None:
+    walks = goes((0, 0.2, 0.6), (4, 0.6, 0.6), (8, 0.2, 0.6), (60, 0.2, 0.6), (64, 0.6, 0.6), (80, 0.6, 0.6))
+    assert len({event.uid for event in told("presence", film(80, walks))}) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,22 @@ from alerts.rehearsal import Found, Item, Progress, Reader, Rehearsal, Summary, 
 from alerts.rules.config import EmbeddedRule
 from detectors.tracking import TrackerConfig
 from streams.observations import Observation, Tick
-from tests.alerts.histories import GATE, GENERAL, START, at, dropped, nobody, rule, seen, source, tick, walk, walker
+from tests.alerts.actors import of
+from tests.alerts.histories import (
+    GATE,
+    GENERAL,
+    START,
+    at,
+    dropped,
+    nobody,
+    rule,
+    seen,
+    source,
+    stays,
+    tick,
+    walk,
+    walker,
+)
 from tests.alerts.test_engine import CROSSING, history_of, steps
 
 PARTITION = 3
@@ -102,6 +117,15 @@ def test_a_timer_fires_at_the_very_tick_at_which_it_fired(tmp_path: Path) -> Non
     live = fold_and_keep(tmp_path, log, [rule(hold_s=10.0)])
     assert len(live) == 1
     assert events_of(rehearsed(tmp_path, rule(hold_s=10.0))) == live
+
+
+@pytest.mark.parametrize("from_s", [1500.0, 1990.0])
+def test_what_lasts_longer_than_the_usual_warm_up_fires_as_it_did(tmp_path: Path, from_s: float) -> None:
+    empty = of("absence", hold_s=2000.0)
+    live = fold_and_keep(tmp_path, [*nobody(0, 5), *stays("quiet", 4.8, 2100)], [empty])
+    assert len(live) == 1
+    assert events_of(rehearsed(tmp_path, empty, from_s=from_s)) == live
+    assert events_of(rehearsed(tmp_path, empty, from_s=from_s, warm_up_s=900.0)) == []
 
 
 def test_an_edit_of_the_rule_fires_otherwise_and_is_compared(tmp_path: Path) -> None:

@@ -132,6 +132,37 @@ def test_what_happened_while_nobody_swept_is_made_up_for(
     assert Incident.objects.get(kind=KIND).late
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["the same who sweeps", "another"])
+@pytest.mark.parametrize("late", ["first", "second"])
+def test_what_is_known_too_late_for_the_watermark_is_part_of_a_sequence_all_the_same(
+    town: Town, sequence: RuleVersion, fence: RuleVersion, door: RuleVersion, late: str, again: bool
+) -> None:
+    events = {"first": (fence, town.gate, 1), "second": (door, town.yard, 20)}
+    shell = SequenceShell()
+    turn(shell, 0)
+    happens(*next(event for name, event in events.items() if name != late))
+    assert sum(turn(shell, second) for second in range(5, 35)) == 0
+    happens(*events[late], known_s=35 - events[late][2])
+    assert turn(SequenceShell() if again else shell, 36) == 1
+    made = found()
+    assert len(made) == 1
+    for second in range(37, 60):
+        turn(shell, second)
+    assert found() == made
+
+
+def test_late_news_of_a_rule_that_no_sequence_waits_for_costs_nothing(
+    town: Town, sequence: RuleVersion, django_assert_max_num_queries: Any
+) -> None:
+    other = save_rule(new_rule(town, name="Yard"), zones=[town.zone], author=None, now=NOW - timedelta(days=1))
+    shell = SequenceShell()
+    for second in range(30):
+        turn(shell, second)
+    happens(other, town.gate, 1, known_s=29)
+    with django_assert_max_num_queries(2):
+        assert turn(shell, 31) == 0
+
+
 def test_long_ago_is_left_alone(town: Town, sequence: RuleVersion, fence: RuleVersion, door: RuleVersion) -> None:
     happens(fence, town.gate, 0)
     happens(door, town.yard, 20)

@@ -11,7 +11,7 @@ import pytest
 from alerts.engine import Engine
 from alerts.rules.config import EmbeddedZone
 from tests.alerts.actors import Actor, film, goes, line, of, zone
-from tests.alerts.histories import VERSION, dropped, fold, source, tick
+from tests.alerts.histories import VERSION, dropped, fold, source, stays, tick
 
 NORTH, EAST, SOUTH, WEST = (UUID(int=80 + i) for i in range(4))
 NAMES = {NORTH: "N", EAST: "E", SOUTH: "S", WEST: "W"}
@@ -120,7 +120,7 @@ def test_without_the_setting_no_turn_is_counted() -> None:
 
 def test_a_quiet_interval_gives_zero_turns_and_a_blind_one_none() -> None:
     rule = of("counting", zones=JUNCTION[:2], turns=True, interval_s=10)
-    quiet = [*film(8, travels("NM")), source(7.8, "quiet", since=7.8), *(tick(second) for second in range(9, 24))]
+    quiet = [*film(8, travels("NM")), *stays("quiet", 7.8, 24)]
     blind = [*film(8, travels("NM")), source(8, "blind", since=8), *(tick(second) for second in range(9, 45))]
     assert len([one for one in fold(Engine([rule]), quiet).counts if one.counted.to_zone]) == 2 * 4
     assert [one for one in fold(Engine([rule]), blind).counts if one.counted.to_zone] == []

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from alerts.editing import Refused, retire_rule, save_ground, save_rule, save_zone
@@ -188,6 +189,23 @@ def test_an_edit_does_not_change_the_incident_that_is_open(town: Town, rule: Rul
     )
     assert (incident.rule_name, incident.rule_version) == ("Person in the lane", version)
     assert (incident.procedure, incident.why_it_matters) == ("Call the gate.", "The crane swings here.")
+
+
+@pytest.mark.django_db
+def test_what_the_edited_rule_fires_is_counted_by_the_open_incident_and_changes_nothing_else(
+    town: Town, rule: Rule
+) -> None:
+    rule.severity = "low"
+    first = save_rule(rule, zones=[town.zone], author=None, now=later(1))
+    record([msgspec.structs.replace(fired(town, first, 2), severity="low")], now=later(2))
+    rule.procedure = "Stand up."
+    save_rule(rule, zones=[town.zone], author=None, now=later(3))
+    rule.severity = "critical"
+    second = save_rule(rule, zones=[town.zone], author=None, now=later(4))
+    record([msgspec.structs.replace(fired(town, second, 5), severity="critical")], now=later(5))
+    incident = Incident.objects.get()
+    assert (incident.severity, incident.news, incident.event_count) == ("low", 0, 2)
+    assert incident.rule_version == first
 
 
 @pytest.mark.django_db

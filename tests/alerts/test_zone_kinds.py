@@ -11,7 +11,7 @@ import pytest
 from alerts.rules.config import Schedule, ScheduleSpan
 from alerts.rules.registry import BadConfig, read_config
 from tests.alerts.actors import Actor, Key, film, fired, goes, line, picture, told, track, zone
-from tests.alerts.histories import Box, dropped, seen, source, tick
+from tests.alerts.histories import Box, dropped, seen, source, stays, tick
 
 Rows = list[Any]
 
@@ -78,9 +78,8 @@ def test_a_stay_that_was_told_is_not_told_again_under_another_number() -> None:
 
 def test_dwell_counts_quiet_time_and_no_blind_time() -> None:
     begin = film(5, IN_AND_STAY)
-    ticks = [tick(second) for second in range(5, 60)]
-    assert len(told("dwell", [*begin, source(4.8, "quiet", since=4.8), *ticks], hold_s=30.0)) == 1
-    assert told("dwell", [*begin, source(4.8, "blind", since=4.8), *ticks], hold_s=30.0) == []
+    assert len(told("dwell", [*begin, *stays("quiet", 4.8, 60)], hold_s=30.0)) == 1
+    assert told("dwell", [*begin, *stays("blind", 4.8, 60)], hold_s=30.0) == []
 
 
 # Crowd
@@ -126,9 +125,9 @@ def test_a_crowd_that_came_again_is_another_one() -> None:
 
 
 def test_a_crowd_lasts_in_quiet_time_and_not_in_blind() -> None:
-    begin, ticks = film(4, *people(4)), [tick(second) for second in range(4, 40)]
-    assert len(told("crowd", [*begin, source(3.8, "quiet", since=3.8), *ticks], count=4, hold_s=20.0)) == 1
-    assert told("crowd", [*begin, source(3.8, "blind", since=3.8), *ticks], count=4, hold_s=20.0) == []
+    begin = film(4, *people(4))
+    assert len(told("crowd", [*begin, *stays("quiet", 3.8, 40)], count=4, hold_s=20.0)) == 1
+    assert told("crowd", [*begin, *stays("blind", 3.8, 40)], count=4, hold_s=20.0) == []
 
 
 # Stopped
@@ -171,9 +170,9 @@ def test_a_stopped_car_under_another_number_is_the_same_car() -> None:
 
 
 def test_still_time_lasts_in_quiet_time_and_not_in_blind() -> None:
-    begin, ticks = film(8, car(*STOPS)), [tick(second) for second in range(8, 60)]
-    assert len(told("stopped", [*begin, source(7.8, "quiet", since=7.8), *ticks], hold_s=30.0)) == 1
-    assert told("stopped", [*begin, source(7.8, "blind", since=7.8), *ticks], hold_s=30.0) == []
+    begin = film(8, car(*STOPS))
+    assert len(told("stopped", [*begin, *stays("quiet", 7.8, 60)], hold_s=30.0)) == 1
+    assert told("stopped", [*begin, *stays("blind", 7.8, 60)], hold_s=30.0) == []
 
 
 # Wrong way
@@ -304,8 +303,7 @@ def test_the_next_absence_is_another_one() -> None:
 
 @pytest.mark.parametrize("state, events", [("quiet", 1), ("blind", 0)])
 def test_quiet_is_absence_and_blind_is_not(state: str, events: int) -> None:
-    history = [*film(5), source(4.8, state, since=4.8), *(tick(second) for second in range(5, 60))]
-    assert len(told("absence", history, hold_s=40.0)) == events
+    assert len(told("absence", [*film(5), *stays(state, 4.8, 60)], hold_s=40.0)) == events
 
 
 def test_minutes_around_a_blind_time_add_up_without_it() -> None:
@@ -319,7 +317,7 @@ def test_a_guard_who_stands_so_still_that_few_pictures_come_is_not_absent() -> N
     """Nothing changes, so there is one picture in ten seconds: too few to confirm him, and he is on each."""
     history: Rows = [seen(0.0, STILL), source(0.2, "quiet", since=0.0, sequence=0)]
     history += [tick(second) for second in range(1, 10)] + [seen(10.0, STILL)]
-    history += [source(10.2, "quiet", since=10.0, sequence=100), *(tick(second) for second in range(11, 40))]
+    history += stays("quiet", 10.2, 40, sequence=100)
     assert told("absence", history, hold_s=8.0) == []
     gone = [
         seen(40.0),
@@ -339,7 +337,7 @@ def test_a_hole_between_pictures_is_not_absence() -> None:
 def test_time_outside_the_schedule_is_not_absence(quiet: bool) -> None:
     # It acts from 06:01, a minute after the history begins; absence begins with it.
     later = Schedule(time_zone="UTC", spans=[ScheduleSpan(from_="06:01", until="07:00")])
-    still = [*film(2), source(1.8, "quiet", since=1.8), *(tick(second) for second in range(2, 70))]
+    still = [*film(2), *stays("quiet", 1.8, 70)]
     history = [*still, source(69.9, "active", since=69.9), *film(100, start_s=70)] if quiet else film(100)
     [event] = told("absence", history, hold_s=20.0, schedule=later)
     begun = 70 if quiet else 60

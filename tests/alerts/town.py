@@ -87,14 +87,15 @@ def build_town() -> Town:
     rule = Rule.objects.create(
         name="Dock lane", deployment=deployment, severity="high", procedure="Look.\nCall the guard."
     )
-    zone = uuid4()
+    zone, uid = uuid4(), uuid4()
     version = RuleVersion.objects.create(
+        uid=uid,
         rule=rule,
         number=1,
         kind="presence",
         severity="high",
         deployment=deployment.uid,
-        embedded={"zones": [{"uid": str(zone), "name": "Dock lane"}]},
+        embedded={"version": str(uid), "zones": [{"uid": str(zone), "name": "Dock lane"}]},
         active_from_at=NOON - timedelta(days=1),
     )
     alice = User.objects.create_user("alice", password="not-a-secret")

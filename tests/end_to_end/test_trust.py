@@ -85,4 +85,15 @@ def test_the_last_line_has_the_figures_of_scenes_and_of_clips(capsys: pytest.Cap
     clip = Verdict(Play("clip.mp4", 10.0, (), ()), expected=3, found=1)
     _print([scene, clip], "./poliscope bench trust")
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (told["scenes"]["found"], told["clips"]["found"], told["clips"]["missed"]) == (2, 1, 2)
+    assert (told["scenes"]["found"], told["footage"]["found"], told["footage"]["missed"]) == (2, 1, 2)
+    assert told["clips"] == ["clip.mp4"]
+
+
+def test_without_clips_the_last_line_has_no_figures_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    _print([Verdict(scene_plays()[0], expected=2, found=2)], "./poliscope bench trust --only scenes")
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["scenes"]["found"], told["footage"], told["command"]) == (
+        2,
+        None,
+        "./poliscope bench trust --only scenes",
+    )

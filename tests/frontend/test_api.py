@@ -259,6 +259,27 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ('{"disposition": "false", "disposition": "test"}', "disposition"),
+        ('{"disposition": "test", "note": NaN}', "NaN"),
+        ('{"disposition": "test", "note": 1e999}', "1e999"),
+        ('{"disposition": ', "line 1"),
+        ("[" * 20_000, "8"),
+    ],
+    ids=["a key twice", "NaN", "out of range", "cut off", "nested deeply"],
+)
+def test_a_body_that_could_be_read_in_two_ways_is_refused_with_what_is_wrong(town: Town, body: str, word: str) -> None:
+    incident = new_incident(town.gate, town.site)
+    client = Client(headers={"Authorization": f"Bearer {tokens.create(town.alice, 'test')[1]}"})
+    response = client.post(f"/api/v1/incidents/{incident.uid}/resolve", body, content_type="application/json")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed")
+    assert word in response.json()["error"]["message"]
+    incident.refresh_from_db()
+    assert incident.state == "open"
+
+
 @pytest.mark.parametrize(("path", "body", "method", "status", "code", "word"), WRONG)
 def test_every_error_has_one_shape(
     town: Town, ask: Ask, path: str, body: Any, method: str, status: int, code: str, word: str

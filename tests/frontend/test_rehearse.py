@@ -111,6 +111,16 @@ def test_an_edit_is_compared_and_marked(ada: Client, town: Town) -> None:
     assert rule.config["hold_s"] == 1.0 and rule.versions.count() == 1
 
 
+@pytest.mark.parametrize(("kind", "said"), [("sequence", "other rules"), ("counting", "fires nothing")])
+def test_a_kind_that_no_rehearsal_could_see_fire_is_refused_with_the_reason(town: Town, kind: str, said: str) -> None:
+    draft = editing.draft_version(new_rule(town), zones=[town.zone], now=timezone.now())
+    draft = msgspec.structs.replace(draft, kind=kind)
+    wanted = rehearsals.Wanted(draft, [town.gate.uid], 1, timezone.now(), "UTC")
+    with pytest.raises(rehearsals.CannotRehearse, match=said):
+        rehearsals.start(wanted, author=town.ada)
+    assert not Rehearsal.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

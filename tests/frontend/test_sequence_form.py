@@ -100,3 +100,10 @@ def test_a_history_names_the_rule(town: Town) -> None:
     assert value_word("config.first", str(door.uid)) == "At the door"
     gone = "00000000-0000-0000-0000-000000000001"
     assert value_word("config.then", gone) == gone
+
+
+def test_it_is_not_rehearsed_and_says_so(town: Town, ada: Client) -> None:
+    first, then = rule_named(town, "At the door"), rule_named(town, "At the vault")
+    form = typed(town, str(first.uid), str(then.uid))
+    refused = ada.post(f"/setup/cameras/{town.gate.uid}/rules/rehearse/?kind=sequence", form)
+    assert refused.status_code == 422 and "A sequence cannot be rehearsed" in refused.json()["sentence"]

@@ -388,6 +388,27 @@ def test_deleting_a_rules_last_zone_switches_it_off(ada: Client, town: Town) -> 
     assert not rule.enabled and not Demand.objects.exists()
 
 
+def test_a_rule_whose_last_zone_was_deleted_is_found_and_goes_back(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    version, camera = rule.versions.get(), f"/setup/cameras/{town.gate.uid}/"
+    ada.post(f"{camera}zones/delete/", {"zone": str(town.zone.uid)})
+    assert f"{camera}rules/{rule.uid}/" in text(page := ada.get(camera)) and "Its zone was deleted." in text(page)
+    assert str(rule.uid) not in text(ada.get(f"/setup/cameras/{town.yard.uid}/"))
+    assert ada.get(f"/setup/cameras/{town.yard.uid}/rules/{rule.uid}/").status_code == 404
+    assert ada.get(f"{camera}rules/{rule.uid}/").status_code == 200
+    assert ada.post(f"{camera}rules/{rule.uid}/versions/{version.uid}/").status_code == 302
+    rule.refresh_from_db()
+    assert rule.enabled and [zone.uid for zone in rule.zones.all()] == [town.zone.uid]
+
+
+def test_a_rule_without_a_zone_is_not_switched_on(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    ada.post(f"/setup/cameras/{town.gate.uid}/zones/delete/", {"zone": str(town.zone.uid)})
+    ada.post(f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/switch/", {"on": "1"})
+    rule.refresh_from_db()
+    assert not rule.enabled
+
+
 # the ground
 
 
@@ -492,6 +513,17 @@ def test_a_rule_that_could_never_fire_is_refused_with_the_reason(
     page = text(ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, **changes)))
     assert says in page
     assert not Rule.objects.exists() and not Recipient.objects.exists()
+
+
+def test_a_setting_that_is_shown_nowhere_is_asked_for_nowhere_and_kept(ada: Client, town: Town) -> None:
+    rule = add_rule(ada, town)
+    Rule.objects.filter(pk=rule.pk).update(config={**rule.config, "why": "As it was."})
+    address = f"/setup/cameras/{town.gate.uid}/rules/{rule.uid}/"
+    for page in (address, f"/admin/alerts/rule/{rule.pk}/change/"):
+        assert "setting_hold_s" in text(shown := ada.get(page)) and "setting_why" not in text(shown)
+    assert ada.post(address, rule_typed(town, setting_hold_s="4")).status_code == 302
+    rule.refresh_from_db()
+    assert (rule.config["hold_s"], rule.config["why"]) == (4.0, "As it was.")
 
 
 def test_an_edit_makes_a_new_version_and_keeps_who_is_told(ada: Client, town: Town) -> None:

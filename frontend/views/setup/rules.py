@@ -133,8 +133,8 @@ def _zone_in_address(request: HttpRequest, camera: Camera) -> Zone | None:
 
 
 def rule_or_404(camera: Camera, uid: UUID) -> Rule:
-    """The rule of that name that has a zone on ``camera``."""
-    rule = Rule.objects.filter(uid=uid, zones__view__camera=camera).distinct().first()
+    """The rule of that name that has a zone on ``camera``, or had its last one there."""
+    rule = setup_queries.rules_on(camera).filter(uid=uid).first()
     if rule is None:
         raise Http404
     return rule
