@@ -96,8 +96,11 @@ def broken_rotas(now: datetime) -> Iterator[Finding]:
 
 
 def unsent(now: datetime) -> Iterator[Finding]:
-    """Messages that ought to have left, and are not held for a reason that is shown."""
-    due = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=UNSENT_S))
+    """Messages that ought to have left, tried in vain or not at all, and are not held for a reason that is shown."""
+    patience = now - timedelta(seconds=UNSENT_S)
+    # Each failure puts it off, so that by its own time it is never late.
+    ought = Q(held="") | Q(attempts__gt=0) | Q(not_before_at__lte=patience)
+    due = Delivery.objects.filter(ought, state=State.QUEUED, created_at__lte=patience)
     channels = sorted(set(due.values_list("contact__channel", flat=True)))
     if channels:
         yield Finding("unsent", f"{due.count()} ({', '.join(channels)})", now, frozenset(channels))

@@ -183,6 +183,20 @@ def test_a_message_that_waits_too_long_is_found_and_told_by_another_channel(town
     assert list(incident.alerts.values_list("deliveries__contact__channel", flat=True)) == ["email"]
 
 
+def test_a_provider_that_is_down_is_found_while_its_messages_are_tried_again(
+    town: Town, ada: Recipient, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO, twilio.mode = twilio.settings, "401"
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    row = Delivery.objects.get()
+    for second in (1, 6, 16):
+        assert deliver(row.uid, clock=lambda second=second: at(second)) == "queued"
+    Delivery.objects.filter(pk=row.pk).update(not_before_at=at(300))
+
+    assert (found(29), found(31)) == ([], ["unsent"])
+
+
 def test_what_is_held_for_a_shown_reason_is_not_forgotten(town: Town, ada: Recipient) -> None:
     town.person("Alice", SMS)
     record([town.event(frame=None)], now=at(0))
