@@ -116,7 +116,10 @@ def _take(answer: Answer, now: datetime) -> InboundMessage:
     return row
 
 
-_WISHES = {Outcome.UNSUBSCRIBED: opt_out, Outcome.SUBSCRIBED: opt_in}
+_WISHES: dict[Outcome, Callable[[Contact, datetime], int]] = {
+    Outcome.UNSUBSCRIBED: opt_out,
+    Outcome.SUBSCRIBED: lambda contact, _: opt_in(contact),
+}
 
 
 def _heed(wish: Callable[[Contact, datetime], int], row: InboundMessage, now: datetime) -> None:
