@@ -246,6 +246,11 @@ def _named(incident: Incident) -> models.QuerySet[Recipient]:
     return Recipient.objects.filter(pk__in=chosen.values("pk"))
 
 
+def names_somebody(incident: Incident) -> bool:
+    """Whether somebody is to be told of ``incident``. A rule that names nobody at all is meant so."""
+    return (incident.rule is not None and incident.rule.policy_id is not None) or _named(incident).exists()
+
+
 def people_of(step: EscalationStep, at: datetime) -> set[int]:
     """The keys of everybody whom ``step`` tells at ``at``."""
     named = Recipient.objects.filter(Q(steps=step) | Q(teams__steps=step)).values_list("pk", flat=True)

@@ -11,8 +11,8 @@ from pytest_django import Settings
 from alerts import heartbeat, http
 from alerts.auditor import CHECKS, audit
 from alerts.delivery import deliver
-from alerts.incidents import record, resolve
-from alerts.models import Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember
+from alerts.incidents import acknowledge, record, reopen, resolve
+from alerts.models import Alert, Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember, Team
 from alerts.policies import StepDraft, save_policy
 from alerts.telling import take_due_steps
 from frontend.models import User
@@ -80,6 +80,53 @@ def test_somebody_without_any_contact_is_noticed(town: Town, ada: Recipient) -> 
     take_due_steps(at(1))
 
     assert found(61) == ["unheard"]
+
+
+def test_an_incident_that_nobody_is_told_of_is_found(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS, active=False)
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert (found(59), found(61)) == ([], ["unheard"])
+    assert (Alert.objects.exclude(incident__kind="system").count(), system()[0].zone_name) == (0, "Gate")
+
+
+def test_a_policy_of_an_empty_team_is_found_when_it_should_tell(town: Town, ada: Recipient) -> None:
+    team = Team.objects.create(name="Night")
+    town.rule.policy = EscalationPolicy.objects.create(name="Night")
+    town.rule.policy.steps.create(order=0).teams.add(team)
+    town.rule.save()
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert found(61) == ["unheard"]
+
+
+@pytest.mark.parametrize("changes", [{"muted_by": "window"}, {"state": "acknowledged"}, {"kind": "system"}])
+def test_an_incident_that_nobody_need_be_told_of_is_none(town: Town, ada: Recipient, changes: dict[str, str]) -> None:
+    town.person("Alice", SMS, active=False)
+    record([town.event(frame=None)], now=at(0))
+    Incident.objects.update(**changes)
+
+    assert found(61) == []
+
+
+def test_a_rule_that_names_nobody_is_meant_so(town: Town, ada: Recipient) -> None:
+    record([town.event(frame=None)], now=at(0))
+
+    assert (found(61), Incident.objects.count()) == ([], 1)
+
+
+def test_what_was_not_needed_before_a_reopening_is_not_unheard_after_it(town: Town, ada: Recipient) -> None:
+    alice = town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    incident = Incident.objects.get()
+    acknowledge(incident.uid, by=alice.user, through="screen", now=at(1))
+    resolve(incident.uid, by=alice.user, disposition="confirmed", note="", through="screen", now=at(2))
+    reopen(incident.uid, by=alice.user, note="It was not over.", through="screen", now=at(90))
+    assert deliver(Delivery.objects.get(state="queued").uid, clock=lambda: at(91)) == "sent"
+
+    assert (found(100), found(151)) == ([], [])
 
 
 def test_it_tells_once_and_not_again_over_what_somebody_closed(town: Town, ada: Recipient) -> None:
