@@ -120,7 +120,7 @@ def unsent(now: datetime) -> Iterator[Finding]:
     patience = now - timedelta(seconds=UNSENT_S)
     # Each failure puts it off, so that by its own time it is never late.
     ought = Q(held="") | Q(attempts__gt=0) | Q(not_before_at__lte=patience)
-    due = Delivery.objects.filter(ought, state=State.QUEUED, created_at__lte=patience)
+    due = Delivery.objects.filter(ought, state=State.QUEUED, created_at__lte=patience, alert__incident__muted_by="")
     channels = sorted(set(due.values_list("contact__channel", flat=True)))
     if channels:
         yield Finding("unsent", f"{due.count()} ({', '.join(channels)})", now, frozenset(channels))
