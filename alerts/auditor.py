@@ -143,13 +143,14 @@ CHECKS: tuple[Callable[[datetime], Iterable[Finding]], ...] = (unheard, stopped,
 
 
 def audit(now: datetime) -> list[Finding]:
-    """Look for everything, and tell what is new of it. One check that fails is logged; the others run."""
+    """Look for everything, and tell what is new of it. A check that fails is a finding itself; the others run."""
     found: list[Finding] = []
     for check in CHECKS:
         try:
             found += check(now)
         except Exception:
             logger.exception("the auditor's check %r failed; the others run", check.__name__)
+            found.append(Finding("unchecked", "", now))
     for finding in found:
         _tell(finding, now)
     return found

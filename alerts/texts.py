@@ -46,6 +46,7 @@ _HEADLINES = {
     "stopped": gettext_noop("The escalation stopped: %(zone)s"),
     "rota": gettext_noop("Nobody on duty can be told: %(zone)s"),
     "unsent": gettext_noop("Messages wait to be sent: %(zone)s"),
+    "unchecked": gettext_noop("Whether anybody was forgotten cannot be checked; the log of “sweep” says why"),
     "sms-month": gettext_noop("This month's SMS run low: %(zone)s"),
 }
 

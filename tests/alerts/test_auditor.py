@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from alerts import heartbeat, http
-from alerts.auditor import CHECKS, audit
+from alerts.auditor import CHECKS, HARMLESS, audit
 from alerts.delivery import deliver
 from alerts.incidents import acknowledge, record, reopen, resolve
 from alerts.models import Alert, Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember, Team
@@ -273,7 +273,7 @@ def test_an_administrator_with_one_way_only_is_told_by_it(town: Town, ada: Recip
     assert Delivery.objects.get(alert__recipient=ada).contact.channel == "sms"
 
 
-def test_a_check_that_fails_does_not_stop_the_others(
+def test_a_check_that_fails_is_found_and_does_not_stop_the_others(
     town: Town, ada: Recipient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(now: object) -> list[object]:
@@ -283,7 +283,12 @@ def test_a_check_that_fails_does_not_stop_the_others(
     town.person("Alice", SMS, EMAIL)
     record([town.event(frame=None)], now=at(0))
 
-    assert found(31) == ["unsent"]
+    assert found(31) == ["unchecked", "unsent"]
+    assert not {"unchecked"} & HARMLESS
+    row = Delivery.objects.filter(alert__incident__label="unchecked").first()
+    assert row is not None and deliver(row.uid, clock=lambda: at(32)) == "sent"
+    row.refresh_from_db()
+    assert row.text.startswith("Critical: Whether anybody was forgotten cannot be checked")
 
 
 # The sign of life
