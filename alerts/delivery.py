@@ -37,7 +37,7 @@ from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.addresses import service
 from alerts.notifiers.base import SLOTS, DeliveryError, Message, Receipt
 from alerts.notifiers.registry import notifier_for
-from alerts.quiet_hours import is_quiet
+from alerts.quiet_hours import quiet_ends_at
 from alerts.texts import segments
 from alerts.wording import compose, opening_event
 
@@ -76,9 +76,21 @@ def queue(alert: Alert, contact: Contact, now: datetime, **more: Any) -> Deliver
     return Delivery.objects.create(alert=alert, contact=contact, **given)
 
 
-def queue_all(told: Iterable[tuple[Alert, Contact]], now: datetime) -> list[Delivery]:
-    """New deliveries of alerts that have none yet, due at once: one statement, however many they are."""
-    made = [Delivery(alert=alert, contact=contact, not_before_at=now, created_at=now) for alert, contact in told]
+def queue_all(told: Iterable[tuple[Alert, Contact, datetime | None]], now: datetime) -> list[Delivery]:
+    """New deliveries of alerts that have none yet: one statement, however many they are.
+
+    Due at once, or when the quiet hours are over that the third of each names.
+    """
+    made = [
+        Delivery(
+            alert=alert,
+            contact=contact,
+            not_before_at=quiet_until_at or now,
+            held=Delivery.Held.QUIET if quiet_until_at else "",
+            created_at=now,
+        )
+        for alert, contact, quiet_until_at in told
+    ]
     return Delivery.objects.bulk_create(made)
 
 
@@ -89,9 +101,14 @@ def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
     """
     if contact.channel != Contact.Channel.SMS or incident.severity == "critical":
         return True
+    return not incident.late and quiet_until(contact, incident, now) is None
+
+
+def quiet_until(contact: Contact, incident: Incident, now: datetime) -> datetime | None:
+    """When the quiet hours of ``contact``'s recipient are over; None: they have none now."""
     recipient = contact.recipient
     zone = recipient.time_zone or incident.site.time_zone
-    return not incident.late and not is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)
+    return quiet_ends_at(recipient.quiet_from, recipient.quiet_until, zone, now)
 
 
 def wanted(delivery: Delivery) -> bool:
@@ -131,9 +148,11 @@ def unmute_queued(incident: int, now: datetime) -> None:
     Delivery.objects.filter(pk__in=muted, state=State.QUEUED).update(held="", not_before_at=now)
 
 
-def channels_pending(incident: int) -> frozenset[tuple[int, str]]:
-    """Recipient key and channel of everything of an incident (key) that is still on its way."""
+def channels_pending(incident: int, *, quiet: bool = True) -> frozenset[tuple[int, str]]:
+    """Recipient key and channel of everything of an incident (key) that is on its way; ``quiet``: or will be by day."""
     rows = Delivery.objects.filter(alert__incident=incident, state__in=(State.QUEUED, State.SENDING))
+    if not quiet:
+        rows = rows.exclude(held=Delivery.Held.QUIET)
     return frozenset(rows.values_list("alert__recipient", "contact__channel"))
 
 

@@ -164,7 +164,27 @@ def test_somebody_in_quiet_hours_was_not_forgotten(town: Town, ada: Recipient) -
     record([town.event(frame=None)], now=at(0))
     take_due_steps(at(1))
 
-    assert (alice.alerts.count(), Delivery.objects.count(), found(61)) == (2, 0, [])
+    row = Delivery.objects.get()
+    assert (alice.alerts.count(), row.held, row.not_before_at) == (1, "quiet", at(3600))
+    assert (found(61), found(3601), found(3631)) == ([], [], ["unsent"])
+
+
+def test_somebody_with_a_number_only_is_told_when_their_quiet_hours_are_over(
+    town: Town, ada: Recipient, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    alice = town.person("Alice", SMS)
+    alice.quiet_from, alice.quiet_until = time(11), time(13)
+    alice.save()
+    record([town.event(frame=None), town.event(frame=None, camera=town.yard.uid)], now=at(0))
+    take_due_steps(at(120))
+    incident = Incident.objects.get(camera=town.yard)
+    acknowledge(incident.uid, by=alice.user, through="screen", now=at(200))
+    rows = list(Delivery.objects.order_by("alert__incident__camera__name"))
+
+    assert [deliver(row.uid, clock=lambda: at(3599)) for row in rows] == [None, None]
+    assert [deliver(row.uid, clock=lambda: at(3600)) for row in rows] == ["sent", None]
+    assert len(twilio.messages) == 1
 
 
 def test_nothing_is_told_to_an_administrators_number_that_is_not_confirmed(town: Town, ada: Recipient) -> None:
