@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import smtplib
 import socket
 import subprocess
 import sys
@@ -119,6 +120,31 @@ def test_it_says_nobodys_number_in_the_log(twilio: FakeTwilio, caplog: pytest.Lo
 
 
 # SMTP
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "outcome"),
+    [
+        (550, b"5.1.1 user unknown", "rejected"),
+        (550, b"5.1.10 null MX", "rejected"),
+        (550, b"5.2.1 mailbox disabled", "rejected"),
+        (550, b"No such user here", "rejected"),
+        (553, b"mailbox name not allowed", "rejected"),
+        (552, b"5.2.2 mailbox full", "definite"),
+        (552, b"mailbox full", "definite"),
+        (550, b"relay not permitted", "definite"),
+        (550, b"Refused by local POLICY", "definite"),
+        (550, b"5.7.1 not today", "definite"),
+        (550, b"5.1.8 bad sender", "definite"),
+        (554, b"transaction failed", "definite"),
+        (450, b"4.2.1 try later", "definite"),
+    ],
+)
+def test_an_address_is_given_up_only_where_the_server_says_that_it_is_none(
+    code: int, text: bytes, outcome: str
+) -> None:
+    refused = smtplib.SMTPRecipientsRefused({"alice@example.org": (code, text)})
+    assert email_module.failure(refused, data_begun=False).outcome == outcome
 
 
 def test_it_sends_an_email_with_its_picture_inside(smtp: FakeSmtp) -> None:
