@@ -16,6 +16,7 @@ from pytest_django import Settings
 from alerts.notifiers import email as email_module
 from alerts.notifiers import sms as sms_module
 from alerts.notifiers.base import DeliveryError, Message
+from alerts.notifiers.chat import failure as chat_failure
 from alerts.notifiers.email import Smtp, compose
 from alerts.notifiers.registry import NOTIFIERS, notifier_for
 from alerts.notifiers.sandbox import Sandbox
@@ -145,6 +146,21 @@ def test_an_address_is_given_up_only_where_the_server_says_that_it_is_none(
 ) -> None:
     refused = smtplib.SMTPRecipientsRefused({"alice@example.org": (code, text)})
     assert email_module.failure(refused, data_begun=False).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (["Failed to send Slack notification: error=403."], "definite"),
+        (["Failed to send Slack notification: error=429."], "definite"),
+        (["Failed to send Slack notification: error=503."], "unknown"),
+        (["error=403.", "error=502."], "unknown"),
+        (["A Connection error occurred sending Slack"], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_what_a_chat_may_have_taken_is_not_sent_again_and_again(said: list[str], outcome: str) -> None:
+    assert chat_failure(said).outcome == outcome
 
 
 def test_it_sends_an_email_with_its_picture_inside(smtp: FakeSmtp) -> None:
