@@ -166,7 +166,7 @@ def _open_alerts(people: Iterable[Recipient], at: datetime, now: datetime) -> di
 
 
 def _has_others(people: Iterable[Recipient], coded: Mapping[str, list[Alert]], at: datetime) -> bool:
-    """Whether ``people`` had been told of anything open that is not ``coded``: by e-mail, or its code stands for another."""
+    """Whether ``people`` had been told of anything open that is not ``coded``: by e-mail, or its code is another's."""
     known = [alert.incident_id for alerts in coded.values() for alert in alerts]
     rows = Alert.objects.filter(recipient__in=list(people), incident__state=Incident.State.OPEN)
     return rows.filter(created_at__lte=at + _CLOCKS_APART).exclude(incident__in=known).exists()
