@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -104,7 +104,8 @@ def _take(answer: Answer, now: datetime) -> InboundMessage:
         provider_id=answer.provider_id[:100], sender=answer.sender[:40], text=text, at=answer.at, taken_at=now
     )
     people = _people(answer.sender)
-    meant = answers.meaning(text, _open_alerts(people, answer.at, now))
+    coded = _open_alerts(people, answer.at, now)
+    meant = answers.meaning(text, coded, others=_has_others(people, coded, answer.at))
     row.outcome = meant.outcome.value
     if (heed := _WISHES.get(meant.outcome)) is not None:
         _heed(heed, row, now)
@@ -116,7 +117,10 @@ def _take(answer: Answer, now: datetime) -> InboundMessage:
     return row
 
 
-_WISHES = {Outcome.UNSUBSCRIBED: opt_out, Outcome.SUBSCRIBED: opt_in}
+_WISHES: dict[Outcome, Callable[[Contact, datetime], int]] = {
+    Outcome.UNSUBSCRIBED: opt_out,
+    Outcome.SUBSCRIBED: lambda contact, _: opt_in(contact),
+}
 
 
 def _heed(wish: Callable[[Contact, datetime], int], row: InboundMessage, now: datetime) -> None:
@@ -159,6 +163,13 @@ def _open_alerts(people: Iterable[Recipient], at: datetime, now: datetime) -> di
         if alert is not None:
             found.setdefault(row.code, []).append(alert)
     return found
+
+
+def _has_others(people: Iterable[Recipient], coded: Mapping[str, list[Alert]], at: datetime) -> bool:
+    """Whether ``people`` had been told of anything open that is not ``coded``: by e-mail, or its code is another's."""
+    known = [alert.incident_id for alerts in coded.values() for alert in alerts]
+    rows = Alert.objects.filter(recipient__in=list(people), incident__state=Incident.State.OPEN)
+    return rows.filter(created_at__lte=at + _CLOCKS_APART).exclude(incident__in=known).exists()
 
 
 _CLOCKS_APART = timedelta(seconds=30)

@@ -46,10 +46,14 @@ class Meant(Generic[T]):
 # Source: https://help.twilio.com/articles/223134027
 _STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
 _START = frozenset({"start", "unstop"})
+_AGREED = frozenset({"ok", "okay", "ack", "acknowledged", "yes", "收到", "好", "好的", "了解", "知道了"})
+"""What may stand beside a code. Any other word says something else: “back in 15” acknowledges nothing."""
 
 
-def meaning(text: str, open_alerts: Mapping[str, Sequence[T]]) -> Meant[T]:
+def meaning(text: str, open_alerts: Mapping[str, Sequence[T]], *, others: bool = False) -> Meant[T]:
     """What ``text`` means to somebody for whom ``open_alerts`` (code → what it stands for) are open.
+
+    ``others``: alerts without a code are open too.
 
     >>> meaning("４７ ok", {"47": ["dock"], "48": ["gate"]}).alert
     'dock'
@@ -62,19 +66,21 @@ def meaning(text: str, open_alerts: Mapping[str, Sequence[T]]) -> Meant[T]:
     if plain.strip(" .!") in _START:
         return Meant(Outcome.SUBSCRIBED)
     codes = tuple(sorted(open_alerts))
-    said = set(re.findall(r"(?<!\d)\d{2}(?!\d)", plain))
-    if len(said) == 1:
+    words = re.findall(r"\d+|[^\W\d_]+", plain)
+    said = {word for word in words if word.isdecimal() and len(word) == 2}
+    alone = all(word in said or word in _AGREED for word in words)
+    if alone and len(said) == 1:
         return _named(said.pop(), open_alerts, codes)
     if not codes:
         return Meant(Outcome.NOTHING_OPEN)
-    if said:
+    if alone and said:
         return Meant(Outcome.WHICH, codes=codes)
     if plain.strip(" .!") != "1":
         return Meant(Outcome.UNCLEAR, codes=codes)
     everything = [alert for alerts in open_alerts.values() for alert in alerts]
-    return (
-        Meant(Outcome.ACKNOWLEDGED, everything[0], codes) if len(everything) == 1 else Meant(Outcome.WHICH, codes=codes)
-    )
+    if others or len(everything) > 1:
+        return Meant(Outcome.WHICH, codes=codes)
+    return Meant(Outcome.ACKNOWLEDGED, everything[0], codes)
 
 
 def _named(code: str, open_alerts: Mapping[str, Sequence[T]], codes: tuple[str, ...]) -> Meant[T]:

@@ -14,14 +14,15 @@ from functools import partial
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from alerts import budgets, duty, holding, opening
 from alerts.announce import stamp
 from alerts.delivery import hand_over, queue
 from alerts.models import Alert, Contact, Delivery, Incident, Recipient, Severity
 from alerts.opening import Opened
-from alerts.telling import first_of_each_channel
+from alerts.telling import first_of_each_channel, names_somebody
 from streams.models import Site
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ UNSENT_S = 30.0
 STOPPED_S = 60.0
 LOOK_BACK = timedelta(days=1)
 ZONE_LENGTH = 100
+MOST = 200
+"""Rows of one look; what is said of them is cut long before."""
 
 State = Delivery.State
 
@@ -48,21 +51,39 @@ class Finding:
 
 
 def unheard(now: datetime) -> Iterator[Finding]:
-    """Alerts of open incidents of which nothing got out, and nothing will."""
+    """Open incidents with alerts of which nothing got out, and nothing will; and those without any alert."""
+    alerts, untold = _unheard_alerts(now), _told_to_nobody(now)
+    since = [row.created_at for row in alerts] + [row.reopened_at or row.opened_at for row in untold]
+    if since:
+        tried = Delivery.objects.filter(alert__in=alerts).values_list("contact__channel", flat=True)
+        about = _places([*(row.incident for row in alerts), *untold])
+        yield Finding("unheard", about, max(since), frozenset(tried))
+
+
+def _unheard_alerts(now: datetime) -> list[Alert]:
+    """The newest of them. What was cancelled before an incident was reopened is told anew since."""
     on_the_way = Q(deliveries__state__in=(State.QUEUED, State.SENDING, State.SENT, State.DELIVERED))
     doubtful = Q(deliveries__state=State.UNKNOWN, deliveries__finished_at__gt=now - timedelta(minutes=3))
     heard = Alert.objects.filter(on_the_way | doubtful).values("pk")
-    recent = _open_alerts(now).filter(created_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
-    recent = recent.exclude(pk__in=heard).exclude(pk__in=_left_out().values("pk"))
-    rows = list(recent.order_by("-created_at")[:200])
-    if rows:
-        tried = Delivery.objects.filter(alert__in=rows).values_list("contact__channel", flat=True)
-        yield Finding("unheard", _places(rows), rows[0].created_at, frozenset(tried))
+    rows = Alert.objects.filter(incident__in=_open_incidents(), created_at__gt=now - LOOK_BACK)
+    rows = rows.filter(created_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
+    rows = rows.exclude(created_at__lt=F("incident__reopened_at"), incident__reopened_at__isnull=False)
+    rows = rows.exclude(pk__in=heard).exclude(pk__in=_left_out().values("pk"))
+    return list(rows.select_related("incident__camera", "incident__site").order_by("-created_at")[:MOST])
 
 
-def _open_alerts(now: datetime) -> QuerySet[Alert]:
-    rows = Alert.objects.filter(incident__state=Incident.State.OPEN, created_at__gt=now - LOOK_BACK)
-    return rows.exclude(incident__kind=KIND).select_related("incident__camera", "incident__site")
+def _told_to_nobody(now: datetime) -> list[Incident]:
+    """The newest of those that somebody is to be told of, and that nobody was: nobody of them is in use."""
+    began_at = Coalesce("reopened_at", "opened_at")
+    alerts = Alert.objects.filter(incident=OuterRef("pk"), created_at__gte=OuterRef("began_at"))
+    rows = _open_incidents().filter(muted_by="").annotate(began_at=began_at)
+    rows = rows.filter(began_at__gt=now - LOOK_BACK, began_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
+    found = rows.filter(~Exists(alerts)).select_related("camera", "site", "rule").order_by("-began_at")[:MOST]
+    return [row for row in found if names_somebody(row)]
+
+
+def _open_incidents() -> QuerySet[Incident]:
+    return Incident.objects.filter(state=Incident.State.OPEN).exclude(kind=KIND)
 
 
 def _left_out() -> QuerySet[Alert]:
@@ -71,9 +92,9 @@ def _left_out() -> QuerySet[Alert]:
     return Alert.objects.filter(deliveries__isnull=True, recipient__in=usable)
 
 
-def _places(rows: Iterable[Alert]) -> str:
+def _places(rows: Iterable[Incident]) -> str:
     """The cameras of ``rows``, as many as fit."""
-    names = dict.fromkeys(row.incident.camera.name if row.incident.camera else row.incident.site.name for row in rows)
+    names = dict.fromkeys(row.camera.name if row.camera else row.site.name for row in rows)
     return ", ".join(names)[:ZONE_LENGTH]
 
 
@@ -83,8 +104,7 @@ def stopped(now: datetime) -> Iterator[Finding]:
     overdue = Incident.objects.filter(state=Incident.State.OPEN, next_step_at__lte=now - patience)
     row = overdue.select_related("camera", "site").order_by("-next_step_at").first()
     if row is not None and row.next_step_at is not None:
-        about = row.camera.name if row.camera else row.site.name
-        yield Finding("stopped", about, row.next_step_at + patience)
+        yield Finding("stopped", _places([row]), row.next_step_at + patience)
 
 
 def broken_rotas(now: datetime) -> Iterator[Finding]:
@@ -96,8 +116,11 @@ def broken_rotas(now: datetime) -> Iterator[Finding]:
 
 
 def unsent(now: datetime) -> Iterator[Finding]:
-    """Messages that ought to have left, and are not held for a reason that is shown."""
-    due = Delivery.objects.filter(state=State.QUEUED, not_before_at__lte=now - timedelta(seconds=UNSENT_S))
+    """Messages that ought to have left, tried in vain or not at all, and are not held for a reason that is shown."""
+    patience = now - timedelta(seconds=UNSENT_S)
+    # Each failure puts it off, so that by its own time it is never late.
+    ought = Q(held="") | Q(attempts__gt=0) | Q(not_before_at__lte=patience)
+    due = Delivery.objects.filter(ought, state=State.QUEUED, created_at__lte=patience, alert__incident__muted_by="")
     channels = sorted(set(due.values_list("contact__channel", flat=True)))
     if channels:
         yield Finding("unsent", f"{due.count()} ({', '.join(channels)})", now, frozenset(channels))
@@ -120,13 +143,14 @@ CHECKS: tuple[Callable[[datetime], Iterable[Finding]], ...] = (unheard, stopped,
 
 
 def audit(now: datetime) -> list[Finding]:
-    """Look for everything, and tell what is new of it. One check that fails is logged; the others run."""
+    """Look for everything, and tell what is new of it. A check that fails is a finding itself; the others run."""
     found: list[Finding] = []
     for check in CHECKS:
         try:
             found += check(now)
         except Exception:
             logger.exception("the auditor's check %r failed; the others run", check.__name__)
+            found.append(Finding("unchecked", "", now))
     for finding in found:
         _tell(finding, now)
     return found

@@ -27,6 +27,8 @@ GOOD_FOR = timedelta(minutes=10)
 TRIES = 5
 LIMITS = Limits(there=(Budget(3, HOUR_S),), person=(Budget(20, HOUR_S),), in_all=(Budget(30, HOUR_S),))
 """One account alone does not use up what all have."""
+UNSUBSCRIBED = "21610"
+"""Twilio's code, in the reason of a contact that was switched off because its owner had unsubscribed there."""
 
 
 def send_code(contact: Contact, now: datetime, *, asked_by: AbstractBaseUser | None = None) -> Trial:
@@ -106,7 +108,11 @@ def opt_out(contact: Contact, now: datetime) -> int:
     return same.update(opted_out_at=now)
 
 
-def opt_in(contact: Contact, now: datetime) -> int:
-    """Its owner wants to be told again, and has said so from there: that confirms it. Returns how many contacts."""
+def opt_in(contact: Contact) -> int:
+    """Its owner wants to be told again: only what unsubscribing did is taken back. Returns how many contacts.
+
+    Whoever says so may have forged the number, so it confirms nothing, and brings back nothing that was taken out.
+    """
     same = Contact.objects.filter(channel=contact.channel, address=contact.address, opted_out_at__isnull=False)
-    return same.update(opted_out_at=None, confirmed_at=now, disabled_at=None, disabled_reason="")
+    same.filter(disabled_reason__contains=UNSUBSCRIBED).update(disabled_at=None, disabled_reason="")
+    return same.update(opted_out_at=None)

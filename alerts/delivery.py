@@ -37,7 +37,7 @@ from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.addresses import service
 from alerts.notifiers.base import SLOTS, DeliveryError, Message, Receipt
 from alerts.notifiers.registry import notifier_for
-from alerts.quiet_hours import is_quiet
+from alerts.quiet_hours import quiet_ends_at
 from alerts.texts import segments
 from alerts.wording import compose, opening_event
 
@@ -52,7 +52,8 @@ GONE_RESEND_AFTER_S = 20.0
 """Whoever was sending has ended, so no answer can come any more; the provider is asked meanwhile."""
 RESEND_WITHIN_S = 6 * 3600.0
 GATHER_AGAIN_S = 2.0
-GIVE_UP_AFTER_S = 4 * 3600.0
+GIVE_UP_AFTER_S, GIVE_UP_LEAST = 4 * 3600.0, 8
+"""Not before so many attempts: what waited for hours with reason has only begun."""
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 2.0, 300.0
 PICTURE_WAIT_S = 4.0
 """An e-mail waits so long for its picture, which is fetched right after the commit."""
@@ -75,9 +76,21 @@ def queue(alert: Alert, contact: Contact, now: datetime, **more: Any) -> Deliver
     return Delivery.objects.create(alert=alert, contact=contact, **given)
 
 
-def queue_all(told: Iterable[tuple[Alert, Contact]], now: datetime) -> list[Delivery]:
-    """New deliveries of alerts that have none yet, due at once: one statement, however many they are."""
-    made = [Delivery(alert=alert, contact=contact, not_before_at=now, created_at=now) for alert, contact in told]
+def queue_all(told: Iterable[tuple[Alert, Contact, datetime | None]], now: datetime) -> list[Delivery]:
+    """New deliveries of alerts that have none yet: one statement, however many they are.
+
+    Due at once, or when the quiet hours are over that the third of each names.
+    """
+    made = [
+        Delivery(
+            alert=alert,
+            contact=contact,
+            not_before_at=quiet_until_at or now,
+            held=Delivery.Held.QUIET if quiet_until_at else "",
+            created_at=now,
+        )
+        for alert, contact, quiet_until_at in told
+    ]
     return Delivery.objects.bulk_create(made)
 
 
@@ -88,9 +101,14 @@ def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
     """
     if contact.channel != Contact.Channel.SMS or incident.severity == "critical":
         return True
+    return not incident.late and quiet_until(contact, incident, now) is None
+
+
+def quiet_until(contact: Contact, incident: Incident, now: datetime) -> datetime | None:
+    """When the quiet hours of ``contact``'s recipient are over; None: they have none now."""
     recipient = contact.recipient
     zone = recipient.time_zone or incident.site.time_zone
-    return not incident.late and not is_quiet(recipient.quiet_from, recipient.quiet_until, zone, now)
+    return quiet_ends_at(recipient.quiet_from, recipient.quiet_until, zone, now)
 
 
 def wanted(delivery: Delivery) -> bool:
@@ -104,8 +122,13 @@ def wanted(delivery: Delivery) -> bool:
 
 def cancel_queued(incident: int, now: datetime) -> int:
     """Cancel whatever has not left of an incident (key), inside the caller's transaction. Returns how many."""
-    waiting = list(Delivery.objects.filter(alert__incident=incident, state=State.QUEUED).values_list("pk", flat=True))
-    return _cancel(waiting, now)
+    return _cancel(_waiting(incident), now)
+
+
+def _waiting(incident: int, **only: Any) -> list[int]:
+    """Keys of what has not left of an incident (key)."""
+    rows = Delivery.objects.filter(alert__incident=incident, state=State.QUEUED, **only)
+    return list(rows.values_list("pk", flat=True))
 
 
 def _cancel(keys: list[int], now: datetime) -> int:
@@ -113,9 +136,23 @@ def _cancel(keys: list[int], now: datetime) -> int:
     return rows.update(state=State.CANCELLED, finished_at=now)
 
 
-def channels_pending(incident: int) -> frozenset[tuple[int, str]]:
-    """Recipient key and channel of everything of an incident (key) that is still on its way."""
+def mute_queued(incident: int, now: datetime) -> None:
+    """Put off whatever has not left of an incident (key), which is muted, inside the caller's transaction."""
+    held = {"held": Delivery.Held.MUTED, "not_before_at": now + timedelta(seconds=holding.MUTED_S)}
+    Delivery.objects.filter(pk__in=_waiting(incident), state=State.QUEUED).update(**held)
+
+
+def unmute_queued(incident: int, now: datetime) -> None:
+    """Let go at once what waited for that, inside the caller's transaction."""
+    muted = _waiting(incident, held=Delivery.Held.MUTED)
+    Delivery.objects.filter(pk__in=muted, state=State.QUEUED).update(held="", not_before_at=now)
+
+
+def channels_pending(incident: int, *, quiet: bool = True) -> frozenset[tuple[int, str]]:
+    """Recipient key and channel of everything of an incident (key) that is on its way; ``quiet``: or will be by day."""
     rows = Delivery.objects.filter(alert__incident=incident, state__in=(State.QUEUED, State.SENDING))
+    if not quiet:
+        rows = rows.exclude(held=Delivery.Held.QUIET)
     return frozenset(rows.values_list("alert__recipient", "contact__channel"))
 
 
@@ -142,13 +179,15 @@ def deliver(uid: UUID, *, clock: Callable[[], datetime] = timezone.now) -> str |
     owner = f"{_home()}-{os.getpid()}-{secrets.token_hex(4)}"
     if not claim(row.pk, owner, clock()):
         return None
+    # Read again: from here on an acknowledgement or a silence comes too late, up to here it does not.
+    row = _load(uid)
+    if row is None:
+        return None
     # Many may have looked at the same moment and all found room. Whoever claimed last sees all the others.
     if _crowd(row) > 0 or holding.hold(row, clock()) is not None:
         unclaim(row.pk, owner, clock())
         return None
-    # Read again: from here on an acknowledgement comes too late, up to here it does not.
-    row = _load(uid)
-    return _attempt(row, owner, clock) if row is not None else None
+    return _attempt(row, owner, clock)
 
 
 def claim(key: int, owner: str, now: datetime) -> bool:
@@ -283,8 +322,13 @@ def _gather(row: Delivery, owner: str, now: datetime) -> None:
     others = Delivery.objects.filter(contact=row.contact_id, state=State.QUEUED, held=row.held)
     others.update(carried_by=row.pk, **_claimed(owner, now))
     for one in carried(row):
-        if not wanted(one):
-            Delivery.objects.filter(pk=one.pk, lease_owner=owner).update(carried_by=None)
+        muted = bool(one.alert.incident.muted_by)
+        if wanted(one) and not muted:
+            continue
+        Delivery.objects.filter(pk=one.pk, lease_owner=owner).update(carried_by=None)
+        if muted:
+            unclaim(one.pk, owner, now)
+        else:
             _finish(one, owner, State.CANCELLED, now)
 
 
@@ -392,7 +436,7 @@ def _failed(row: Delivery, owner: str, error: DeliveryError, now: datetime) -> s
         return _finish(row, owner, State.UNKNOWN, now, problem=problem)
     if error.outcome == "rejected":
         return _rejected(row, owner, problem, now, unsubscribed=error.unsubscribed)
-    if (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
+    if row.attempts >= GIVE_UP_LEAST and (now - row.created_at).total_seconds() > GIVE_UP_AFTER_S:
         logger.error("delivery %s: given up after %s attempts: %s", row.uid, row.attempts, problem)
         return _elsewhere(row, owner, problem, now)
     wait_s = backoff_s(row.attempts, error.retry_after_s, random.random())

@@ -21,7 +21,7 @@ from streams.topics import HEALTH
 logger = logging.getLogger(__name__)
 
 LOOK_BACK_S = 15.0
-ALWAYS_EXPECTED = ("capture", "evaluate", "sweep", "worker")
+ALWAYS_EXPECTED = ("capture", "evaluate", "sweep", "web", "worker")
 
 
 def expected_parts() -> tuple[str, ...]:

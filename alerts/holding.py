@@ -1,6 +1,6 @@
-"""Whether a delivery that is due has to wait, why and until when: budgets and floods, read from the rows themselves.
+"""Whether a delivery that is due has to wait, why, until when: mutes, budgets, floods, read from the rows themselves.
 
-Critical ones never wait. What waits stays a row, with the reason; it is shown, and it goes out.
+Critical ones wait only while they are muted. What waits stays a row, with the reason; it is shown, and it goes out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ DIGEST_EVERY_S = 180.0
 LATE_GATHER_S = 30.0
 """After an outage everything becomes known within a few seconds."""
 
+MUTED_S = 60.0
+"""Whatever mutes lets go by itself when it is over; looked at again so often all the same."""
+
 Held, State = Delivery.Held, Delivery.State
 TOGETHER = frozenset({Held.FLOOD, Held.LATE})
 """What is held for one of these goes out in one message."""
@@ -38,6 +41,8 @@ class Hold:
 
 def hold(row: Delivery, now: datetime) -> Hold | None:
     """Why ``row``, which is due, has to wait; None: it goes."""
+    if row.alert.incident.muted_by:
+        return Hold(Held.MUTED, now + timedelta(seconds=MUTED_S))
     if row.alert.incident.severity == "critical":
         return None
     return _gathered(row, now) or _over_budget(row, now)

@@ -717,6 +717,8 @@ class Delivery(models.Model):
         LATE = "late", _("known late; they go out together")
         RECIPIENT = "recipient", _("enough messages for this person in one minute")
         SENDER = "sender", _("the number that sends is busy")
+        MUTED = "muted", _("muted")
+        QUIET = "quiet", _("quiet hours")
 
     uid = models.UUIDField(default=new_uid, unique=True, editable=False)
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")

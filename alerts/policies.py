@@ -42,7 +42,8 @@ def draft_of(step: EscalationStep) -> StepDraft:
 
 def reaches(step: StepDraft, *, confirmed: bool = True) -> bool:
     """Whether anybody whom ``step`` may tell can be reached by its channels; ``confirmed``: now, not only one day."""
-    contacts = Contact.objects.usable() if confirmed else Contact.objects.filter(disabled_at__isnull=True)
+    one_day = Contact.objects.filter(disabled_at__isnull=True, opted_out_at__isnull=True)
+    contacts = Contact.objects.usable() if confirmed else one_day
     contacts = contacts.filter(recipient__in=Recipient.objects.filter(step.people, active=True))
     if step.channels:
         contacts = contacts.filter(channel__in=step.channels)

@@ -18,7 +18,7 @@ from django.db.models import Max, Prefetch, Q
 
 from alerts import duty, mutes
 from alerts.announce import stamp
-from alerts.delivery import channels_pending, hand_over, queue_all, suits
+from alerts.delivery import channels_pending, hand_over, queue_all, quiet_until, suits
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
@@ -213,7 +213,7 @@ def _tell_step(
     """Tell the people of a step. Returns how many messages reach them, those on their way included; None: no people."""
     # Where an earlier message still waits for its channel, another would only make two of it.
     without = channels_pending(incident.pk) if reason is Reason.REMINDER else frozenset()
-    waited_for = {person for person, _channel in without}
+    waited_for = {person for person, _channel in channels_pending(incident.pk, quiet=False)} if without else set()
     told, reached = False, 0
     for people, channels in _groups(incident, course, number, now):
         reached += sum(person.pk in waited_for for person in people)
@@ -246,6 +246,11 @@ def _named(incident: Incident) -> models.QuerySet[Recipient]:
     return Recipient.objects.filter(pk__in=chosen.values("pk"))
 
 
+def names_somebody(incident: Incident) -> bool:
+    """Whether somebody is to be told of ``incident``. A rule that names nobody at all is meant so."""
+    return (incident.rule is not None and incident.rule.policy_id is not None) or _named(incident).exists()
+
+
 def people_of(step: EscalationStep, at: datetime) -> set[int]:
     """The keys of everybody whom ``step`` tells at ``at``."""
     named = Recipient.objects.filter(Q(steps=step) | Q(teams__steps=step)).values_list("pk", flat=True)
@@ -269,27 +274,42 @@ def tell(
     without: frozenset[tuple[int, str]] = frozenset(),
     channels: Collection[str] = (),
 ) -> list[list[UUID]]:
-    """Create the alerts and their deliveries; returns the deliveries' uids for each recipient who is told.
+    """Create the alerts and their deliveries; returns the uids of those due now for each recipient who is told.
 
     ``without``: pairs of recipient key and channel that are left out, as something is on its way there still.
     ``channels``: the only ones to use; none: all. The caller holds the incident, so nobody tells the same meanwhile.
     """
     told = set(incident.alerts.filter(reason=reason, step=step).values_list("recipient", flat=True))
-    chosen: list[tuple[Alert, list[Contact]]] = []
+    chosen: list[tuple[Alert, list[_Way]]] = []
     for recipient in recipients:
-        contacts = [
-            contact
-            for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
+        ways = [
+            (contact, quiet_until_at)
+            for contact, quiet_until_at in _ways(recipient, incident, now, channels)
             if (recipient.pk, contact.channel) not in without
-            and (not channels or contact.channel in channels)
-            and suits(contact, incident, now)
         ]
-        if recipient.pk not in told and (contacts or not without):
+        if recipient.pk not in told and (ways or not without):
             alert = Alert(incident=incident, recipient=recipient, reason=reason, step=step, created_at=now)
-            chosen.append((alert, contacts))
+            chosen.append((alert, ways))
     Alert.objects.bulk_create([alert for alert, _ in chosen])
-    made = queue_all([(alert, contact) for alert, contacts in chosen for contact in contacts], now)
-    return [[row.uid for row in made if row.alert is alert] for alert, _ in chosen]
+    made = queue_all([(alert, *way) for alert, ways in chosen for way in ways], now)
+    return [[row.uid for row in made if row.alert is alert and not row.held] for alert, _ in chosen]
+
+
+_Way = tuple[Contact, datetime | None]
+"""A contact, and until when its owner's quiet hours put it off."""
+
+
+def _ways(recipient: Recipient, incident: Incident, now: datetime, channels: Collection[str]) -> list[_Way]:
+    """How ``recipient`` is told now; where only quiet hours are in the way of all, how when they are over."""
+    contacts = [
+        contact
+        for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
+        if not channels or contact.channel in channels
+    ]
+    suitable: list[_Way] = [(contact, None) for contact in contacts if suits(contact, incident, now)]
+    if suitable or incident.late:
+        return suitable
+    return [(contact, quiet_until(contact, incident, now)) for contact in contacts]
 
 
 def first_of_each_channel(contacts: Iterable[Contact]) -> list[Contact]:

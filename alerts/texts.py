@@ -46,6 +46,7 @@ _HEADLINES = {
     "stopped": gettext_noop("The escalation stopped: %(zone)s"),
     "rota": gettext_noop("Nobody on duty can be told: %(zone)s"),
     "unsent": gettext_noop("Messages wait to be sent: %(zone)s"),
+    "unchecked": gettext_noop("Whether anybody was forgotten cannot be checked; the log of “sweep” says why"),
     "sms-month": gettext_noop("This month's SMS run low: %(zone)s"),
 }
 
@@ -380,7 +381,7 @@ _PLAIN = str.maketrans(
 """One of these would make the whole message UCS-2 and more than double its price."""
 
 ONE_GSM, ONE_UCS2, PART_GSM, PART_UCS2 = 160, 70, 153, 67
-MOST_UCS2 = 2 * PART_UCS2
+MOST_UCS2 = 2
 """Chinese says it, with its address, in two segments; more is cut."""
 
 
@@ -402,14 +403,21 @@ def septets(text: str) -> int | None:
 
 
 def segments(text: str) -> int:
-    """How many SMS segments ``text`` is sent, and paid, as."""
-    gsm = septets(text)
-    length, one, part = (gsm, ONE_GSM, PART_GSM) if gsm is not None else (_units(text), ONE_UCS2, PART_UCS2)
-    return 1 if length <= one else -(-length // part)
+    """How many SMS segments ``text`` is sent, and paid, as. No character is split over two of them.
 
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
+    Source: 3GPP TS 23.038, section 6.2.1 (the escape and what it belongs to); 3GPP TS 23.040, section 9.2.3.24.1.
+    """
+    gsm = septets(text) is not None
+    one, part = (ONE_GSM, PART_GSM) if gsm else (ONE_UCS2, PART_UCS2)
+    widths = [1 + (c in _GSM_DOUBLE if gsm else ord(c) > 0xFFFF) for c in text]
+    if sum(widths) <= one:
+        return 1
+    count, left = 1, part
+    for width in widths:
+        if width > left:
+            count, left = count + 1, part
+        left -= width
+    return count
 
 
 def fit(text: str, address: str) -> str:
@@ -438,8 +446,7 @@ def fit_reply(text: str) -> str:
 
 
 def _fits(text: str) -> bool:
-    gsm = septets(text)
-    return gsm <= ONE_GSM if gsm is not None else _units(text) <= MOST_UCS2
+    return segments(text) <= (MOST_UCS2 if septets(text) is None else 1)
 
 
 # One alert in words

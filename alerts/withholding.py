@@ -9,6 +9,7 @@ from django.db import models, transaction
 
 from alerts import mutes, telling
 from alerts.announce import hold
+from alerts.delivery import mute_queued, unmute_queued
 from alerts.intake import most_urgent
 from alerts.models import Alert, Incident, IncidentTransition
 from alerts.muting import Muted, Mutes, silenced, why_muted
@@ -50,7 +51,7 @@ def unresolved(incident: Incident) -> models.QuerySet[Incident]:
 
 
 def _set_muted(incident: Incident, muted: Muted | None, now: datetime) -> None:
-    """Write down what mutes it now; a line of its history where that begins or ends."""
+    """Write down what mutes it now. Where that begins or ends, a line of its history; what is queued waits, or goes."""
     before = incident.muted_by
     incident.muted_by = muted.by if muted else ""
     incident.muted_silence_id = muted.key if muted and muted.by == "silence" else None
@@ -61,6 +62,7 @@ def _set_muted(incident: Incident, muted: Muted | None, now: datetime) -> None:
         unresolved(incident).update(untold="")
         incident.untold = ""
     if bool(before) != bool(muted):
+        (mute_queued if muted else unmute_queued)(incident.pk, now)
         action = Action.MUTE if muted else Action.UNMUTE
         line(incident, action, now, after=incident.muted_by, by=_who_silenced(incident), note=_said(incident)).save()
 

@@ -8,3 +8,7 @@ class FrontendConfig(AppConfig):
     name = "frontend"
     verbose_name = _("People")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Every process keeps an account's flags as its role says, not only those that show pages."""
+        from frontend import permissions  # noqa: F401

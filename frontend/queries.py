@@ -192,10 +192,19 @@ def last_message(user: User) -> Delivery | None:
     )
 
 
-def nobody_told() -> bool:
-    """Whether there are enabled rules, and not one of them tells anybody who can be reached."""
+def nobody_told(user: User | None = None) -> tuple[str, ...]:
+    """The enabled rules that are to tell somebody and reach nobody, by name; ``user``: on cameras that they see.
+
+    A rule that names nobody at all is meant so, unless not one rule reaches anybody.
+    """
     rules = Rule.objects.filter(enabled=True)
-    return rules.exists() and not rules.filter(reaching_somebody()).exists()
+    reaching = rules.filter(reaching_somebody()).values("pk")
+    lost = rules.exclude(pk__in=reaching)
+    if reaching.exists():
+        lost = lost.filter(Q(recipients__isnull=False) | Q(policy__isnull=False))
+    if user is not None:
+        lost = lost.filter(zones__view__camera__in=visible_cameras(user))
+    return tuple(lost.order_by("name").values_list("name", flat=True).distinct())
 
 
 GAPS_AHEAD = timedelta(days=1)
@@ -257,7 +266,8 @@ class Strip:
     silent: list[PartHealth]
     counts: Counts
     last: Delivery | None
-    nobody_told: bool
+    nobody_told: tuple[str, ...]
+    """The rules that reach nobody."""
     change: int
     starting: bool
     floods: list[Load]
@@ -312,7 +322,7 @@ def strip(user: User, parts: list[PartHealth], starting: bool = False) -> Strip:
     # Whatever these two answers rest on advances a sequence: what is remembered for the same pair is still true.
     known = change, SequenceCounter.current(SequenceCounter.CONFIGURATION)
     last = _once(("last_message", user.pk, known), lambda: last_message(user))
-    untold = _once(("nobody_told", known), nobody_told)
+    untold = _once(("nobody_told", user.pk, known), lambda: nobody_told(user))
     gaps = _once(("duty_gaps", known), lambda: duty_gaps(timezone.now()))
     coming = starting and any(part.state == "missing" for part in parts)
     floods = _visible(user, [load for load in _once(("loads",), lambda: loads(timezone.now())) if load.flooded])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 
@@ -17,12 +18,23 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from frontend import health_tail  # noqa: E402
 from frontend.routing import websocket_urlpatterns  # noqa: E402
 from monitor.bodies import LimitedBodies  # noqa: E402
 from monitor.uploads import upload_limit  # noqa: E402
 
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """The server's own start and end. Source: the ASGI specification, Lifespan Protocol 2.0."""
+    while (await receive())["type"] == "lifespan.startup":
+        health_tail.start()
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 application = ProtocolTypeRouter(
     {
+        "lifespan": lifespan,
         "http": LimitedBodies(django_application, settings.REQUEST_MAX_BYTES, upload_limit),
         # Full origins: AllowedHostsOriginValidator ignores scheme and port.
         "websocket": OriginValidator(

@@ -48,7 +48,7 @@ from alerts.models import (
     Zone,
 )
 from alerts.notifiers.addresses import is_shown
-from alerts.policies import StepDraft, save_policy
+from alerts.policies import StepDraft, check_policy, save_policy
 from alerts.removal import remove_camera
 from alerts.rules.registry import settings_naming_rules
 from alerts.rules.sequence import UID
@@ -78,6 +78,8 @@ class Outcome:
     """Of what is missing in the text and was to go: why it stays, switched off."""
     state: int = 0
     """Of the configuration that it was compared with."""
+    warnings: tuple[Problem, ...] = ()
+    """What is written all the same, and wants somebody to look after it."""
 
     def having(self, what: str) -> list[Difference]:
         """The differences of one sort."""
@@ -124,7 +126,7 @@ def bring_in(
         if problems or try_only:
             transaction.set_rollback(True)
     problems.sort(key=lambda one: one.line)
-    return Outcome(tuple(differences), tuple(problems), writer.kept, state)
+    return Outcome(tuple(differences), tuple(problems), writer.kept, state, tuple(writer.warnings))
 
 
 _CHANGED = gettext_noop("Somebody changed the configuration since this was shown. Look at the differences again.")
@@ -169,6 +171,7 @@ class _Writer:
         self._stirred: set[int] = set()
         """Keys of rules on what changed; they are checked and written anew when all else stands."""
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.kept: dict[tuple[str, Key], str] = {}
 
     def write(self, differences: Iterable[Difference], remove: bool) -> None:
@@ -375,11 +378,20 @@ class _Writer:
             )
 
     def _policy(self, one: Difference) -> None:
-        """Also one whose people have not confirmed anything here yet: confirming is nothing that a text can do."""
+        """Also one whose people have not confirmed anything here yet: confirming is nothing that a text can do.
+
+        That it reaches nobody until then is said.
+        """
         entry = self._entry(one)
         row = EscalationPolicy.objects.filter(name=entry.name).first() or EscalationPolicy(name=entry.name)
         row.repeats = entry.repeats
-        save_policy(row, [_step(step) for step in entry.steps], confirmed=False)
+        steps = [_step(step) for step in entry.steps]
+        save_policy(row, steps, confirmed=False)
+        try:
+            check_policy(steps)
+        except editing.Refused as refused:
+            words = Words("%(text)s", {"text": refused})
+            self.warnings.append(Problem(words, self._wanted.line_of(one.kind, one.key), one.kind, one.key))
 
     def _template(self, one: Difference) -> None:
         entry = self._entry(one)

@@ -598,7 +598,7 @@ class Migration(migrations.Migration):
                 ('not_before_at', models.DateTimeField()),
                 ('lease_owner', models.CharField(blank=True, max_length=100)),
                 ('lease_until_at', models.DateTimeField(null=True)),
-                ('held', models.CharField(blank=True, choices=[('flood', 'many at once; they go out together'), ('late', 'known late; they go out together'), ('recipient', 'enough messages for this person in one minute'), ('sender', 'the number that sends is busy')], db_default='', max_length=10)),
+                ('held', models.CharField(blank=True, choices=[('flood', 'many at once; they go out together'), ('late', 'known late; they go out together'), ('recipient', 'enough messages for this person in one minute'), ('sender', 'the number that sends is busy'), ('muted', 'muted'), ('quiet', 'quiet hours')], db_default='', max_length=10)),
                 ('address', models.CharField(blank=True, max_length=500)),
                 ('subject', models.CharField(blank=True, max_length=300)),
                 ('text', models.TextField(blank=True)),

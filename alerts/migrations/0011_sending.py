@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='delivery',
             name='held',
-            field=models.CharField(blank=True, choices=[('flood', 'many at once; they go out together'), ('late', 'known late; they go out together'), ('recipient', 'enough messages for this person in one minute'), ('sender', 'the number that sends is busy')], db_default='', max_length=10),
+            field=models.CharField(blank=True, choices=[('flood', 'many at once; they go out together'), ('late', 'known late; they go out together'), ('recipient', 'enough messages for this person in one minute'), ('sender', 'the number that sends is busy'), ('muted', 'muted'), ('quiet', 'quiet hours')], db_default='', max_length=10),
         ),
         migrations.AddField(
             model_name='delivery',

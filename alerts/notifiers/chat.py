@@ -94,7 +94,9 @@ def _without(line: str, address: str) -> str:
 
 
 def failure(said: list[str]) -> DeliveryError:
-    """What Apprise's log says about a message that was not taken: a status is an answer, anything else is not.
+    """What Apprise says of a message that was not taken: a status below 500 is an answer, anything else is not.
+
+    A chat has no id by which it knows a repetition, so what it may have taken is sent once more and no oftener.
 
     >>> failure(["Failed to send ntfy notification: error=403."]).outcome
     'definite'
@@ -102,5 +104,5 @@ def failure(said: list[str]) -> DeliveryError:
     'unknown'
     """
     text = "; ".join(said) or "it does not say why"
-    answered = re.search(r"error=\d{3}", text) is not None
-    return DeliveryError("definite" if answered else "unknown", f"Apprise: {text}"[:400])
+    kinds = set(re.findall(r"error=(\d)\d{2}", text))
+    return DeliveryError("definite" if kinds and "5" not in kinds else "unknown", f"Apprise: {text}"[:400])

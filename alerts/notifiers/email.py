@@ -146,8 +146,15 @@ def failure(error: Exception, *, data_begun: bool) -> DeliveryError:
 
 
 def _about_the_address(code: int, text: bytes | str) -> bool:
-    """5xx, except network (5.4.x) and policy (5.7.x): those pass, or are about us. Source: RFC 3463, section 3."""
-    return 500 <= code < 600 and not re.match(r"5\.[47]\.", _plain(text))
+    """No such mailbox (5.1.x, but for the sender's, 5.1.7 and 8), or one that is switched off (5.2.1).
+
+    A server that says no more than its code means that by some. Anything else passes, or is about us: a full mailbox,
+    the network, a policy. Source: RFC 3463, section 3; RFC 5321, section 4.2.3.
+    """
+    words = _plain(text)
+    if re.match(r"[245]\.\d{1,3}\.\d{1,3}\b", words):
+        return re.match(r"5\.(1\.(?![78]\b)\d+|2\.1)\b", words) is not None
+    return code in (550, 551, 553) and not re.search("relay|policy", words, re.IGNORECASE)
 
 
 def _plain(text: bytes | str) -> str:

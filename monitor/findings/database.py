@@ -166,10 +166,14 @@ def recipients() -> Iterator[Finding]:
             advice=_("Give and confirm each one at Set-up, People."),
             values={"names": ", ".join(lost)},
         )
-    if nobody_told():
-        text = _("There are rules, and not one of them tells anybody who can be reached.")
-        advice = _("Choose recipients at Set-up, Rules.")
-        yield Finding("recipients", _("Recipients"), State.WRONG, text, advice=advice)
+    if rules := nobody_told():
+        yield Finding(
+            "recipients",
+            _("Recipients"),
+            State.WRONG,
+            _("Nobody would be told by: %(rules)s. Choose a recipient with a confirmed number, in Set-up."),
+            values={"rules": ", ".join(rules[:20])},
+        )
     elif not lost:
         values = {"count": told.count()}
         yield Finding("recipients", _("Recipients"), State.OK, _("%(count)s, each can be reached"), values=values)

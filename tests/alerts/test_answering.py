@@ -100,6 +100,19 @@ def test_a_bare_1_counts_when_one_alert_is_open(town: Town, twilio: FakeTwilio, 
     assert Incident.objects.get().state == "acknowledged"
 
 
+def test_a_bare_1_does_not_count_when_one_without_a_code_is_open_too(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    town.person("Alice", SMS)
+    told(town, now, town.gate, town.yard)
+    ReplyCode.objects.filter(incident__camera=town.yard).delete()
+    twilio.text_in(ALICE, "1")
+
+    poll(timezone.now())
+
+    assert set(Incident.objects.values_list("state", flat=True)) == {"open"}
+
+
 def test_a_bare_1_does_not_count_when_two_are_open(town: Town, twilio: FakeTwilio, now: datetime) -> None:
     town.person("Alice", SMS)
     codes = told(town, now, town.gate, town.yard)

@@ -17,7 +17,13 @@ ONE, TWO = {"47": ["dock"]}, {"47": ["dock"], "48": ["gate"]}
         ("47", ONE, Outcome.ACKNOWLEDGED, "dock"),
         ("48", TWO, Outcome.ACKNOWLEDGED, "gate"),
         (" 47. ", TWO, Outcome.ACKNOWLEDGED, "dock"),
-        ("ok 47, on my way", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("Ok, 47!", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("收到47", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("47 👍", TWO, Outcome.ACKNOWLEDGED, "dock"),
+        ("ok 47, on my way", TWO, Outcome.UNCLEAR, None),
+        ("back in 47 min", TWO, Outcome.UNCLEAR, None),
+        ("not 47", TWO, Outcome.UNCLEAR, None),
+        ("gate 3, 47", TWO, Outcome.UNCLEAR, None),
         ("４７", TWO, Outcome.ACKNOWLEDGED, "dock"),
         ("47 47", TWO, Outcome.ACKNOWLEDGED, "dock"),
         ("1", ONE, Outcome.ACKNOWLEDGED, "dock"),
@@ -38,13 +44,18 @@ ONE, TWO = {"47": ["dock"]}, {"47": ["dock"], "48": ["gate"]}
         ("147", ONE, Outcome.UNCLEAR, None),
         ("STOP", ONE, Outcome.UNSUBSCRIBED, None),
         ("Start.", ONE, Outcome.SUBSCRIBED, None),
-        ("resolve 47", ONE, Outcome.ACKNOWLEDGED, "dock"),
+        ("resolve 47", ONE, Outcome.UNCLEAR, None),
     ],
 )
 def test_an_answer_means(text: str, open_alerts: dict[str, list[str]], outcome: Outcome, alert: str | None) -> None:
     meant = meaning(text, open_alerts)
 
     assert (meant.outcome, meant.alert) == (outcome, alert)
+
+
+def test_a_bare_one_means_nothing_where_something_else_is_open_too() -> None:
+    assert meaning("1", ONE, others=True).outcome is Outcome.WHICH
+    assert meaning("47", ONE, others=True).alert == "dock"
 
 
 @given(st.text(max_size=200), st.dictionaries(st.sampled_from(CODES), st.lists(st.integers(), min_size=1, max_size=2)))

@@ -9,10 +9,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from alerts import heartbeat, http
-from alerts.auditor import CHECKS, audit
+from alerts.auditor import CHECKS, HARMLESS, audit
 from alerts.delivery import deliver
-from alerts.incidents import record, resolve
-from alerts.models import Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember
+from alerts.incidents import acknowledge, record, reopen, resolve
+from alerts.models import Alert, Contact, Delivery, EscalationPolicy, Incident, Recipient, Rota, RotaMember, Team
 from alerts.policies import StepDraft, save_policy
 from alerts.telling import take_due_steps
 from frontend.models import User
@@ -82,6 +82,53 @@ def test_somebody_without_any_contact_is_noticed(town: Town, ada: Recipient) -> 
     assert found(61) == ["unheard"]
 
 
+def test_an_incident_that_nobody_is_told_of_is_found(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS, active=False)
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert (found(59), found(61)) == ([], ["unheard"])
+    assert (Alert.objects.exclude(incident__kind="system").count(), system()[0].zone_name) == (0, "Gate")
+
+
+def test_a_policy_of_an_empty_team_is_found_when_it_should_tell(town: Town, ada: Recipient) -> None:
+    team = Team.objects.create(name="Night")
+    town.rule.policy = EscalationPolicy.objects.create(name="Night")
+    town.rule.policy.steps.create(order=0).teams.add(team)
+    town.rule.save()
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+
+    assert found(61) == ["unheard"]
+
+
+@pytest.mark.parametrize("changes", [{"muted_by": "window"}, {"state": "acknowledged"}, {"kind": "system"}])
+def test_an_incident_that_nobody_need_be_told_of_is_none(town: Town, ada: Recipient, changes: dict[str, str]) -> None:
+    town.person("Alice", SMS, active=False)
+    record([town.event(frame=None)], now=at(0))
+    Incident.objects.update(**changes)
+
+    assert found(61) == []
+
+
+def test_a_rule_that_names_nobody_is_meant_so(town: Town, ada: Recipient) -> None:
+    record([town.event(frame=None)], now=at(0))
+
+    assert (found(61), Incident.objects.count()) == ([], 1)
+
+
+def test_what_was_not_needed_before_a_reopening_is_not_unheard_after_it(town: Town, ada: Recipient) -> None:
+    alice = town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    incident = Incident.objects.get()
+    acknowledge(incident.uid, by=alice.user, through="screen", now=at(1))
+    resolve(incident.uid, by=alice.user, disposition="confirmed", note="", through="screen", now=at(2))
+    reopen(incident.uid, by=alice.user, note="It was not over.", through="screen", now=at(90))
+    assert deliver(Delivery.objects.get(state="queued").uid, clock=lambda: at(91)) == "sent"
+
+    assert (found(100), found(151)) == ([], [])
+
+
 def test_it_tells_once_and_not_again_over_what_somebody_closed(town: Town, ada: Recipient) -> None:
     town.person("Alice")
     record([town.event(frame=None)], now=at(0))
@@ -117,7 +164,27 @@ def test_somebody_in_quiet_hours_was_not_forgotten(town: Town, ada: Recipient) -
     record([town.event(frame=None)], now=at(0))
     take_due_steps(at(1))
 
-    assert (alice.alerts.count(), Delivery.objects.count(), found(61)) == (2, 0, [])
+    row = Delivery.objects.get()
+    assert (alice.alerts.count(), row.held, row.not_before_at) == (1, "quiet", at(3600))
+    assert (found(61), found(3601), found(3631)) == ([], [], ["unsent"])
+
+
+def test_somebody_with_a_number_only_is_told_when_their_quiet_hours_are_over(
+    town: Town, ada: Recipient, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    alice = town.person("Alice", SMS)
+    alice.quiet_from, alice.quiet_until = time(11), time(13)
+    alice.save()
+    record([town.event(frame=None), town.event(frame=None, camera=town.yard.uid)], now=at(0))
+    take_due_steps(at(120))
+    incident = Incident.objects.get(camera=town.yard)
+    acknowledge(incident.uid, by=alice.user, through="screen", now=at(200))
+    rows = list(Delivery.objects.order_by("alert__incident__camera__name"))
+
+    assert [deliver(row.uid, clock=lambda: at(3599)) for row in rows] == [None, None]
+    assert [deliver(row.uid, clock=lambda: at(3600)) for row in rows] == ["sent", None]
+    assert len(twilio.messages) == 1
 
 
 def test_nothing_is_told_to_an_administrators_number_that_is_not_confirmed(town: Town, ada: Recipient) -> None:
@@ -183,6 +250,20 @@ def test_a_message_that_waits_too_long_is_found_and_told_by_another_channel(town
     assert list(incident.alerts.values_list("deliveries__contact__channel", flat=True)) == ["email"]
 
 
+def test_a_provider_that_is_down_is_found_while_its_messages_are_tried_again(
+    town: Town, ada: Recipient, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO, twilio.mode = twilio.settings, "401"
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    row = Delivery.objects.get()
+    for second in (1, 6, 16):
+        assert deliver(row.uid, clock=lambda second=second: at(second)) == "queued"
+    Delivery.objects.filter(pk=row.pk).update(not_before_at=at(300))
+
+    assert (found(29), found(31)) == ([], ["unsent"])
+
+
 def test_what_is_held_for_a_shown_reason_is_not_forgotten(town: Town, ada: Recipient) -> None:
     town.person("Alice", SMS)
     record([town.event(frame=None)], now=at(0))
@@ -212,7 +293,7 @@ def test_an_administrator_with_one_way_only_is_told_by_it(town: Town, ada: Recip
     assert Delivery.objects.get(alert__recipient=ada).contact.channel == "sms"
 
 
-def test_a_check_that_fails_does_not_stop_the_others(
+def test_a_check_that_fails_is_found_and_does_not_stop_the_others(
     town: Town, ada: Recipient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(now: object) -> list[object]:
@@ -222,7 +303,12 @@ def test_a_check_that_fails_does_not_stop_the_others(
     town.person("Alice", SMS, EMAIL)
     record([town.event(frame=None)], now=at(0))
 
-    assert found(31) == ["unsent"]
+    assert found(31) == ["unchecked", "unsent"]
+    assert not {"unchecked"} & HARMLESS
+    row = Delivery.objects.filter(alert__incident__label="unchecked").first()
+    assert row is not None and deliver(row.uid, clock=lambda: at(32)) == "sent"
+    row.refresh_from_db()
+    assert row.text.startswith("Critical: Whether anybody was forgotten cannot be checked")
 
 
 # The sign of life

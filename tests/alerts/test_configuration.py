@@ -193,6 +193,24 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(town: Town) -> Non
     assert SequenceCounter.current(SequenceCounter.CONFIGURATION) == before
 
 
+def test_a_policy_that_reaches_nobody_yet_is_brought_in_and_said(town: Town) -> None:
+    furnish(town)
+    text = write(read_rows(NOW)).replace("repeats = 1", "repeats = 2")
+    assert bring(text, try_only=True).warnings == ()
+    Contact.objects.update(confirmed_at=None)
+
+    [warning] = bring(text).warnings
+    assert warning.key == ("At night",) and problem_line(warning).endswith("choose somebody else.")
+    assert EscalationPolicy.objects.get().repeats == 2
+
+
+def test_a_policy_of_people_who_have_unsubscribed_is_refused(town: Town) -> None:
+    furnish(town)
+    text = write(read_rows(NOW)).replace("repeats = 1", "repeats = 2")
+    Contact.objects.update(opted_out_at=NOW)
+    assert "This would reach nobody" in told(bring(text))[0]
+
+
 def test_it_is_done_in_one_version_a_rule(town: Town) -> None:
     rule = furnish(town)
     text = write(read_rows(NOW))

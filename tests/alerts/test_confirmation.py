@@ -17,7 +17,7 @@ from alerts.confirmation import (
     opt_out,
     send_code,
 )
-from alerts.contacts import clean_address
+from alerts.contacts import TAKEN_OUT, clean_address
 from alerts.editing import Refused
 from alerts.incidents import record
 from alerts.models import Contact, ContactCode, Delivery, Recipient
@@ -194,8 +194,29 @@ def test_whoever_unsubscribes_is_told_nothing_more_under_any_name_until_they_tak
 
     with pytest.raises(Refused, match="has unsubscribed"):
         send_code(new_contact(10, "Charlie"), at(2))
-    assert opt_in(bob.contacts.get(), at(3)) == 2
+    assert opt_in(bob.contacts.get()) == 2
     assert alice.contacts.get().usable
+
+
+@pytest.mark.parametrize(
+    ("before", "usable"),
+    [
+        ({}, True),
+        ({"confirmed_at": None}, False),
+        ({"disabled_at": NOON, "disabled_reason": TAKEN_OUT}, False),
+        ({"disabled_at": NOON, "disabled_reason": "Twilio: 400/21211: The 'To' number is not valid"}, False),
+        ({"disabled_at": NOON, "disabled_reason": "Twilio: 400/21610: Attempt to send to unsubscribed"}, True),
+    ],
+)
+def test_start_takes_back_what_unsubscribing_did_and_nothing_else(
+    town: Town, before: dict[str, object], usable: bool
+) -> None:
+    contact = town.person("Alice", SMS).contacts.get()
+    Contact.objects.update(**before)
+    opt_out(contact, at(1))
+
+    assert opt_in(contact) == 1
+    assert Contact.objects.get().usable == usable
 
 
 def test_a_number_is_one_however_it_is_typed() -> None:

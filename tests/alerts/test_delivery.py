@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from alerts import delivery as outbox
-from alerts.delivery import at_once as at_once_for
 from alerts.delivery import (
+    GIVE_UP_LEAST,
     backoff_s,
     cancel_unwanted,
     claim,
@@ -29,6 +29,7 @@ from alerts.delivery import (
     resend_unknown,
     to_hand_over,
 )
+from alerts.delivery import at_once as at_once_for
 from alerts.incidents import acknowledge, record, resolve
 from alerts.models import Contact, Delivery, Event, Incident, Recipient
 from alerts.notifiers import sms as sms_module
@@ -173,8 +174,17 @@ def test_it_gives_up_after_four_hours(town: Town, twilio: FakeTwilio) -> None:
     [row] = opened(town, SMS)
     twilio.mode = "429"
 
+    Delivery.objects.update(attempts=GIVE_UP_LEAST)
     assert send(row, at(4 * 3600 - 1)) == "queued"
     assert send(row, at(4 * 3600 + 400)) == "failed"
+
+
+def test_what_waited_for_hours_is_tried_more_than_once(town: Town, twilio: FakeTwilio) -> None:
+    [row] = opened(town, SMS)
+    Delivery.objects.update(not_before_at=at(8 * 3600))
+    twilio.mode = "429"
+
+    assert send(row, at(8 * 3600)) == "queued"
 
 
 def test_it_waits_longer_each_time_and_never_longer_than_five_minutes() -> None:

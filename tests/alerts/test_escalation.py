@@ -320,7 +320,7 @@ def test_what_rings_no_telephone_comes_in_quiet_hours_too(town: Town, channel: s
 
 
 @pytest.mark.django_db
-def test_somebody_who_sleeps_and_has_no_address_is_not_waited_for(town: Town) -> None:
+def test_somebody_who_sleeps_and_has_no_address_is_told_later_and_not_waited_for(town: Town) -> None:
     alice = sleeper(town, SMS)
     chief = somebody("Chief", EMAIL, town=town)
     policy_of(town, StepDraft([alice], wait_s=3600), StepDraft([chief]))
@@ -329,7 +329,8 @@ def test_somebody_who_sleeps_and_has_no_address_is_not_waited_for(town: Town) ->
     record([town.event()], now=at(0))
     take_due_steps(at(1))
 
-    assert [one.contact.recipient.name for one in Delivery.objects.all()] == ["Chief"]
+    told = Delivery.objects.values_list("contact__recipient__name", "held", "not_before_at")
+    assert list(told) == [("Alice", "quiet", at(3600)), ("Chief", "", at(1))]
 
 
 # Coming from a version without any of this

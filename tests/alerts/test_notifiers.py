@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import smtplib
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pytest_django import Settings
 from alerts.notifiers import email as email_module
 from alerts.notifiers import sms as sms_module
 from alerts.notifiers.base import DeliveryError, Message
+from alerts.notifiers.chat import failure as chat_failure
 from alerts.notifiers.email import Smtp, compose
 from alerts.notifiers.registry import NOTIFIERS, notifier_for
 from alerts.notifiers.sandbox import Sandbox
@@ -119,6 +121,46 @@ def test_it_says_nobodys_number_in_the_log(twilio: FakeTwilio, caplog: pytest.Lo
 
 
 # SMTP
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "outcome"),
+    [
+        (550, b"5.1.1 user unknown", "rejected"),
+        (550, b"5.1.10 null MX", "rejected"),
+        (550, b"5.2.1 mailbox disabled", "rejected"),
+        (550, b"No such user here", "rejected"),
+        (553, b"mailbox name not allowed", "rejected"),
+        (552, b"5.2.2 mailbox full", "definite"),
+        (552, b"mailbox full", "definite"),
+        (550, b"relay not permitted", "definite"),
+        (550, b"Refused by local POLICY", "definite"),
+        (550, b"5.7.1 not today", "definite"),
+        (550, b"5.1.8 bad sender", "definite"),
+        (554, b"transaction failed", "definite"),
+        (450, b"4.2.1 try later", "definite"),
+    ],
+)
+def test_an_address_is_given_up_only_where_the_server_says_that_it_is_none(
+    code: int, text: bytes, outcome: str
+) -> None:
+    refused = smtplib.SMTPRecipientsRefused({"alice@example.org": (code, text)})
+    assert email_module.failure(refused, data_begun=False).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (["Failed to send Slack notification: error=403."], "definite"),
+        (["Failed to send Slack notification: error=429."], "definite"),
+        (["Failed to send Slack notification: error=503."], "unknown"),
+        (["error=403.", "error=502."], "unknown"),
+        (["A Connection error occurred sending Slack"], "unknown"),
+        ([], "unknown"),
+    ],
+)
+def test_what_a_chat_may_have_taken_is_not_sent_again_and_again(said: list[str], outcome: str) -> None:
+    assert chat_failure(said).outcome == outcome
 
 
 def test_it_sends_an_email_with_its_picture_inside(smtp: FakeSmtp) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from django.db.models import F
 from django.utils import timezone
+from pytest_django import Settings
 
+from alerts.auditor import audit
+from alerts.delivery import claim, deliver, unclaim
 from alerts.incidents import (
     acknowledge,
     keep_mutes,
@@ -42,6 +45,7 @@ from alerts.silences import (
 from alerts.telling import take_due_steps, upcoming
 from streams.models import BlindSpan, Camera, SequenceCounter, Source, View
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at, at_once
+from tests.services.twilio import FakeTwilio
 
 pytestmark = pytest.mark.django_db
 HOUR = 3600.0
@@ -51,6 +55,52 @@ def silence(town: Town, from_s: float = 0, until_s: float = HOUR, now: datetime 
     given: dict[str, Any] = {"author": town.alice, "reason": "Painters", "now": now}
     matchers = more.pop("matchers", {"cameras": [str(town.gate.uid)]})
     return make_silence(matchers, from_at=at(from_s), until_at=at(until_s), **given | more)
+
+
+def test_a_message_that_is_queued_waits_until_nothing_mutes_its_incident(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    town.person("Alice", SMS)
+    record([town.event(frame=None, severity="critical")], now=at(0))
+    row = Delivery.objects.get()
+    made = silence(town, from_s=1, now=at(1))
+
+    assert [deliver(row.uid, clock=lambda s=s: at(s)) for s in (2, 70, 200)] == [None] * 3
+    row.refresh_from_db()
+    assert (row.state, row.held, len(twilio.messages)) == ("queued", "muted", 0)
+
+    end_silence(made, by=town.alice, now=at(300))
+    assert deliver(row.uid, clock=lambda: at(300)) == "sent"
+
+
+def test_a_message_that_failed_is_not_tried_again_while_its_incident_is_muted(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO, twilio.mode = twilio.settings, "429"
+    town.person("Alice", SMS)
+    record([town.event(frame=None)], now=at(0))
+    row = Delivery.objects.get()
+    claim(row.pk, "somebody", at(0))
+    silence(town, from_s=1, now=at(1))
+    row.refresh_from_db()
+    assert row.state == "sending"
+
+    unclaim(row.pk, "somebody", at(2))
+    assert deliver(row.uid, clock=lambda: at(9)) is None
+    assert (Delivery.objects.get().held, twilio.requests, audit(at(50))) == ("muted", [], [])
+
+
+def test_what_is_muted_is_left_out_of_a_message_about_several(town: Town) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None), town.event(frame=None, camera=town.yard.uid)], now=at(0))
+    Incident.objects.filter(camera=town.yard).update(muted_by="window")
+    Delivery.objects.update(held="flood")
+    row = Delivery.objects.get(alert__incident__camera=town.gate)
+
+    assert deliver(row.uid, clock=lambda: at(1)) == "sent"
+    other = Delivery.objects.exclude(pk=row.pk).get()
+    assert (other.state, other.carried_by) == ("queued", None)
 
 
 def window(town: Town, **more: Any) -> MaintenanceWindow:

@@ -52,6 +52,10 @@ ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556
         ("車" * 135, 3),
         ("🚚" * 35, 1),
         ("🚚" * 36, 2),
+        ("車" * 66 + "🚚" + "車" * 66, 3),
+        ("車" * 67 + "🚚" + "車" * 65, 2),
+        ("a" * 152 + "€" + "a" * 152, 3),
+        ("a" * 153 + "€" + "a" * 151, 2),
     ],
 )
 def test_it_counts_segments_as_they_are_paid(text: str, expected: int) -> None:

@@ -428,7 +428,7 @@ def test_the_tail_beats_as_web_itself(log_addresses: LogAddresses) -> None:
 
 
 def test_a_detector_is_expected_for_each_pool_of_an_enabled_deployment(harbour: Harbour) -> None:
-    assert heartbeat.expected_parts() == ("capture", "evaluate", "sweep", "worker", "detect.general")
+    assert heartbeat.expected_parts() == ("capture", "evaluate", "sweep", "web", "worker", "detect.general")
     harbour.rules[0].deployment.enabled = False
     harbour.rules[0].deployment.save()
     assert heartbeat.expected_parts() == heartbeat.ALWAYS_EXPECTED

@@ -384,6 +384,18 @@ def rule_typed(town: Town, policy: EscalationPolicy) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_each_rule_that_reaches_nobody_is_named_and_one_that_names_nobody_is_meant_so(town: Town) -> None:
+    lane, lost = new_rule(town, name="Lane"), new_rule(town, name="Yard at night")
+    lane.save()
+    lost.save()
+    lane.recipients.add(make_person("Alice"))
+    assert queries.nobody_told() == ()
+    lost.recipients.add(Recipient.objects.create(name="Bob", active=False))
+    assert queries.nobody_told() == ("Yard at night",)
+    Contact.objects.update(confirmed_at=None)
+    assert queries.nobody_told() == ("Lane", "Yard at night")
+
+
 def test_a_rule_goes_by_a_policy_unless_that_reaches_nobody(ada: Client, town: Town) -> None:
     alice = make_person("Alice")
     ada.post("/setup/policies/add/", policy_typed(f"person:{alice.pk}"))

@@ -17,7 +17,8 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from alerts.editing import save_rule
-from alerts.models import Contact, Event, Incident, Recipient, Rule, TrialMessage, Zone
+from alerts.models import Contact, EscalationPolicy, Event, Incident, Recipient, Rule, TrialMessage, Zone
+from alerts.policies import StepDraft, save_policy
 from frontend import tried
 from frontend.models import ViewAudit
 from streams.cameras import keep_reference, main_view
@@ -717,6 +718,17 @@ def test_the_configuration_is_taken_away_without_a_log_in(ada: Client, town: Tow
     ada.post("/setup/cameras/add/", typed(town))
     assert USER not in taken(ada) and PASSWORD not in taken(ada)
     assert ViewAudit.objects.filter(action="configuration-taken", user=town.ada).count() == 2
+
+
+def test_a_policy_that_reaches_nobody_yet_is_said_before_it_is_done(ada: Client, town: Town) -> None:
+    bob = Recipient.objects.create(name="Bob")
+    Contact.objects.create(recipient=bob, channel="email", address="bob@example.org", confirmed_at=timezone.now())
+    save_policy(EscalationPolicy(name="At night", repeats=1), [StepDraft(recipients=[bob])])
+    after = taken(ada).replace("repeats = 1", "repeats = 2")
+    assert "This would reach nobody" not in compared(ada, after)
+    Contact.objects.update(confirmed_at=None)
+    said = compared(ada, after)
+    assert "Escalation policy At night : This would reach nobody" in said and "Do it" in said
 
 
 def test_the_difference_is_shown_before_it_is_done(ada: Client, town: Town) -> None:

@@ -55,7 +55,7 @@ def test_somebody_who_cannot_be_reached_is_named() -> None:
     finding = by_subject()["Recipients"]
     assert finding.state is WRONG and "Duty officer" in finding.sentence and "林雅婷" not in finding.sentence
     Recipient.objects.update(active=False)
-    assert "not one of them tells anybody" in by_subject()["Recipients"].sentence
+    assert "Nobody would be told by: Person in the closed square" in by_subject()["Recipients"].sentence
 
 
 @pytest.mark.usefixtures("_seeded")

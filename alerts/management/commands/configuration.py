@@ -50,6 +50,8 @@ class Command(BaseCommand):
         if outcome.problems:
             told = "\n".join(problem_line(problem) for problem in outcome.problems)
             raise CommandError(f"{name}: nothing was changed.\n{told}")
+        for warning in outcome.warnings:
+            self.stderr.write(problem_line(warning))
         for line in difference_lines(outcome, remove=remove):
             self.stdout.write(line)
         self.stdout.write(_summary(outcome, try_only))
