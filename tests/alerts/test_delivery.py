@@ -176,7 +176,7 @@ def test_it_gives_up_after_four_hours(town: Town, twilio: FakeTwilio) -> None:
 
     Delivery.objects.update(attempts=GIVE_UP_LEAST)
     assert send(row, at(4 * 3600 - 1)) == "queued"
-    assert send(row, at(4 * 3600 + 400)) == "failed"
+    assert send(row, at(4 * 3600 + 500)) == "failed"
 
 
 def test_what_waited_for_hours_is_tried_more_than_once(town: Town, twilio: FakeTwilio) -> None:
