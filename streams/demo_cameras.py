@@ -29,6 +29,7 @@ import av
 import msgspec
 
 from streams import films
+from streams.whole_json import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -469,9 +470,8 @@ class Server:
 def write_broadcast(server: Server, shown: Sequence[films.Film], folder: Path) -> Path:
     """``demo.json`` in ``folder``, complete or not at all."""
     stations = [Station(film.key, server.url(film.key), str(film.truth), film.length_s) for film in shown]
-    path, unfinished = folder / "demo.json", folder / f".demo.{os.getpid()}.json"
-    unfinished.write_bytes(msgspec.json.encode(Broadcast(server.epoch_at, server.port, os.getpid(), stations)))
-    os.replace(unfinished, path)
+    path = folder / "demo.json"
+    write_json(path, Broadcast(server.epoch_at, server.port, os.getpid(), stations))
     return path
 
 

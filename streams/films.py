@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
+from streams.whole_json import write_json
 
 LIST = "films.json"
 
@@ -29,9 +30,7 @@ class Film(msgspec.Struct, frozen=True):
 
 def write(films: Sequence[Film], folder: Path) -> None:
     """The list of ``films`` in ``folder``, complete or not at all."""
-    unfinished = folder / f".{LIST}.{os.getpid()}"
-    unfinished.write_bytes(msgspec.json.encode(films))
-    os.replace(unfinished, folder / LIST)
+    write_json(folder / LIST, films)
 
 
 async def draw(folder: Path) -> list[Film]:

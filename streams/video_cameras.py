@@ -23,6 +23,7 @@ import msgspec
 
 from streams.demo_cameras import Movie, Server, parameter_sets, payloads, units
 from streams.videos import Film, NotPlayable, PacketIndex, packet_index
+from streams.whole_json import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +169,7 @@ class Screening:
 
     def _write(self) -> None:
         """Complete or not at all."""
-        board = Board(self._server.port, self._examined, list(self._films.values()))
-        unfinished = self._folder / f".{BOARD}"
-        unfinished.write_bytes(msgspec.json.encode(board))
-        os.replace(unfinished, self._folder / BOARD)
+        write_json(self._folder / BOARD, Board(self._server.port, self._examined, list(self._films.values())))
 
 
 async def run_child(arguments: list[str], silent_s: float, progress: Callable[[str], None] | None = None) -> str:
