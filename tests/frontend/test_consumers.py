@@ -60,6 +60,7 @@ class Browser(ApplicationCommunicator):
 
     def __init__(self, path: str, client: Client | None) -> None:
         self.gone = False
+        self.missed = ""
         cookie = client.cookies[settings.SESSION_COOKIE_NAME].OutputString([]) if client else ""
         scope: dict[str, Any] = {
             "type": "websocket",
@@ -74,6 +75,7 @@ class Browser(ApplicationCommunicator):
     async def _application(self, scope: Any, receive: Any, send: Any) -> None:
         async def sent(message: Any) -> None:
             if self.gone:
+                self.missed += message.get("text") or ""
                 raise ClientDisconnected  # as uvicorn does until the application has heard of it
             await send(message)
 
@@ -215,7 +217,9 @@ async def test_a_browser_that_leaves_in_the_middle_is_no_error(
         await next_text(browser, "hello")
         browser.gone = True
         await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(5):
+            while '"changed"' not in browser.missed:
+                await asyncio.sleep(0.01)
         browser.gone = False
         await sync_to_async(SequenceCounter.advance)(SequenceCounter.CHANGES)
         assert (await next_text(browser, "changed"))["change"] == 2
