@@ -32,6 +32,8 @@ HEARD_WITHIN_S = 60.0
 """A rejected contact's successor is queued in the same moment, and one of unknown outcome has had its second try."""
 UNSENT_S = 30.0
 STOPPED_S = 60.0
+TELL_AGAIN = timedelta(hours=1)
+"""While its incident is not resolved: something newer of the same kind is told no sooner."""
 LOOK_BACK = timedelta(days=1)
 ZONE_LENGTH = 100
 MOST = 200
@@ -157,12 +159,12 @@ def audit(now: datetime) -> list[Finding]:
 
 
 def _tell(finding: Finding, now: datetime) -> None:
-    """Open its incident, unless one is open, or somebody closed one over the very same."""
+    """Open its incident, or go on with the one that is; nothing where somebody closed one over the very same."""
     key = f"system:{finding.code}"
     known = Incident.objects.filter(group_key=key).order_by("-pk").first()
     if known is not None and known.state != Incident.State.RESOLVED:
-        rows = Incident.objects.filter(pk=known.pk, last_event_at__lt=finding.at)
-        rows.update(last_event_at=finding.at, event_count=F("event_count") + 1)
+        if known.last_event_at < finding.at:
+            _go_on(known, finding, now)
         return
     if known is not None and known.resolved_at is not None and known.resolved_at >= finding.at:
         return
@@ -170,6 +172,21 @@ def _tell(finding: Finding, now: datetime) -> None:
     site = Site.objects.order_by("pk").first()
     if site is not None:
         _open(finding, key, site, now)
+
+
+def _go_on(incident: Incident, finding: Finding, now: datetime) -> None:
+    """Something newer is found while ``incident`` is not resolved: whoever has it shall not hear of the first only."""
+    recent = incident.alerts.filter(created_at__gt=now - TELL_AGAIN).exists()
+    about = {"zone_name": finding.about[:ZONE_LENGTH], "last_event_at": finding.at}
+    with transaction.atomic():
+        # Of two sweeps one finds the row as it was read.
+        rows = Incident.objects.filter(pk=incident.pk, last_event_at=incident.last_event_at, news=incident.news)
+        rows = rows.exclude(state=Incident.State.RESOLVED)
+        if not rows.update(event_count=F("event_count") + 1, news=incident.news + (not recent), **about):
+            return
+        incident.refresh_from_db()
+        made = [] if recent else list(_decide(incident, finding, now, Alert.Reason.AGAIN, step=incident.news))
+        _conclude(incident, made, now)
 
 
 def _open(finding: Finding, key: str, site: Site, now: datetime) -> None:
@@ -188,19 +205,25 @@ def _open(finding: Finding, key: str, site: Site, now: datetime) -> None:
                 event_count=1,
             )
             opening.insert([incident], Opened(through="auditor"), now)
-            made = [queue(alert, contact, now) for alert, contact in _decide(incident, finding, now)]
-            stamp([incident.pk])
-            uids = [row.uid for row in made]
-            transaction.on_commit(partial(hand_over, uids, severity=incident.severity))
+            _conclude(incident, _decide(incident, finding, now, Alert.Reason.OPENED), now)
     except IntegrityError:
         return  # another sweep was faster
 
 
-def _decide(incident: Incident, finding: Finding, now: datetime) -> Iterator[tuple[Alert, Contact]]:
+def _conclude(incident: Incident, decided: Iterable[tuple[Alert, Contact]], now: datetime) -> None:
+    """Queue what was decided, last in its transaction."""
+    uids = [queue(alert, contact, now).uid for alert, contact in decided]
+    stamp([incident.pk])
+    transaction.on_commit(partial(hand_over, uids, severity=incident.severity))
+
+
+def _decide(
+    incident: Incident, finding: Finding, now: datetime, reason: Alert.Reason, step: int = 0
+) -> Iterator[tuple[Alert, Contact]]:
     """An alert for each administrator, by every channel that is not in trouble, else by those that are."""
     for person in administrators():
         alert = Alert.objects.create(
-            incident=incident, recipient=person, reason=Alert.Reason.OPENED, step=0, created_at=now
+            incident=incident, recipient=person, reason=reason, step=step, created_at=now
         )
         usable = list(Contact.objects.usable().filter(recipient=person).order_by("order", "id"))
         others = [contact for contact in usable if contact.channel not in finding.channels]

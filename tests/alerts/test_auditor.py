@@ -19,6 +19,7 @@ from frontend.models import User
 from streams.health import Heartbeat, encode_heartbeat
 from streams.log import Log
 from streams.log_redis import RedisLog
+from streams.models import Camera
 from streams.topics import HEALTH, standing_topics
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at
 from tests.services.receiver import Receiver
@@ -143,6 +144,28 @@ def test_it_tells_once_and_not_again_over_what_somebody_closed(town: Town, ada: 
     record([town.event(frame=None, camera=town.yard.uid, happened_at=at(250))], now=at(250))
     found(311)
     assert len([one for one in system() if one.label == "unheard"]) == 2
+
+
+def test_what_is_newly_forgotten_is_told_to_whoever_has_the_first_of_it(town: Town, ada: Recipient) -> None:
+    town.person("Alice")
+    record([town.event(frame=None)], now=at(0))
+    found(61)
+    [incident] = [one for one in system() if one.label == "unheard"]
+    acknowledge(incident.uid, by=ada.user, through="screen", now=at(100))
+    record([town.event(frame=None, camera=town.yard.uid, happened_at=at(110))], now=at(110))
+
+    found(200)
+    incident.refresh_from_db()
+    assert (incident.event_count, incident.zone_name) == (2, "Yard, Gate")
+    assert incident.alerts.filter(reason="again").count() == 0  # told of it a moment ago
+
+    quay = Camera.objects.create(name="Quay", site=town.site, group=town.gate.group)
+    record([town.event(frame=None, camera=quay.uid, happened_at=at(4000))], now=at(4000))
+    for second in (4061, 4121):
+        found(second)
+    [again] = incident.alerts.filter(reason="again")
+    assert (again.recipient, again.created_at) == (ada, at(4061))
+    assert {deliver(row.uid, clock=lambda: at(4062)) for row in again.deliveries.all()} == {"sent"}
 
 
 def test_a_reminder_that_never_came_is_found(town: Town, ada: Recipient) -> None:
