@@ -19,6 +19,8 @@ class BatchConfig:
     """A frame waits at most so long for others to share its batch."""
     max_age_s: float = 15.0
     """A frame captured longer ago is given up when a newer one of its camera is in hand …"""
+    overrun_age_s: float = 1.0
+    """… and one captured so long ago, once nothing was on time for ``max_age_s``: that is no hiccup to be made up for."""
     most_per_camera: int = 200
     """… and so is the oldest of more than so many frames of one camera."""
 
@@ -49,6 +51,7 @@ class Batcher:
     def __init__(self, config: BatchConfig | None = None) -> None:
         self.config = BatchConfig() if config is None else config
         self._waiting: deque[tuple[float, Item]] = deque()
+        self._behind_since: datetime | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -72,7 +75,7 @@ class Batcher:
         go blind, and an old picture is better than none.
         """
         left = Counter(item.frame.camera for _, item in self._waiting)
-        oldest = now - timedelta(seconds=self.config.max_age_s)
+        oldest = now - timedelta(seconds=self._patience_s(now))
         dropped: list[Item] = []
         kept: deque[tuple[float, Item]] = deque()
         for since_s, item in self._waiting:
@@ -85,6 +88,19 @@ class Batcher:
                 kept.append((since_s, item))
         self._waiting = kept
         return dropped
+
+    def _patience_s(self, now: datetime) -> float:
+        """Long after a stall, which is made up for; short where more comes than can be analysed.
+
+        There as many frames are lost either way, and what is left is told a second late instead of a quarter minute.
+        """
+        config, first_at = self.config, min((item.frame.captured_at for _, item in self._waiting), default=now)
+        if now - first_at < timedelta(seconds=config.overrun_age_s / 2):
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = now
+        behind_s = (now - self._behind_since).total_seconds() if self._behind_since else 0.0
+        return min(config.overrun_age_s, config.max_age_s) if behind_s > config.max_age_s else config.max_age_s
 
     def take(self, most: int | None = None) -> list[Item]:
         """The next batch, first come first served, of at most ``most`` (by default the configured size)."""

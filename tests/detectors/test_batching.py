@@ -100,6 +100,30 @@ def test_more_than_the_most_of_a_camera_are_given_up() -> None:
     assert names(made.shed(NOW)) == [(1, 0), (1, 1), (1, 2)]
 
 
+def shed_after(made: Batcher, after_s: float, ages: dict[int, float]) -> list[int]:
+    """Add frames of these ages by number, ``after_s`` from now; the numbers of those that are given up then."""
+    for number, age_s in ages.items():
+        made.add(item(GATE, number, age_s - after_s), after_s)
+    return [one.frame.sequence for one in made.shed(NOW + timedelta(seconds=after_s))]
+
+
+def test_where_more_comes_than_can_be_analysed_what_is_left_is_fresh() -> None:
+    made = batcher(size=1)
+    assert shed_after(made, 0, {0: 9.0, 1: 8.8}) == []  # a stall is made up for
+    assert shed_after(made, 14, {2: 9.0, 3: 5.0, 4: 0.1}) == [0, 1]
+    assert shed_after(made, 16, {5: 0.9, 6: 0.1}) == [2, 3, 4]  # nothing was on time for a quarter minute
+    assert shed_after(made, 18, {7: 1.1, 8: 0.1}) == [5, 6, 7]
+
+
+def test_whoever_has_caught_up_has_patience_again() -> None:
+    made = batcher(size=2)
+    shed_after(made, 0, {0: 9.0})
+    made.take()
+    assert shed_after(made, 10, {1: 0.2, 2: 0.1}) == []
+    made.take()
+    assert shed_after(made, 17, {3: 9.0, 4: 8.0, 5: 0.1}) == []
+
+
 def test_given_up_frames_are_one_fact_for_each_camera_and_session() -> None:
     dropped = [item(GATE, 1), item(YARD, 7), item(GATE, 2), item(GATE, 1, session=2)]
     found = [
