@@ -18,6 +18,7 @@ from alerts.confirmation import opt_in, opt_out
 from alerts.models import Alert, Contact, InboundMessage, Incident, Recipient, ReplyCode
 from alerts.notifiers.base import Answer, DeliveryError, Follows, Message
 from alerts.notifiers.registry import notifier_for, notifier_of
+from alerts.spending import send_beside
 from alerts.transitions import IllegalTransition
 from streams.ids import new_uid
 
@@ -62,7 +63,10 @@ def acknowledge_as(alert: Alert, through: str, now: datetime) -> bool:
     try:
         with transaction.atomic():
             Alert.objects.filter(pk=alert.pk).update(answered_at=now, answered_through=through)
-            incidents.acknowledge(alert.incident.uid, by=alert.recipient.user, through=through, now=now)
+            user = alert.recipient.user
+            # Who has no account here is named all the same.
+            note = "" if user else alert.recipient.name
+            incidents.acknowledge(alert.incident.uid, by=user, through=through, now=now, note=note)
     except IllegalTransition:
         return False
     return True
@@ -198,6 +202,7 @@ def _send_reply(row: InboundMessage, now: datetime) -> None:
     """Once: whoever gets no reply sees in the next message that the alert is still open."""
     InboundMessage.objects.filter(pk=row.pk).update(replied_at=now)
     try:
-        notifier_for(Contact.Channel.SMS).send(Message(to=row.sender, text=row.reply, reference=str(new_uid())))
+        message = Message(to=row.sender, text=row.reply, reference=str(new_uid()))
+        send_beside(notifier_for(Contact.Channel.SMS), Contact.Channel.SMS, message, now)
     except DeliveryError as error:
         logger.warning("answer %s: its reply was not sent: %s", row.provider_id, error.text)

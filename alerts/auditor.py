@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 
-from alerts import budgets, duty, holding, opening
+from alerts import budgets, duty, opening, spending
 from alerts.announce import stamp
 from alerts.delivery import hand_over, queue
 from alerts.models import Alert, Contact, Delivery, Incident, Recipient, Severity
@@ -131,10 +131,10 @@ def unsent(now: datetime) -> Iterator[Finding]:
 def month(now: datetime) -> Iterator[Finding]:
     """SMS that run low before the month is over; once a month."""
     ceiling = settings.SMS_PER_MONTH
-    used = holding.month_used(now) if ceiling else 0
+    used = spending.month_used(now) if ceiling else 0
     if budgets.share(used, ceiling) >= budgets.WARN_SHARE:
         yield Finding(
-            "sms-month", f"{used} / {ceiling}", holding.month_begins_at(now), frozenset({Contact.Channel.SMS})
+            "sms-month", f"{used} / {ceiling}", spending.month_begins_at(now), frozenset({Contact.Channel.SMS})
         )
 
 
@@ -222,9 +222,7 @@ def _decide(
 ) -> Iterator[tuple[Alert, Contact]]:
     """An alert for each administrator, by every channel that is not in trouble, else by those that are."""
     for person in administrators():
-        alert = Alert.objects.create(
-            incident=incident, recipient=person, reason=reason, step=step, created_at=now
-        )
+        alert = Alert.objects.create(incident=incident, recipient=person, reason=reason, step=step, created_at=now)
         usable = list(Contact.objects.usable().filter(recipient=person).order_by("order", "id"))
         others = [contact for contact in usable if contact.channel not in finding.channels]
         for contact in first_of_each_channel(others or usable):

@@ -27,6 +27,9 @@ RECIPIENT = Budget(6, 60.0)
 SENDER_WINDOW_S = 10.0
 """A long code sends one segment a second; over so long that is levelled, so that what comes alone never waits."""
 
+KEPT_FOR_CRITICAL = 0.3
+"""Share of what the number sends that ordinary messages leave, so that a critical one finds it free."""
+
 FLOOD_FROM, FLOOD_BELOW, FLOOD_WINDOW_S = 10, 5, 600.0
 """One operator's flood: from so many alarms in ten minutes until fewer than so many. Source: ISA-18.2-2016, 16.3."""
 
@@ -36,13 +39,14 @@ FLOOD_LOOK_BACK_S = 2 * 3600.0
 WARN_SHARE = 0.8
 
 
-def sender_budget(per_minute: int) -> Budget:
-    """What one number sends, in segments.
+def sender_budget(per_minute: int, *, critical: bool) -> Budget:
+    """What one number sends, in segments: all of it for critical messages, less for others.
 
-    >>> sender_budget(60)
-    Budget(amount=10, window_s=10.0)
+    >>> sender_budget(60, critical=True), sender_budget(60, critical=False)
+    (Budget(amount=10, window_s=10.0), Budget(amount=7, window_s=10.0))
     """
-    return Budget(max(1, round(per_minute * SENDER_WINDOW_S / 60.0)), SENDER_WINDOW_S)
+    share = 1.0 if critical else 1.0 - KEPT_FOR_CRITICAL
+    return Budget(max(1, round(share * per_minute * SENDER_WINDOW_S / 60.0)), SENDER_WINDOW_S)
 
 
 def free_at(spent: Iterable[Spent], cost: int, budget: Budget, now: datetime) -> datetime:

@@ -42,7 +42,7 @@ def send_code(contact: Contact, now: datetime, *, asked_by: AbstractBaseUser | N
     _note(contact, code, asked_by, now)
     with translation.override(contact.recipient.language):
         subject, text = _("Your code for Poliscope"), _words(contact, code)
-    sent = send_now(contact, subject, text)
+    sent = send_now(contact, subject, text, now)
     return sent if sent.sandbox else sent.without_words()
 
 

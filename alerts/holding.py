@@ -1,18 +1,20 @@
 """Whether a delivery that is due has to wait, why, until when: mutes, budgets, floods, read from the rows themselves.
 
-Critical ones wait only while they are muted. What waits stays a row, with the reason; it is shown, and it goes out.
+Critical ones wait only while they are muted, and for the pace at which their number sends at all, a part of which
+ordinary ones leave free. What waits here can still be cancelled; what waits at the provider cannot. It stays a row,
+with the reason; it is shown, and it goes out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Min, QuerySet, Sum
+from django.db.models import Min
 
-from alerts import budgets
+from alerts import budgets, spending
 from alerts.models import Alert, Contact, Delivery
 from alerts.notifiers.registry import is_for_programs
 
@@ -26,9 +28,6 @@ MUTED_S = 60.0
 Held, State = Delivery.Held, Delivery.State
 TOGETHER = frozenset({Held.FLOOD, Held.LATE})
 """What is held for one of these goes out in one message."""
-
-_SPENT = (State.SENDING, State.SENT, State.DELIVERED, State.UNKNOWN, State.FAILED)
-"""What may have been paid for: of the others it is known that nothing left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def hold(row: Delivery, now: datetime) -> Hold | None:
     if row.alert.incident.muted_by:
         return Hold(Held.MUTED, now + timedelta(seconds=MUTED_S))
     if row.alert.incident.severity == "critical":
-        return None
+        return _over_budget(row, now)
     return _gathered(row, now) or _over_budget(row, now)
 
 
@@ -104,12 +103,6 @@ def loads(now: datetime) -> list[Load]:
 # How much may be sent
 
 
-def _sms(since: datetime) -> QuerySet[Delivery]:
-    """SMS that were begun since; those that another's message carries cost nothing."""
-    rows = Delivery.objects.filter(attempted_at__gt=since, state__in=_SPENT, carried_by__isnull=True)
-    return rows.filter(contact__channel=Contact.Channel.SMS)
-
-
 def _over_budget(row: Delivery, now: datetime) -> Hold | None:
     if row.contact.channel != Contact.Channel.SMS:
         return None
@@ -122,14 +115,15 @@ def _over_budget(row: Delivery, now: datetime) -> Hold | None:
 
 
 def _budgets(row: Delivery, now: datetime) -> Iterable[tuple[Delivery.Held, list[budgets.Spent], int, budgets.Budget]]:
-    mine = budgets.RECIPIENT
-    recent = _sms(now - timedelta(seconds=mine.window_s)).exclude(pk=row.pk)
-    to_this = recent.filter(alert__recipient=row.alert.recipient_id)
-    yield Held.RECIPIENT, [(at, 1) for at in to_this.values_list("attempted_at", flat=True) if at], 1, mine
-    sender = budgets.sender_budget(settings.SMS_PER_MINUTE)
-    spent = _sms(now - timedelta(seconds=sender.window_s)).exclude(pk=row.pk)
-    paid = [(at, max(1, segments)) for at, segments in spent.values_list("attempted_at", "segments") if at]
-    yield Held.SENDER, paid, likely_segments(row), sender
+    critical = row.alert.incident.severity == "critical"
+    if not critical:
+        mine = budgets.RECIPIENT
+        recent = spending.outbox(now - timedelta(seconds=mine.window_s)).exclude(pk=row.pk)
+        to_this = recent.filter(alert__recipient=row.alert.recipient_id)
+        yield Held.RECIPIENT, [(at, 1) for at in to_this.values_list("attempted_at", flat=True) if at], 1, mine
+    sender = budgets.sender_budget(settings.SMS_PER_MINUTE, critical=critical)
+    spent = spending.segments_since(now - timedelta(seconds=sender.window_s), without=row)
+    yield Held.SENDER, spent, likely_segments(row), sender
 
 
 def likely_segments(row: Delivery) -> int:
@@ -137,19 +131,9 @@ def likely_segments(row: Delivery) -> int:
     return 2 if row.alert.recipient.language.startswith("zh") else 1
 
 
-def month_begins_at(now: datetime) -> datetime:
-    """The month of the ceiling, in UTC, as providers bill."""
-    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def month_used(now: datetime) -> int:
-    """SMS segments of this month."""
-    return int(_sms(month_begins_at(now)).aggregate(used=Sum("segments"))["used"] or 0)
-
-
 def month_is_spent(row: Delivery, now: datetime) -> bool:
     """Whether ``row`` is an SMS that the month's ceiling leaves no room for. A critical one always has it."""
     if row.contact.channel != Contact.Channel.SMS or row.alert.incident.severity == "critical":
         return False
     ceiling = settings.SMS_PER_MONTH
-    return bool(ceiling) and month_used(now) + likely_segments(row) > ceiling
+    return bool(ceiling) and spending.month_used(now) + likely_segments(row) > ceiling

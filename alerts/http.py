@@ -11,16 +11,15 @@ import http.client
 import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from alerts.notifiers import deadline
 from alerts.notifiers.base import TIMEOUT_S
+from alerts.notifiers.deadline import hung_up_after
 from streams.addresses import METADATA, Pairs, embedded, resolve
 
-WHOLE_S = 2 * TIMEOUT_S
-"""Shorter than a delivery's lease."""
 ANSWER_BYTES = 2000
 PORTS = {"http": 80, "https": 443}
 
@@ -102,42 +101,38 @@ def check(url: str, allow: Pairs | None, resolve: Callable[[str, int], list[str]
     except (OSError, UnicodeError) as error:
         raise NotCalled(f"{host}: no machine of this name is known ({type(error).__name__})") from None
     if allow is not None and (host, port) not in allow:
-        _refuse(parts.scheme, host, port, numbers)
+        if parts.scheme != "https":
+            raise NotCalled(f"{host}:{port}: expected https, got http; {_remedy(host, port)}", for_good=True)
+        refuse_private(host, port, numbers)
     return Target(parts, host, port, numbers[0].partition("%")[0])
 
 
-def _refuse(scheme: str, host: str, port: int, numbers: list[str]) -> None:
-    """Everything that is not plainly on the internet, and whatever would travel readable there."""
-    remedy = f"add {host}:{port} to POLISCOPE_WEBHOOK_ALLOW if it is yours"
-    if scheme != "https":
-        raise NotCalled(f"{host}:{port}: expected https, got http; {remedy}", for_good=True)
+def _remedy(host: str, port: int) -> str:
+    return f"add {host}:{port} to POLISCOPE_WEBHOOK_ALLOW if it is yours"
+
+
+def refuse_private(host: str, port: int, numbers: list[str]) -> None:
+    """Everything that is not plainly on the internet. Raises ``NotCalled``."""
     for number in numbers:
         ip = embedded(ipaddress.ip_address(number.partition("%")[0]))
         if not ip.is_global or ip.is_multicast or ip in METADATA:
-            raise NotCalled(
-                f"{host}:{port}: expected an address on the internet, got a private one; {remedy}", for_good=True
-            )
+            said = f"{host}:{port}: expected an address on the internet, got a private one; {_remedy(host, port)}"
+            raise NotCalled(said, for_good=True)
 
 
 def call(target: Target, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Called:
     """One request, one answer, whatever it is. Raises ``NotCalled`` and ``NoAnswer``."""
     connection = _connect(target)
-    hung_up = threading.Event()
-    timer = threading.Timer(WHOLE_S, _hang_up, [connection, hung_up])
-    timer.daemon = True
-    timer.start()
-    try:
-        connection.request(method, target.path, body or None, dict(headers or {}))
-        answer = connection.getresponse()
-        text = answer.read(ANSWER_BYTES).decode(errors="replace")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NoAnswer(f"{target.host}:{target.port}: no answer ({type(error).__name__})") from None
-    finally:
-        timer.cancel()
-        connection.close()
-    if hung_up.is_set():
+    with hung_up_after(deadline.WHOLE_S, lambda: _hang_up(connection)) as over, contextlib.closing(connection):
+        try:
+            connection.request(method, target.path, body or None, dict(headers or {}))
+            answer = connection.getresponse()
+            text = answer.read(ANSWER_BYTES).decode(errors="replace")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NoAnswer(f"{target.host}:{target.port}: no answer ({type(error).__name__})") from None
+    if over.is_set():
         # What was cut off in the middle can look like an answer.
-        raise NoAnswer(f"{target.host}:{target.port}: no answer within {WHOLE_S:g} s")
+        raise NoAnswer(f"{target.host}:{target.port}: no answer within {deadline.WHOLE_S:g} s")
     return Called(answer.status, " ".join(text.split())[:300], _seconds(answer.getheader("Retry-After")))
 
 
@@ -154,8 +149,7 @@ def _connect(target: Target) -> http.client.HTTPConnection:
     return connection
 
 
-def _hang_up(connection: http.client.HTTPConnection, hung_up: threading.Event) -> None:
-    hung_up.set()
+def _hang_up(connection: http.client.HTTPConnection) -> None:
     with contextlib.suppress(OSError, AttributeError):
         connection.sock.shutdown(socket.SHUT_RDWR)
 

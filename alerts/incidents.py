@@ -61,10 +61,10 @@ class AnotherUnresolved(ValueError):
         self.other = other
 
 
-def acknowledge(uid: UUID, *, by: AbstractBaseUser | None, through: str, now: datetime) -> Incident:
+def acknowledge(uid: UUID, *, by: AbstractBaseUser | None, through: str, now: datetime, note: str = "") -> Incident:
     """Somebody has it: nothing more is sent. Raises ``IllegalTransition``, ``Incident.DoesNotExist``."""
     with transaction.atomic():
-        incident = _move(uid, "acknowledge", by, through, now, acknowledged_at=now, acknowledged_by=by, owner=by)
+        incident = _move(uid, "acknowledge", by, through, now, note, acknowledged_at=now, acknowledged_by=by, owner=by)
         incident.change = stamp([incident.pk])
     return incident
 

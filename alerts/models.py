@@ -188,6 +188,13 @@ class TrialMessage(models.Model):
     sent_at = models.DateTimeField(db_index=True)
 
 
+class OtherSms(models.Model):
+    """An SMS that no delivery stands for, a code, a trial or a reply: what the budgets count besides."""
+
+    at = models.DateTimeField(db_index=True)
+    segments = models.PositiveSmallIntegerField()
+
+
 class Team(models.Model):
     """People who are told together."""
 

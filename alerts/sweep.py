@@ -30,6 +30,7 @@ from alerts import (
     pictures,
     reconcile,
     rehearsals,
+    spending,
     telling,
 )
 from alerts.events import Event as Content
@@ -248,7 +249,7 @@ class Sweeper:
         if not self._is_time("audit", AUDIT_S):
             return
         found = auditor.audit(self._now())
-        loads, used = holding.loads(self._now()), holding.month_used(self._now())
+        loads, used = holding.loads(self._now()), spending.month_used(self._now())
         self._figures = {
             "alerts_10min_most": float(loads[0].alerts if loads else 0),
             "in_flood": float(sum(load.flooded for load in loads)),

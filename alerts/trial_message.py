@@ -18,6 +18,7 @@ from alerts.by_hand import HOUR_S, LOOK_BACK, MINUTE_S, Limits, check
 from alerts.models import Contact, TrialMessage
 from alerts.notifiers.base import DeliveryError, Message
 from alerts.notifiers.registry import notifier_for
+from alerts.spending import send_beside
 from streams.ids import new_uid
 
 LIMITS = Limits(
@@ -61,7 +62,7 @@ def send_trial(contact: Contact, asked_by: AbstractUser, now: datetime) -> Trial
     sender = asked_by.get_full_name() or asked_by.get_username()
     with translation.override(contact.recipient.language):
         subject, text = _("Trial message from Poliscope"), _words(contact, sender)
-    return send_now(contact, subject, text)
+    return send_now(contact, subject, text, now)
 
 
 def _note(contact: Contact, asked_by: AbstractUser, now: datetime) -> None:
@@ -73,14 +74,14 @@ def _note(contact: Contact, asked_by: AbstractUser, now: datetime) -> None:
         rows.create(contact=contact, address=contact.address, asked_by=asked_by, sent_at=now)  # type: ignore[misc]
 
 
-def send_now(contact: Contact, subject: str, text: str) -> Trial:
+def send_now(contact: Contact, subject: str, text: str, now: datetime) -> Trial:
     """Send these words to ``contact``, past the outbox. Blocks as the notifier does; never raises for a provider."""
     message = Message(to=contact.reach, text=text, reference=str(new_uid()), subject=subject)
     key = ""
     try:
         notifier = notifier_for(contact.channel)
         key = notifier.key
-        receipt = notifier.send(message)
+        receipt = send_beside(notifier, contact.channel, message, now)
     except DeliveryError as error:
         return Trial(key, contact.address, subject, text, error.outcome, error.text)
     return Trial(key, contact.address, subject, text, "sent", receipt.provider_id)

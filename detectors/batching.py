@@ -20,7 +20,7 @@ class BatchConfig:
     max_age_s: float = 15.0
     """A frame captured longer ago is given up when a newer one of its camera is in hand …"""
     overrun_age_s: float = 1.0
-    """… and one captured so long ago, once nothing was on time for ``max_age_s``: that is no hiccup to be made up for."""
+    """… and one captured so long ago, once nothing was on time for ``max_age_s``: that is no hiccup to make up for."""
     most_per_camera: int = 200
     """… and so is the oldest of more than so many frames of one camera."""
 

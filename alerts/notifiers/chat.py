@@ -9,7 +9,12 @@ import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from django.conf import settings
+
+from alerts import http
+from alerts.notifiers import deadline
 from alerts.notifiers.base import DeliveryError, Message, Receipt
+from streams.addresses import Pairs, resolve
 
 INSTALL = "./poliscope install apprise"
 
@@ -21,14 +26,18 @@ REFUSED = frozenset({*ON_THIS_MACHINE, *TO_ANY_ADDRESS})
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """One message to one Apprise address. Apprise loads when the first is sent."""
+    """One message to one Apprise address. Apprise loads when the first is sent.
 
+    ``allow``: host and port pairs of services of one's own that may be in a private network.
+    """
+
+    allow: Pairs = frozenset()
     key: ClassVar[str] = "apprise"
 
     @classmethod
     def configured(cls) -> Chat:
         """Always there: the address holds all that is needed."""
-        return cls()
+        return cls(http.allowed_pairs(settings.WEBHOOK_ALLOW))
 
     @staticmethod
     def clean_address(typed: str) -> str:
@@ -50,11 +59,37 @@ class Chat:
             raise DeliveryError("rejected", f"Apprise: {error}") from None
         if target is None:
             raise DeliveryError("rejected", "Apprise: expected an address as its documentation has it, got another")
-        with _Said() as said:
-            taken = target.notify(body=message.text, title=message.subject, body_format=apprise.NotifyFormat.TEXT)
-        if not taken:
-            raise failure([_without(line, message.to) for line in said.lines])
+        self._refuse_private(target)
+        try:
+            said = deadline.within(deadline.WHOLE_S, lambda: _notify(target, message, apprise.NotifyFormat.TEXT))
+        except TimeoutError as error:
+            raise DeliveryError("unknown", f"Apprise: {error}") from None
+        if said is not None:
+            raise failure([_without(line, message.to) for line in said])
         return Receipt("taken")
+
+    def _refuse_private(self, target: Any) -> None:
+        """A service whose host is part of the address is somewhere on the internet, or allowed. As far as names tell:
+        Apprise itself connects, so what the name means is asked twice.
+        """
+        if not any("{host}" in form for form in target.templates) or getattr(target, "mode", "") == "cloud":
+            return
+        host, port = str(target.host).lower(), target.port or http.PORTS["https" if target.secure else "http"]
+        if (host, port) in self.allow:
+            return
+        try:
+            http.refuse_private(host, port, resolve(host, port))
+        except http.NotCalled as error:
+            raise DeliveryError("rejected", f"Apprise: {error}") from None
+        except (OSError, UnicodeError) as error:
+            raise DeliveryError("definite", f"Apprise: {host}: no machine of this name is known ({error})") from None
+
+
+def _notify(target: Any, message: Message, form: Any) -> list[str] | None:
+    """None: it was taken; else what Apprise says."""
+    with _Said() as said:
+        taken = target.notify(body=message.text, title=message.subject, body_format=form)
+    return None if taken else said.lines
 
 
 def _runtime() -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import smtplib
+import socket
+import threading
 from dataclasses import dataclass, field
 from email.mime.image import MIMEImage
 from typing import Any, ClassVar
@@ -14,7 +16,9 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
+from alerts.notifiers import deadline
 from alerts.notifiers.base import TIMEOUT_S, DeliveryError, Message, Outcome, Receipt
+from alerts.notifiers.deadline import hung_up_after
 
 PICTURE_ID = "picture"
 """The HTML shows it as ``cid:picture``."""
@@ -67,35 +71,55 @@ class Smtp:
         backend = _Backend(
             self.host, self.port, self.user, self.password, use_tls=self.tls, use_ssl=self.ssl, timeout=int(TIMEOUT_S)
         )
-        try:
-            backend.open()
-        except Exception as error:  # not a byte of the message has left: whatever it is, it is definite
-            raise DeliveryError("definite", f"SMTP: no session with the server ({_said(error)})") from None
-        try:
-            taken = backend.send_messages([compose(message)])
-        except Exception as error:
-            raise failure(error, data_begun=backend.data_begun) from None
-        finally:
-            # The server has taken it or not by now; how it says goodbye changes nothing.
-            with contextlib.suppress(Exception):
-                backend.close()
+        with hung_up_after(deadline.WHOLE_S, backend.hang_up) as over:
+            taken = _session(backend, message, over)
         if not taken:
             raise DeliveryError("rejected", "SMTP: no recipient that the server could be given")
         return Receipt(_message_id(message))
 
 
+def _session(backend: _Backend, message: Message, hung_up: threading.Event) -> int:
+    """Greeting to goodbye; how many messages were taken. Raises ``DeliveryError``."""
+    try:
+        backend.open()
+    except Exception as error:  # not a byte of the message has left: whatever it is, it is definite
+        raise DeliveryError("definite", f"SMTP: no session with the server ({_said(error)})") from None
+    try:
+        taken: int = backend.send_messages([compose(message)])
+    except Exception as error:
+        # What was cut off in the middle can look like an answer.
+        why = TimeoutError("it took too long") if hung_up.is_set() else error
+        raise failure(why, data_begun=backend.data_begun) from None
+    finally:
+        # The server has taken it or not by now; how it says goodbye changes nothing.
+        with contextlib.suppress(Exception):
+            backend.close()
+    return taken
+
+
 class _Backend(EmailBackend):
-    """Django's, which also remembers whether the message's own bytes had begun to leave."""
+    """Django's, which also remembers whether the message's own bytes had begun to leave, and can be hung up."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.data_begun = False
+        self.session: smtplib.SMTP | None = None
+
+    def hang_up(self) -> None:
+        """End the session from another thread: whatever it waits for fails at once."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.session.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
     @property
     def connection_class(self) -> Any:
         backend, base = self, smtplib.SMTP_SSL if self.use_ssl else smtplib.SMTP
 
         class Noted(base):  # type: ignore[misc,valid-type]
+            def connect(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+                backend.session = self
+                greeting: tuple[int, bytes] = super().connect(*args, **kwargs)
+                return greeting
+
             def data(self, msg: Any) -> tuple[int, bytes]:
                 backend.data_begun = True
                 answer: tuple[int, bytes] = super().data(msg)

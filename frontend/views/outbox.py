@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from alerts import holding
+from alerts import spending
 from alerts.models import Delivery
 from frontend import queries
 from frontend.permissions import visible_incidents
@@ -40,7 +40,7 @@ def show_outbox(request: HttpRequest) -> HttpResponse:
         "deliveries": list(queries.outbox(user)),
         "change": change,
         "loads": queries.operator_loads(user, now),
-        "sms_used": holding.month_used(now),
+        "sms_used": spending.month_used(now),
         "sms_ceiling": settings.SMS_PER_MONTH,
     }
     if wanted:

@@ -68,6 +68,16 @@ def test_the_code_in_the_message_acknowledges_its_incident(town: Town, twilio: F
     assert reply.startswith("You have it: Person in") and segments(reply) == 1
 
 
+def test_whoever_has_no_account_is_named_all_the_same(town: Town, twilio: FakeTwilio, now: datetime) -> None:
+    town.person("Alice", SMS)
+    [code] = told(town, now)
+    twilio.text_in(ALICE, code)
+    poll(timezone.now())
+
+    step = Incident.objects.get().transitions.last()
+    assert (step.by, step.note, step.through) == (None, "Alice", "sms")
+
+
 def test_an_answer_is_taken_once_however_often_it_is_fetched(town: Town, twilio: FakeTwilio, now: datetime) -> None:
     town.person("Alice", SMS)
     [code] = told(town, now)

@@ -52,6 +52,7 @@ LEFT_OUT = {
     "detectors.Model": "its file is not in the text; deployments name it by name and version",
     "detectors.Candidate": "what happened to a model on its way in",
     "alerts.ContactCode": "a secret, and good for minutes",
+    "alerts.OtherSms": "what was sent within a month",
     "alerts.TrialMessage": "what happened within an hour",
     "alerts.RuleVersion": "the past of a rule; the newest is the rule",
     "alerts.Incident": "what happened",

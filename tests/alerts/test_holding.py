@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from alerts import holding
+from alerts import holding, spending
+from alerts.answering import take
+from alerts.confirmation import send_code
 from alerts.delivery import (
     cancel_unwanted,
     count_overdue,
@@ -18,10 +20,12 @@ from alerts.delivery import (
     to_hand_over,
 )
 from alerts.incidents import acknowledge, record
-from alerts.models import Alert, Contact, Delivery, Incident
+from alerts.models import Alert, Contact, Delivery, Incident, Recipient
 from alerts.notifiers import sms as sms_module
+from alerts.notifiers.base import Answer
 from alerts.reconcile import follow_up
 from alerts.texts import segments
+from alerts.trial_message import send_trial
 from streams.models import Camera
 from tests.alerts.town import EMAIL, SMS, Town, at
 from tests.services.receiver import Receiver
@@ -260,11 +264,53 @@ def test_one_number_sends_a_segment_a_second(town: Town, twilio: FakeTwilio) -> 
     record([town.event(frame=None)], now=at(0))
 
     turn(at(1))
-    assert len(twilio.messages) == 10
+    assert len(twilio.messages) == 7
     assert set(Delivery.objects.filter(state="queued").values_list("held", flat=True)) == {"sender"}
-    run(2, 35, step=1)
+    run(2, 55, step=1)
 
     assert (len(twilio.messages), states()) == (40, {"sent"})
+
+
+def test_a_critical_one_finds_the_number_free_among_many_ordinary_ones(town: Town, twilio: FakeTwilio) -> None:
+    for n in range(20):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    record([town.event(frame=None)], now=at(0))
+    turn(at(1))
+    town.rule.recipients.set(Recipient.objects.filter(name__in=("Person 1", "Person 2", "Person 3")))
+    record([town.event(frame=None, camera=town.yard.uid, severity="critical", happened_at=at(2))], now=at(2))
+
+    turn(at(2))
+
+    assert [message.body.partition(":")[0] for message in twilio.messages] == ["High"] * 7 + ["Critical"] * 3
+
+
+def test_not_even_critical_ones_are_sent_faster_than_the_number_sends(town: Town, twilio: FakeTwilio) -> None:
+    for n in range(40):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    record([town.event(frame=None, severity="critical")], now=at(0))
+
+    turn(at(1))
+    assert len(twilio.messages) == 10
+    acknowledge(Incident.objects.get().uid, by=None, through="screen", now=at(2))
+    turn(at(11))
+
+    # What waited here is not sent any more; at the provider it could not have been stopped.
+    assert (len(twilio.messages), states()) == (10, {"sent", "cancelled"})
+
+
+@pytest.mark.parametrize("state", ["", "21211"])
+def test_codes_trials_and_replies_count_where_they_left(town: Town, twilio: FakeTwilio, state: str) -> None:
+    alice = town.person("Alice", SMS)
+    [contact] = alice.contacts.all()
+    twilio.mode = state or twilio.mode
+    send_trial(contact, town.alice, at(0))
+    Contact.objects.filter(pk=contact.pk).update(confirmed_at=None)
+    send_code(Contact.objects.get(), at(1))
+    Contact.objects.filter(pk=contact.pk).update(confirmed_at=at(1))
+    take(Answer("SM1", contact.address, "what?", at(2)), at(2))
+
+    assert spending.month_used(at(3)) == (0 if state else 3)
+    assert spending.month_used(at(3) + timedelta(days=31)) == 0
 
 
 def test_what_certainly_did_not_leave_costs_nothing(town: Town, twilio: FakeTwilio) -> None:
@@ -273,7 +319,7 @@ def test_what_certainly_did_not_leave_costs_nothing(town: Town, twilio: FakeTwil
     twilio.mode = "429"
     run(1, 60, step=1)
 
-    assert holding.month_used(at(60)) == 0
+    assert spending.month_used(at(60)) == 0
 
 
 def test_above_the_months_ceiling_people_are_told_another_way(
@@ -284,7 +330,7 @@ def test_above_the_months_ceiling_people_are_told_another_way(
     record([town.event(frame=None)], now=at(0))
     record([town.event(frame=None, camera=town.yard.uid)], now=at(1))
     run(2, 4)
-    assert holding.month_used(at(5)) == 2
+    assert spending.month_used(at(5)) == 2
     Contact.objects.create(recipient=alice, channel="email", address="alice@example.org", order=1, confirmed_at=at(0))
     town.rule.recipients.set([alice])
     [third] = cameras(town, 1)
@@ -316,8 +362,8 @@ def test_a_new_month_begins_with_nothing_used(town: Town, twilio: FakeTwilio) ->
     record([town.event(frame=None)], now=at(0))
     turn(at(1))
 
-    assert holding.month_used(at(2)) == 1
-    assert holding.month_used(at(2) + timedelta(days=31)) == 0
+    assert spending.month_used(at(2)) == 1
+    assert spending.month_used(at(2) + timedelta(days=31)) == 0
 
 
 def test_the_load_of_everybody_is_known(town: Town) -> None:

@@ -7,12 +7,14 @@ import smtplib
 import socket
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 
 import pytest
 from django.core.mail import BadHeaderError
 from pytest_django import Settings
 
+from alerts.notifiers import deadline
 from alerts.notifiers import email as email_module
 from alerts.notifiers import sms as sms_module
 from alerts.notifiers.base import DeliveryError, Message
@@ -21,6 +23,7 @@ from alerts.notifiers.email import Smtp, compose
 from alerts.notifiers.registry import NOTIFIERS, notifier_for
 from alerts.notifiers.sandbox import Sandbox
 from alerts.notifiers.sms import Twilio
+from tests.services.drip import dripping
 from tests.services.smtp import FakeSmtp
 from tests.services.twilio import ACCOUNT, SENDER, TOKEN, FakeTwilio
 
@@ -210,6 +213,18 @@ def test_it_does_not_wait_for_a_server_that_never_greets() -> None:
         Smtp("127.0.0.1", silent.getsockname()[1]).send(MAIL)
 
     assert caught.value.outcome == "definite"
+
+
+def test_a_mail_server_that_sends_a_byte_now_and_then_is_left(smtp: FakeSmtp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "WHOLE_S", 1.0)
+    smtp.mode, started = "drip", time.monotonic()
+    with pytest.raises(DeliveryError, match="no answer after the message left") as caught:
+        Smtp.from_url(smtp.url).send(MAIL)
+    with dripping(b"220-") as pair, pytest.raises(DeliveryError, match="no session") as greeted:
+        Smtp.from_url(f"smtp://{pair}").send(MAIL)
+
+    assert (caught.value.outcome, greeted.value.outcome) == ("unknown", "definite")
+    assert time.monotonic() - started < 6
 
 
 def test_it_refuses_a_header_that_would_carry_another() -> None:

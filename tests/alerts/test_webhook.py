@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -21,10 +20,12 @@ from alerts.delivery import _crowd, at_once, claim, deliver
 from alerts.editing import Refused
 from alerts.incidents import record
 from alerts.models import Contact, Delivery, Recipient
+from alerts.notifiers import deadline
 from alerts.notifiers.base import SLOTS, DeliveryError, Message
 from alerts.notifiers.chat import Chat
 from alerts.notifiers.webhook import Webhook, secret_for
 from tests.alerts.town import Town, at
+from tests.services.drip import dripping
 from tests.services.receiver import Receiver
 from tests.services.receiver import receiver as receiver
 
@@ -99,27 +100,13 @@ def test_it_waits_as_long_as_the_receiver_asks(receiver: Receiver) -> None:
 
 
 def test_a_receiver_that_sends_a_byte_now_and_then_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "WHOLE_S", 1.0)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        target = http.check(f"http://127.0.0.1:{port}/", None)
-        dripping = subprocess.Popen([sys.executable, "-c", _DRIP, str(listener.fileno())], pass_fds=[listener.fileno()])
+    monkeypatch.setattr(deadline, "WHOLE_S", 1.0)
+    with dripping(b"HTTP/1.1 200 OK\r\n") as pair:
+        target = http.check(f"http://{pair}/", None)
         started = time.monotonic()
         with pytest.raises(http.NoAnswer):
             http.call(target, "POST", b"{}")
         assert time.monotonic() - started < 5
-        dripping.kill()
-        dripping.wait(5)
-
-
-_DRIP = """
-import socket, sys, time
-client, _ = socket.socket(fileno=int(sys.argv[1])).accept()
-client.sendall(b"HTTP/1.1 200 OK\\r\\n")
-while True:
-    client.sendall(b"X")
-    time.sleep(0.1)
-"""
 
 
 @pytest.mark.parametrize(
@@ -218,11 +205,15 @@ def test_one_receiver_that_hangs_holds_only_itself(town: Town) -> None:
 APPRISE = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
+def chat(receiver: Receiver) -> Chat:
+    return Chat(http.allowed_pairs([receiver.pair]))
+
+
 @APPRISE
 def test_a_chat_message_goes_out_through_apprise(receiver: Receiver) -> None:
     pytest.importorskip("apprise")
 
-    Chat().send(message(f"ntfy://{receiver.pair}/topic"))
+    chat(receiver).send(message(f"ntfy://{receiver.pair}/topic"))
 
     [posted] = receiver.received
     assert "Dock lane" in posted.content.decode()
@@ -235,10 +226,33 @@ def test_a_chats_failures_are_told_apart(receiver: Receiver, status: int | str, 
     receiver.status = status
 
     with pytest.raises(DeliveryError) as caught:
-        Chat().send(message(f"ntfy://alice:a-long-password@{receiver.pair}/topic"))
+        chat(receiver).send(message(f"ntfy://alice:a-long-password@{receiver.pair}/topic"))
 
     assert caught.value.outcome == outcome
     assert "a-long-password" not in caught.value.text
+
+
+@APPRISE
+@pytest.mark.parametrize("host", ["{pair}", "localhost:{port}", "10.0.0.3", "169.254.169.254"])
+def test_a_chat_of_ones_own_is_called_only_where_it_is_allowed(receiver: Receiver, host: str) -> None:
+    pytest.importorskip("apprise")
+    address = f"gotify://{host.format(pair=receiver.pair, port=receiver.port)}/a-token-of-15-letters"
+
+    with pytest.raises(DeliveryError, match=r"got a private one; add .* to POLISCOPE_WEBHOOK_ALLOW") as caught:
+        Chat().send(message(address))
+
+    assert (caught.value.outcome, receiver.received) == ("rejected", [])
+
+
+@APPRISE
+def test_a_chat_that_sends_a_byte_now_and_then_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("apprise")
+    monkeypatch.setattr(deadline, "WHOLE_S", 1.0)
+    with dripping(b"HTTP/1.1 200 OK\r\n") as pair:
+        started = time.monotonic()
+        with pytest.raises(DeliveryError, match="no answer within 1 s") as caught:
+            Chat(http.allowed_pairs([pair])).send(message(f"ntfy://{pair}/topic"))
+        assert (caught.value.outcome, time.monotonic() - started < 5) == ("unknown", True)
 
 
 @pytest.mark.parametrize(

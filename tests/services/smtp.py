@@ -1,8 +1,8 @@
 """A loopback SMTP server (aiosmtpd) that remembers every message and can refuse, greylist or fall silent.
 
 Modes: ``accept``; ``451`` and ``550`` (at RCPT); ``451-once`` (then ``accept``); ``550-policy`` (5.7.1 at RCPT);
-``451-data`` (after the message); ``silent`` (takes the message, never answers); ``cut`` (takes the message, closes the
-connection).
+``451-data`` (after the message); ``silent`` (takes the message, never answers); ``drip`` (takes the message, answers a
+byte now and then, for ever); ``cut`` (takes the message, closes the connection).
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class _Handler:
         mode = self._owner.modes.get(envelope.rcpt_tos[0], self._owner.mode)
         if mode == "silent":
             await asyncio.sleep(60)
+        while mode == "drip" and not server.transport.is_closing():
+            server.transport.write(b"2")
+            await asyncio.sleep(0.1)
         if mode == "cut":
             server.transport.close()
         return "451 4.3.0 Try again later" if mode == "451-data" else "250 OK"
