@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from streams.frame import Frame
 
 
+GAIN_S = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class BatchConfig:
     """Bounds of a batch and of patience."""
@@ -20,7 +23,9 @@ class BatchConfig:
     max_age_s: float = 15.0
     """A frame captured longer ago is given up when a newer one of its camera is in hand …"""
     overrun_age_s: float = 1.0
-    """… and one captured so long ago, once nothing was on time for ``max_age_s``: that is no hiccup to make up for."""
+    """… and one captured so long ago, where more comes than can be analysed: …"""
+    catch_up_s: float = 5.0
+    """… where within so long less than ``GAIN_S`` was made up for."""
     most_per_camera: int = 200
     """… and so is the oldest of more than so many frames of one camera."""
 
@@ -51,7 +56,9 @@ class Batcher:
     def __init__(self, config: BatchConfig | None = None) -> None:
         self.config = BatchConfig() if config is None else config
         self._waiting: deque[tuple[float, Item]] = deque()
-        self._behind_since: datetime | None = None
+        self._behind: tuple[datetime, timedelta] | None = None
+        """Since when it is looked whether it catches up, and how far behind it was then."""
+        self._overrun = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -94,13 +101,16 @@ class Batcher:
 
         There as many frames are lost either way, and what is left is told a second late instead of a quarter minute.
         """
-        config, first_at = self.config, min((item.frame.captured_at for _, item in self._waiting), default=now)
-        if now - first_at < timedelta(seconds=config.overrun_age_s / 2):
-            self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = now
-        behind_s = (now - self._behind_since).total_seconds() if self._behind_since else 0.0
-        return min(config.overrun_age_s, config.max_age_s) if behind_s > config.max_age_s else config.max_age_s
+        config = self.config
+        age = now - min((item.frame.captured_at for _, item in self._waiting), default=now)
+        if age < timedelta(seconds=config.overrun_age_s / 2):
+            self._behind, self._overrun = None, False
+        elif self._behind is None:
+            self._behind = (now, age)
+        elif now - self._behind[0] >= timedelta(seconds=config.catch_up_s):
+            self._overrun |= age > self._behind[1] - timedelta(seconds=GAIN_S)
+            self._behind = (now, age)
+        return min(config.overrun_age_s, config.max_age_s) if self._overrun else config.max_age_s
 
     def take(self, most: int | None = None) -> list[Item]:
         """The next batch, first come first served, of at most ``most`` (by default the configured size)."""

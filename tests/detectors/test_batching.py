@@ -109,19 +109,29 @@ def shed_after(made: Batcher, after_s: float, ages: dict[int, float]) -> list[in
 
 def test_where_more_comes_than_can_be_analysed_what_is_left_is_fresh() -> None:
     made = batcher(size=1)
-    assert shed_after(made, 0, {0: 9.0, 1: 8.8}) == []  # a stall is made up for
-    assert shed_after(made, 14, {2: 9.0, 3: 5.0, 4: 0.1}) == [0, 1]
-    assert shed_after(made, 16, {5: 0.9, 6: 0.1}) == [2, 3, 4]  # nothing was on time for a quarter minute
-    assert shed_after(made, 18, {7: 1.1, 8: 0.1}) == [5, 6, 7]
+    assert shed_after(made, 0, {0: 4.0, 1: 3.8}) == []
+    made.take()
+    assert shed_after(made, 4, {2: 7.0, 3: 6.0, 4: 0.1}) == []
+    made.take()
+    assert shed_after(made, 6, {5: 0.9, 6: 0.1}) == [2, 3, 4]  # nothing was made up for within five seconds
+    assert shed_after(made, 8, {7: 1.1, 8: 0.1}) == [5, 6, 7]
+
+
+def test_a_stall_is_made_up_for_without_losing_a_frame() -> None:
+    made = batcher(size=1)
+    for second in range(12):
+        assert shed_after(made, second, {second: 12.0 - second}) == []
+        made.take()
 
 
 def test_whoever_has_caught_up_has_patience_again() -> None:
     made = batcher(size=2)
-    shed_after(made, 0, {0: 9.0})
+    for second, ages in enumerate([{0: 9.0}, {1: 9.0}, {}, {}, {}, {2: 9.0, 3: 0.1}]):
+        shed_after(made, second, ages)
     made.take()
-    assert shed_after(made, 10, {1: 0.2, 2: 0.1}) == []
+    assert shed_after(made, 10, {4: 0.2, 5: 0.1}) == []
     made.take()
-    assert shed_after(made, 17, {3: 9.0, 4: 8.0, 5: 0.1}) == []
+    assert shed_after(made, 17, {6: 9.0, 7: 8.0, 8: 0.1}) == []
 
 
 def test_given_up_frames_are_one_fact_for_each_camera_and_session() -> None:

@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("POLISCOPE_KILLS", "5"))
 FASTER = 10.0 / max(KILLS, 5)
 """The street plays so many times faster than it was; with more kills slower, so that something is done between them."""
 # Pictures that wait for a killed worker are not given up here: that is another policy, tested elsewhere.
-DETECT = ("manage.py", "detect", "--pool", "general", "--member", "detect-1", "--max-age", "3600")
+DETECT = ("manage.py", "detect", "--pool", "general", "--member", "detect-1", "--max-age", "3600", "--catch-up", "3600")
 EVALUATE = ("manage.py", "evaluate", "--member", "evaluate-1")
 WORKER = (
     *("-m", "celery", "-A", "monitor", "worker", "--pool", "threads", "--concurrency", "4"),

@@ -34,6 +34,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--device", default="auto", help="auto, or one that the runtime knows, for example CPU")
         parser.add_argument("--session-timeout", type=float, default=10.0, help="seconds until another may take over")
+        parser.add_argument("--catch-up", type=float, default=5.0, help="seconds in which a backlog must become less")
         parser.add_argument("--max-age", type=float, default=15.0, help="seconds after which a frame is given up")
         parser.add_argument(
             "--idle", type=float, default=IDLE_S, help="seconds after which an unused model is unloaded"
@@ -86,6 +87,6 @@ class Command(BaseCommand):
             lambda: stored.current,
             loader,
             suspects=Suspects(note),
-            batches=BatchConfig(max_age_s=options["max_age"]),
+            batches=BatchConfig(max_age_s=options["max_age"], catch_up_s=options["catch_up"]),
             session_timeout_s=options["session_timeout"],
         )
