@@ -23,40 +23,50 @@ from detectors.tracking import Track
 START = datetime(2026, 11, 16, tzinfo=UTC)
 DEPLOYMENT, VIEW = UUID(int=2), UUID(int=3)
 HZ = 5.0
-RULES, TRACKS = 10, 20
+TRACKS = 20
+LASTING = ("presence", "dwell", "crowd", "stopped", "person_down", "absence", "appearance")
+LINES = ("crossing", "counting")
+KINDS = (*LASTING, *LINES, "wrong_way")
+RULES = len(KINDS)
 
 
 def rules(camera: UUID) -> list[EmbeddedRule]:
-    """Ten rules that differ as people's do: zones of four to eight corners, either anchor, short and long stays."""
+    """Ten rules of all kinds that follow tracks; zones of four or five corners, either anchor, short and long stays."""
     dice = random.Random(camera.int)
     return [
         EmbeddedRule(
             rule=UUID(int=100 + number),
             version=UUID(int=1000 * camera.int + number),
             name=f"Rule {number}",
-            kind="presence",
+            kind=kind,
             severity="medium",
             deployment=DEPLOYMENT,
-            zones=[_zone(camera, number, dice)],
+            zones=[_zone(camera, number, dice, line=kind in LINES)],
             active_from_at=START - timedelta(days=1),
-            config={
-                "labels": ["person"] if number % 2 else ["person", "vehicle"],
-                "anchor": "overlap" if number % 5 == 4 else "bottom",
-                "hold_s": float(number),
-                "rearm_s": 5.0,
-            },
+            config=_config(kind, number),
         )
-        for number in range(RULES)
+        for number, kind in enumerate(KINDS)
     ]
 
 
-def _zone(camera: UUID, number: int, dice: random.Random) -> EmbeddedZone:
+def _config(kind: str, number: int) -> dict[str, object]:
+    common: dict[str, object] = {"labels": ["person"] if number % 2 else ["person", "vehicle"], "rearm_s": 5.0}
+    if kind not in LINES and number % 5 == 4:
+        common["anchor"] = "overlap"
+    return common | ({"hold_s": float(number)} if kind in LASTING else {})
+
+
+def _zone(camera: UUID, number: int, dice: random.Random, *, line: bool) -> EmbeddedZone:
     x, y, half = dice.uniform(0.3, 0.7), dice.uniform(0.4, 0.7), dice.uniform(0.1, 0.3)
     corners = [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
     if number % 2:
         corners = [(x, y - half), (x + half, y - half / 2), (x + half, y + half / 2), (x, y + half), (x - half, y)]
+    if line:
+        corners = corners[:2]
     uid = UUID(int=1000 * camera.int + 500 + number)
-    return EmbeddedZone(uid=uid, camera=camera, view=VIEW, name=f"Zone {number}", points=corners)
+    return EmbeddedZone(
+        uid=uid, camera=camera, view=VIEW, name=f"Zone {number}", points=corners, shape="line" if line else "polygon"
+    )
 
 
 class Crowd:
