@@ -64,13 +64,15 @@ def unheard(now: datetime) -> Iterator[Finding]:
 
 def _unheard_alerts(now: datetime) -> list[Alert]:
     """The newest of them. What was cancelled before an incident was reopened is told anew since."""
-    on_the_way = Q(deliveries__state__in=(State.QUEUED, State.SENDING, State.SENT, State.DELIVERED))
-    doubtful = Q(deliveries__state=State.UNKNOWN, deliveries__finished_at__gt=now - timedelta(minutes=3))
-    heard = Alert.objects.filter(on_the_way | doubtful).values("pk")
+    on_the_way = Q(state__in=(State.QUEUED, State.SENDING, State.SENT, State.DELIVERED))
+    doubtful = Q(state=State.UNKNOWN, finished_at__gt=now - timedelta(minutes=3))
+    deliveries = Delivery.objects.filter(alert=OuterRef("pk"))
     rows = Alert.objects.filter(incident__in=_open_incidents(), created_at__gt=now - LOOK_BACK)
     rows = rows.filter(created_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
     rows = rows.exclude(created_at__lt=F("incident__reopened_at"), incident__reopened_at__isnull=False)
-    rows = rows.exclude(pk__in=heard).exclude(pk__in=_left_out().values("pk"))
+    # Of people who could be told and were not, by decision: quiet hours, or the ways that a step uses.
+    left_out = ~Exists(deliveries) & Exists(Contact.objects.usable().filter(recipient=OuterRef("recipient")))
+    rows = rows.exclude(Exists(deliveries.filter(on_the_way | doubtful))).exclude(left_out)
     return list(rows.select_related("incident__camera", "incident__site").order_by("-created_at")[:MOST])
 
 
@@ -86,12 +88,6 @@ def _told_to_nobody(now: datetime) -> list[Incident]:
 
 def _open_incidents() -> QuerySet[Incident]:
     return Incident.objects.filter(state=Incident.State.OPEN).exclude(kind=KIND)
-
-
-def _left_out() -> QuerySet[Alert]:
-    """Alerts of people who could be told and were not, by decision: quiet hours, or the ways that a step uses."""
-    usable = Contact.objects.usable().values("recipient")
-    return Alert.objects.filter(deliveries__isnull=True, recipient__in=usable)
 
 
 def _places(rows: Iterable[Incident]) -> str:

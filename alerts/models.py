@@ -702,7 +702,10 @@ class Alert(models.Model):
         constraints = [
             models.UniqueConstraint(fields=("incident", "recipient", "reason", "step"), name="alert_once_per_step")
         ]
-        indexes = [models.Index(fields=("recipient", "created_at"), name="alert_load_of_recipient")]
+        indexes = [
+            models.Index(fields=("recipient", "created_at"), name="alert_load_of_recipient"),
+            models.Index(fields=("created_at",), name="alert_lately"),
+        ]
 
 
 class Delivery(models.Model):
@@ -741,7 +744,8 @@ class Delivery(models.Model):
     """The delivery of unknown outcome that this one repeats: it may arrive twice."""
     held = models.CharField(max_length=10, choices=Held, blank=True, db_default="")
     """Why it was put off until ``not_before_at``; empty when it was not."""
-    carried_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="carries")
+    # Nearly all carry themselves: with an index of those too SQLite looks through all of them to find a few.
+    carried_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="carries", db_index=False)
     """The delivery whose message says this one too; it is sent once, and both share what becomes of it."""
     address = models.CharField(max_length=500, blank=True)
     """Where it went: the contact's address when it was sent. Empty until then; the contact may be edited later."""
@@ -772,6 +776,7 @@ class Delivery(models.Model):
             models.Index(fields=("-created_at", "-id"), name="delivery_newest"),
             models.Index(fields=("-sent_at",), name="delivery_last_sent", condition=Q(sent_at__isnull=False)),
             models.Index(fields=("attempted_at",), name="delivery_spent", condition=Q(attempted_at__isnull=False)),
+            models.Index(fields=("carried_by",), name="delivery_carried", condition=Q(carried_by__isnull=False)),
             models.Index(fields=("provider_id",), name="delivery_by_provider_id", condition=~Q(provider_id="")),
         ]
         constraints = [

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
 
 from alerts.announce import hold
 from alerts.delivery import carried, queue_next, record_outcome, switch_off, wanted
@@ -26,6 +25,7 @@ logger = logging.getLogger(__name__)
 State = Delivery.State
 CLOCKS_APART = timedelta(minutes=2)
 """Between the provider's and ours, at most; a message of another alert has other words anyway."""
+_NOTHING_TO_ASK = frozenset(State) - {State.SENT, State.UNKNOWN}
 ASKED_FOR = timedelta(hours=12)
 AT_MOST = 100
 
@@ -33,11 +33,10 @@ AT_MOST = 100
 def follow_up(now: datetime) -> int:
     """Ask about everything that it is time to ask about. Blocks as the providers do. Returns how many moved on."""
     rows = Delivery.objects.filter(
-        Q(state=State.SENT) | Q(state=State.UNKNOWN, resent_as__isnull=True),
-        attempted_at__gt=now - ASKED_FOR,
-        carried_by__isnull=True,
-        notifier__in=_followed(),
+        attempted_at__gt=now - ASKED_FOR, carried_by__isnull=True, notifier__in=_followed()
     ).select_related("contact", "alert__recipient", "alert__incident")
+    # Left out instead of chosen: what was sent stays so for ever, and by its state all of it would be looked through.
+    rows = rows.exclude(state__in=_NOTHING_TO_ASK).exclude(state=State.UNKNOWN, resent_as__isnull=False)
     due = [row for row in rows.order_by("asked_at", "pk") if due_to_ask(_since(row), row.asked_at, now)]
     return sum(_ask(row, now) for row in due[:AT_MOST])
 

@@ -15,14 +15,15 @@ KEPT = timedelta(days=32)
 """Longer than any month of the ceiling."""
 
 _State = Delivery.State
-_PAID = (_State.SENDING, _State.SENT, _State.DELIVERED, _State.UNKNOWN, _State.FAILED)
-"""What may have been paid for: of the others it is known that nothing left."""
+_FREE = (_State.QUEUED, _State.CANCELLED)
+"""Nothing of these has left; whatever else was begun may have been paid for."""
 
 
 def outbox(since: datetime) -> QuerySet[Delivery]:
     """SMS deliveries that were begun since; those that another's message carries cost nothing."""
-    rows = Delivery.objects.filter(attempted_at__gt=since, state__in=_PAID, carried_by__isnull=True)
-    return rows.filter(contact__channel=Contact.Channel.SMS)
+    rows = Delivery.objects.filter(attempted_at__gt=since, carried_by__isnull=True).exclude(state__in=_FREE)
+    # In no order: for the sake of one SQLite would rather look through all of them.
+    return rows.filter(contact__channel=Contact.Channel.SMS).order_by()
 
 
 def segments_since(since: datetime, *, without: Delivery) -> list[Spent]:

@@ -259,7 +259,10 @@ class BlindSpan(models.Model):
     reason = models.CharField(max_length=100)
 
     class Meta:
-        indexes = [models.Index(fields=("camera", "from_at"))]
+        indexes = [
+            models.Index(fields=("camera", "from_at")),
+            models.Index(fields=("camera",), name="blind_span_open", condition=models.Q(to_at__isnull=True)),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=("camera", "deployment", "from_at"), name="blind_span_once", nulls_distinct=False
