@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,12 +11,13 @@ from django.db.models import Count, F
 from django.utils.translation import gettext_lazy as _
 
 from streams.ids import new_uid
+from streams.time_zones import time_zones
 from streams.topics import PARTITIONS, partition_of
 
 
 def validate_time_zone(name: str) -> None:
     """Raises ``ValidationError`` unless ``name`` is an IANA time zone."""
-    if name not in zoneinfo.available_timezones():
+    if name not in time_zones():
         raise ValidationError(
             _("“%(name)s” is not a time zone. Use an IANA name such as Asia/Taipei."), params={"name": name}
         )
