@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
-from django.db.models import Count, F
+from django.db import connection, models, transaction
+from django.db.models import Count
 from django.utils.translation import gettext_lazy as _
 
 from streams.ids import new_uid
@@ -44,10 +44,13 @@ class SequenceCounter(models.Model):
     @classmethod
     def advance(cls, name: str) -> int:
         """The next value. Call it last in the transaction: it holds the row until the commit."""
-        if not cls.objects.filter(name=name).update(value=F("value") + 1):
-            cls.objects.get_or_create(name=name)
-            cls.objects.filter(name=name).update(value=F("value") + 1)
-        value: int = cls.objects.values_list("value", flat=True).get(name=name)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO streams_sequencecounter (name, value) VALUES (%s, 1) ON CONFLICT (name)"
+                " DO UPDATE SET value = streams_sequencecounter.value + 1 RETURNING value",
+                [name],
+            )
+            value: int = cursor.fetchone()[0]
         return value
 
     @classmethod
