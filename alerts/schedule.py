@@ -13,6 +13,7 @@ import astral
 import astral.sun
 
 from alerts.rules.config import Schedule, ScheduleSpan
+from streams.time_zones import time_zones
 
 DAY_S = 86_400
 SUNDAY = 6
@@ -166,7 +167,7 @@ def _crossing(event: SunEvent, observer: astral.Observer, day: date) -> datetime
 
 def check_schedule(schedule: Schedule) -> None:
     """Raises ``ValueError`` for an unknown time zone or map position, or for a span that never covers any time."""
-    if schedule.time_zone not in zoneinfo.available_timezones():
+    if schedule.time_zone not in time_zones():
         raise ValueError(
             f"schedule: expected an IANA time zone such as Asia/Taipei, got {schedule.time_zone!r}; choose one"
         )

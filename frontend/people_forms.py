@@ -20,6 +20,7 @@ from alerts.notifiers.registry import channels
 from alerts.policies import REPEATS_MOST, STEPS_MOST, StepDraft
 from frontend.admin import DAYS, DatesField
 from frontend.policy_words import again_word, wait_word
+from streams.time_zones import time_zones
 
 PLACES_MOST = 16
 """In one rota's turn."""
@@ -33,7 +34,7 @@ def _clock() -> forms.TimeField:
 
 
 def _zones(first: str = "") -> Choices:
-    names = [(name, name) for name in sorted(zoneinfo.available_timezones())]
+    names = [(name, name) for name in sorted(time_zones())]
     return [("", first), *names] if first else names
 
 

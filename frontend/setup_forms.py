@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from streams.cameras import CameraDraft
 from streams.credentials import carries_password, without_login
 from streams.models import Camera, CameraGroup, Site, Source
 from streams.problems import AddressRefused
+from streams.time_zones import time_zones
 
 ROWS = len(Source.Role.values)
 """Addresses that the form offers: one for each role."""
@@ -60,7 +60,7 @@ class CameraForm(forms.Form):
     def __init__(self, *args: Any, camera: Camera | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.camera = camera
-        zones = [(name, name) for name in sorted(zoneinfo.available_timezones())]
+        zones = [(name, name) for name in sorted(time_zones())]
         self.fields["time_zone"].choices = zones  # type: ignore[attr-defined]
         # Administrators see every camera anyway.
         people = User.objects.filter(is_active=True).exclude(role=User.Role.ADMINISTRATOR).order_by("username")

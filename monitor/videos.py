@@ -7,7 +7,6 @@ start, with its incidents and whatever somebody changed about it.
 from __future__ import annotations
 
 import re
-import zoneinfo
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from detectors.defaults import default_deployment
 from frontend.models import User
 from monitor.demo import NOBODY, demo_recipients
 from streams.models import Camera, CameraGroup, Site, Source, View
+from streams.time_zones import time_zones
 from streams.video_cameras import Board, Shown
 
 SITE = GROUP = "My videos"
@@ -145,4 +145,4 @@ def _numbered(name: str, taken: set[str]) -> str:
 def local_time_zone(link: Path = Path("/etc/localtime")) -> str:
     """The IANA name of this machine's time zone; UTC where the machine does not say."""
     name = str(link.resolve()).partition("zoneinfo/")[2]
-    return name if name in zoneinfo.available_timezones() else "UTC"
+    return name if name in time_zones() else "UTC"

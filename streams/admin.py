@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,6 +31,7 @@ from streams.credentials import carries_password, seal, unseal, without_login
 from streams.models import Camera, CameraGroup, Site, Source, View
 from streams.problems import AddressRefused
 from streams.telemetry import redact
+from streams.time_zones import time_zones
 
 
 class Page(ModelAdmin):  # type: ignore[misc]
@@ -45,7 +45,7 @@ class Page(ModelAdmin):  # type: ignore[misc]
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Plain choices for what has a known set of values."""
         if db_field.name == "time_zone":
-            return _chosen(db_field, [(name, name) for name in sorted(zoneinfo.available_timezones())])
+            return _chosen(db_field, [(name, name) for name in sorted(time_zones())])
         if db_field.name == "language":
             return _chosen(db_field, [(code, str(name)) for code, name in settings.LANGUAGES])
         return super().formfield_for_dbfield(db_field, request, **kwargs)

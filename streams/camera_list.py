@@ -8,13 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from streams.addresses import SECRET, parse
 from streams.problems import AddressRefused, _
+from streams.time_zones import time_zones
 
 ROWS_MAX = 500
 TEXT_MAX = 1_000_000
@@ -270,7 +270,7 @@ def _address(cell: str) -> tuple[str, tuple[str, str]]:
 
 
 def _time_zone(cell: str) -> str:
-    if cell and cell not in zoneinfo.available_timezones():
+    if cell and cell not in time_zones():
         raise _Wrong(_("The column “time zone” has no time zone. Use an IANA name such as Asia/Taipei."))
     return cell
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
-from django.db.models import Count, F
+from django.db import connection, models, transaction
+from django.db.models import Count
 from django.utils.translation import gettext_lazy as _
 
 from streams.ids import new_uid
+from streams.time_zones import time_zones
 from streams.topics import PARTITIONS, partition_of
 
 
 def validate_time_zone(name: str) -> None:
     """Raises ``ValidationError`` unless ``name`` is an IANA time zone."""
-    if name not in zoneinfo.available_timezones():
+    if name not in time_zones():
         raise ValidationError(
             _("“%(name)s” is not a time zone. Use an IANA name such as Asia/Taipei."), params={"name": name}
         )
@@ -44,10 +44,13 @@ class SequenceCounter(models.Model):
     @classmethod
     def advance(cls, name: str) -> int:
         """The next value. Call it last in the transaction: it holds the row until the commit."""
-        if not cls.objects.filter(name=name).update(value=F("value") + 1):
-            cls.objects.get_or_create(name=name)
-            cls.objects.filter(name=name).update(value=F("value") + 1)
-        value: int = cls.objects.values_list("value", flat=True).get(name=name)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO streams_sequencecounter (name, value) VALUES (%s, 1) ON CONFLICT (name)"
+                " DO UPDATE SET value = streams_sequencecounter.value + 1 RETURNING value",
+                [name],
+            )
+            value: int = cursor.fetchone()[0]
         return value
 
     @classmethod

@@ -3,8 +3,8 @@
 ./poliscope test                 everything
 ./poliscope test tests/streams   only these tests, with pytest's own options, and no lint
 
-Tests run in a few processes of their own (``JOBS``), as many at a time as there are cores, and two at least: what
-mostly waits for cameras and deadlines fills one core beside what computes.
+Tests run in a few processes of their own (``JOBS``), one more at a time than there are cores, and three at least: what
+mostly waits for cameras and deadlines leaves no core idle beside what computes.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Job:
 JOBS = (
     # Begun in this order: what waits most comes first, so that something computes beside it until the end.
     Job("whole installations", (APART[0], "-m", "slow and not demand")),
+    Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
     Job("quick tests", ("-m", "not slow and not demand")),
     Job("Django tests on PostgreSQL", ("-m", "django_db and not demand and not browser"), postgres=True),
-    Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
     Job("screens in a browser", (APART[1], "-m", "slow and not demand")),
 )
 """Every test is in one of them, and every Django test in one more."""
@@ -209,7 +209,7 @@ def cores() -> int:
 def run_all(folder: Path, options: Sequence[str]) -> dict[Job, int]:
     """Run every job beside others; each one's exit status. What a job printed is shown when it ends."""
     codes: dict[Job, int] = {}
-    with ThreadPoolExecutor(max(2, cores())) as beside:
+    with ThreadPoolExecutor(max(2, cores()) + 1) as beside:
         started = {beside.submit(run, job, folder, options): job for job in JOBS}
         for done in as_completed(started):
             job = started[done]

@@ -10,11 +10,9 @@ import json
 import math
 import re
 import tomllib
-import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +24,7 @@ from alerts.overrides import FIELDS, resolve
 from alerts.rules.registry import BadConfig, read_config, settings_naming_rules
 from alerts.versions import Words
 from alerts.zones import BadPoints, check_points
+from streams.time_zones import time_zones
 
 VERSION = 1
 BYTES_MOST = 2_000_000
@@ -354,14 +353,8 @@ def _as_it_is(entry: Any) -> Any:
     return entry
 
 
-@cache
-def _time_zones() -> frozenset[str]:
-    """Each asking reads some six hundred files."""
-    return frozenset(zoneinfo.available_timezones())
-
-
 def _time_zone(entry: Any) -> Any:
-    if entry.time_zone and entry.time_zone not in _time_zones():
+    if entry.time_zone and entry.time_zone not in time_zones():
         raise _Wrong(
             "time_zone", _("“%(name)s” is not a time zone. Use an IANA name such as Asia/Taipei."), name=entry.time_zone
         )
