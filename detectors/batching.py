@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 
 from streams.frame import Frame
 
-
 GAIN_S = 1.0
 
 
