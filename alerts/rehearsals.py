@@ -87,6 +87,8 @@ class Wanted:
     days: int
     until_at: datetime
     time_zone: str
+    tracked_anew: bool = False
+    """From the archived detections, by the tracker as it is now: slower."""
 
 
 def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
@@ -111,6 +113,7 @@ def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
             from_at=wanted.until_at - timedelta(days=wanted.days),
             until_at=wanted.until_at,
             time_zone=wanted.time_zone,
+            summary={"tracked_anew": wanted.tracked_anew},
             created_at=now,
         )
         _forget_surplus(author)

@@ -45,7 +45,12 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
         cameras = _cameras_asked(request, camera, zones)
         draft = editing.draft_version(form.instance, zones=zones, now=timezone.now())
         wanted = rehearsals.Wanted(
-            draft, [one.uid for one in cameras], _days_asked(request), timezone.now(), camera.site.time_zone
+            draft,
+            [one.uid for one in cameras],
+            _days_asked(request),
+            timezone.now(),
+            camera.site.time_zone,
+            tracked_anew="rehearse_anew" in request.POST,
         )
         rehearsal = rehearsals.start(wanted, author=person_of(request))
     except (editing.Refused, rehearsals.CannotRehearse) as refused:
