@@ -59,7 +59,8 @@ SILENT_KINDS = {
         "A sequence cannot be rehearsed: it is made of what other rules fire. Rehearse those two rules instead."
     ),
     "counting": gettext_noop(
-        "A counting rule fires nothing, so there is nothing to rehearse. Its numbers begin with it."
+        "A counting rule fires nothing, so there is nothing to rehearse. Save it and its numbers begin; to see now "
+        "what goes over the line, rehearse a crossing rule on it."
     ),
 }
 """Of these a rehearsal would say "0 times", whatever happened."""
