@@ -76,7 +76,7 @@ def start_template(request: HttpRequest, uid: UUID | None = None) -> HttpRespons
         return _refused(form)
     now = timezone.now()
     try:
-        draft = draft_on(form.instance, camera, now=now)
+        draft = draft_on(template, camera, now=now)  # as the form has filled it
         wanted = rehearsals.Wanted(
             draft, [camera.uid], _days_asked(request), now, camera.site.time_zone, _anew_asked(request)
         )
