@@ -34,6 +34,20 @@ from streams.admin import CameraAdmin, Page, ReadOnlyPage, SiteAdmin
 from streams.models import Camera, Site, View
 
 
+class Authored(Page):
+    """A page on which an edit makes versions of rules: they are by whoever edits (``alerts.signals``)."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """As usual, with its author known."""
+        obj._author = request.user
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """The same."""
+        obj._author = request.user
+        super().delete_model(request, obj)
+
+
 class PlaceForm(ModelForm[Any]):
     """A place that lies elsewhere from now on: refused where a rule in it could not fire any more."""
 
@@ -103,7 +117,7 @@ class ViewForm(PlaceForm):
 
 
 @admin.register(View)
-class ViewAdmin(Page):
+class ViewAdmin(Authored):
     """What a camera looks at; zones and masks belong to it."""
 
     form = ViewForm
@@ -142,7 +156,7 @@ class ZoneForm(ModelForm[Zone]):
 
 
 @admin.register(Zone)
-class ZoneAdmin(Page):
+class ZoneAdmin(Authored):
     """Zones. A rule on a changed zone goes on with the new one at once."""
 
     form = ZoneForm
@@ -283,14 +297,14 @@ admin.site.unregister([Site, Camera, Deployment, Model])
 
 
 @admin.register(Site)
-class GuardedSiteAdmin(SiteAdmin):
+class GuardedSiteAdmin(Authored, SiteAdmin):
     """Sites, with the rules on them in mind."""
 
     form = GuardedSiteForm
 
 
 @admin.register(Camera)
-class GuardedCameraAdmin(CameraAdmin):
+class GuardedCameraAdmin(Authored, CameraAdmin):
     """Cameras, with the rules on them in mind."""
 
     form = GuardedCameraForm

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, cast
 
@@ -24,6 +24,7 @@ from alerts.ground import BadGround, Ground, Plane, check_ground, stored
 from alerts.models import Recipient, Rule, RuleVersion, Zone
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs, Schedule
 from alerts.rules.counting import CountingConfig
+from alerts.rules.lines import LineConfig, has_two_sides
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
@@ -71,8 +72,10 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
         _check_followed(config, zones)
     if isinstance(config, CountingConfig):
         _check_turns(config, zones)
+    if isinstance(config, LineConfig):
+        _check_lines(config, zones)
     if rule.enabled:
-        check_deployment(rule.deployment, [zone.view.camera for zone in zones], labels=config.labels)
+        check_deployment(rule.deployment, [zone.view.camera for zone in zones], sought=config.sought)
     return config
 
 
@@ -151,10 +154,12 @@ def check_deployment(
     deployment: Deployment,
     cameras: Iterable[Camera],
     *,
-    labels: Collection[str],
+    sought: Mapping[str, Collection[str]],
     covered: Collection[int] | None = None,
 ) -> None:
-    """``deployment`` gives ``labels`` on ``cameras``. ``covered``: ids of its cameras when they are just being changed.
+    """``deployment`` gives all labels that are ``sought`` (``CommonConfig.sought``) on ``cameras``.
+
+    ``covered``: ids of its cameras when they are just being changed.
 
     Raises ``Refused`` with the camera or the label that it cannot serve.
     """
@@ -171,7 +176,8 @@ def check_deployment(
                 % {"deployment": deployment, "camera": camera},
                 field="deployment",
             )
-    _check_labels(deployment, labels)
+    for setting, labels in sought.items():
+        _check_labels(deployment, labels, setting)
 
 
 def covers(deployment: Deployment, camera: Camera, covered: Collection[int] | None = None) -> bool:
@@ -188,7 +194,7 @@ def check_starved(deployment: Deployment, *, covered: Collection[int] | None = N
     for rule in Rule.objects.filter(deployment_id=deployment.pk, enabled=True):
         cameras = Camera.objects.filter(views__zones__rules=rule).distinct()
         try:
-            check_deployment(deployment, cameras, labels=_read_config(rule).labels, covered=covered)
+            check_deployment(deployment, cameras, sought=_read_config(rule).sought, covered=covered)
         except Refused as refused:
             raise Refused(
                 _("The rule “%(rule)s” depends on it: %(problem)s") % {"rule": rule, "problem": refused}
@@ -308,6 +314,20 @@ def _check_turns(config: CountingConfig, zones: Sequence[Zone]) -> None:
         )
 
 
+def _check_lines(config: LineConfig, zones: Sequence[Zone]) -> None:
+    """A line over which something can go has picture on both sides of its band."""
+    for zone in zones:
+        if zone.shape == Zone.Shape.LINE and not has_two_sides(check_points(zone.points, zone.shape), config.band):
+            raise Refused(
+                _(
+                    "Line “%(zone)s” lies at the edge of the picture: nothing is seen more than %(band)g picture "
+                    "heights (the band) away on both its sides, so nothing could ever go over it. Draw it farther in."
+                )
+                % {"zone": zone.name, "band": config.band},
+                field="zones",
+            )
+
+
 def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
     """Both rules that a sequence waits for fire somewhere at its zones' sites."""
     sites = {zone.view.camera.site_id for zone in zones}
@@ -322,7 +342,7 @@ def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
             )
 
 
-def _check_labels(deployment: Deployment, labels: Collection[str]) -> None:
+def _check_labels(deployment: Deployment, labels: Collection[str], setting: str) -> None:
     given = set(deployment.labels)
     for label in labels:
         try:
@@ -331,13 +351,13 @@ def _check_labels(deployment: Deployment, labels: Collection[str]) -> None:
             raise Refused(
                 _("“%(label)s” is not a label. Choose one that the model gives: %(known)s.")
                 % {"label": label, "known": ", ".join(sorted(given))},
-                field="labels",
+                field=setting,
             ) from None
         if not terms & given:
             raise Refused(
                 _("The model “%(model)s” never reports “%(label)s”. Choose one that it gives: %(known)s.")
                 % {"model": deployment.model, "label": label, "known": ", ".join(sorted(given)) or "–"},
-                field="labels",
+                field=setting,
             )
 
 

@@ -937,7 +937,7 @@ class Rehearsal(models.Model):
     share = models.FloatField(default=0.0)
     """How far it is, 0 to 1."""
     summary = models.JSONField(default=dict)
-    """``alerts.rehearsal_rows.Figures``; while it runs, of what was gone through so far."""
+    """``alerts.rehearsal_rows.Figures``; while it runs, of what it went through, and before only ``tracked_anew``."""
     problem = models.CharField(max_length=500, blank=True)
     """Why it failed: a code of ``alerts.rehearsals.PROBLEMS``, or what the engine said of a version."""
     created_at = models.DateTimeField()

@@ -57,7 +57,7 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """A time of which nothing can be told.
 
     ``reason``: ``blind:…`` or ``dropped:…`` as the ledger has it, ``silent`` (nothing was said about the camera),
-    ``unlooked`` (the rule's deployment did not look), ``label`` (its model does not know any of the labels).
+    ``unlooked`` (the rule's deployment did not look), ``label`` (its model does not know all that the rule looks for).
     """
 
     camera: UUID
@@ -250,10 +250,15 @@ def _needed(config: CommonConfig) -> frozenset[str]:
 
 
 def _watch(what: Rehearsal) -> Callable[[str], bool]:
-    """Whether a model (as named in Detections) knows any label of the draft; one that nobody names is trusted."""
+    """Whether a model (as named in Detections) knows all that the draft looks for; one that nobody names is trusted.
+
+    Of a family one member is enough, as where a rule is saved. With one label unknown it may have fired for that one,
+    so nothing can be told; what it would have fired for the others is found all the same.
+    """
     config = _config(what.draft)
-    wanted = frozenset() if config is None else frozenset().union(*(expand(label) for label in config.labels))
-    return lambda model: not wanted or model not in what.knows or bool(what.knows[model] & wanted)
+    sought = {} if config is None else config.sought
+    wanted = [expand(label) for labels in sought.values() for label in labels]
+    return lambda model: model not in what.knows or all(what.knows[model] & terms for terms in wanted)
 
 
 class Ledger:

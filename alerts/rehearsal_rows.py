@@ -57,6 +57,8 @@ class Figures(msgspec.Struct, kw_only=True):
     unknown_s: dict[str, float]
     known_s: float
     hours: Hours
+    tracked_anew: bool = False
+    """Whether the detections were tracked anew, instead of the archived tracks being taken."""
 
 
 def firing(found: Found) -> Firing:
@@ -89,6 +91,7 @@ def figures(what: Rehearsal, found: Sequence[Found], unknown: Sequence[Unknown],
         unknown_s=summary.unknown_s,
         known_s=summary.known_s,
         hours=_hours(what, found, unknown, summary),
+        tracked_anew=what.tracking is not None,
     )
 
 

@@ -25,6 +25,7 @@ from alerts.rehearsal import Rehearsal as What
 from alerts.rehearsal_rows import Firing, figures, firing
 from alerts.rehearsals import archive_root, embedded, finish, notice_lost
 from alerts.track_pictures import picture_of
+from detectors.tracking import TrackerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def _what(rehearsal: Rehearsal) -> What:
         until_at=rehearsal.until_at,
         time_zone=rehearsal.time_zone,
         knows=labels_by_model(),
+        tracking=TrackerConfig() if rehearsal.summary.get("tracked_anew") else None,
     )
 
 
@@ -124,7 +126,9 @@ class _Notes:
             case Found():
                 self.found.append(item)
                 row = firing(item)
-                row = msgspec.structs.replace(row, pictured=picture_of_firing(row) is not None)
+                # The archive's pictures go by the numbers of its own tracks.
+                pictured = self.what.tracking is None and picture_of_firing(row) is not None
+                row = msgspec.structs.replace(row, pictured=pictured)
                 self._keep("firing", row, len(self.found))
             case Unknown():
                 self.unknown.append(item)

@@ -59,7 +59,8 @@ SILENT_KINDS = {
         "A sequence cannot be rehearsed: it is made of what other rules fire. Rehearse those two rules instead."
     ),
     "counting": gettext_noop(
-        "A counting rule fires nothing, so there is nothing to rehearse. Its numbers begin with it."
+        "A counting rule fires nothing, so there is nothing to rehearse. Save it and its numbers begin; to see now "
+        "what goes over the line, rehearse a crossing rule on it."
     ),
 }
 """Of these a rehearsal would say "0 times", whatever happened."""
@@ -87,6 +88,8 @@ class Wanted:
     days: int
     until_at: datetime
     time_zone: str
+    tracked_anew: bool = False
+    """From the archived detections, by the tracker as it is now: slower."""
 
 
 def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
@@ -111,6 +114,7 @@ def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
             from_at=wanted.until_at - timedelta(days=wanted.days),
             until_at=wanted.until_at,
             time_zone=wanted.time_zone,
+            summary={"tracked_anew": wanted.tracked_anew},
             created_at=now,
         )
         _forget_surplus(author)

@@ -15,10 +15,11 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from alerts.editing import Refused, save_rule
+from alerts.editing import Refused, draft_version, save_rule
 from alerts.history import said_by
 from alerts.models import EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.overrides import resolve, rule_name
+from alerts.rules.config import EmbeddedRule
 from alerts.versions import Change, changes
 from detectors.models import Deployment
 from streams.models import Camera, SequenceCounter
@@ -59,13 +60,49 @@ class Applied:
 
 def values_of(template: RuleTemplate) -> dict[str, Any]:
     """What a template says, as ``alerts.overrides`` takes it."""
-    plain = ("enabled", "severity", "zone_name", "schedule", "why_it_matters", "procedure", "config")
     return {
-        **{name: getattr(template, name) for name in plain},
-        "deployment": str(template.deployment.uid),
+        **_what_runs(template),
         "policy": str(template.policy.uid) if template.policy else "",
         "recipients": sorted(str(uid) for uid in template.recipients.values_list("uid", flat=True)),
     }
+
+
+def _what_runs(template: RuleTemplate) -> dict[str, Any]:
+    """The part that needs no stored template."""
+    plain = ("enabled", "severity", "zone_name", "schedule", "why_it_matters", "procedure", "config")
+    return {**{name: getattr(template, name) for name in plain}, "deployment": str(template.deployment.uid)}
+
+
+def draft_on(template: RuleTemplate, camera: Camera, *, now: datetime) -> EmbeddedRule:
+    """What applying ``template``, saved or not, would let run on ``camera``, with what differs there.
+
+    An unsaved version; nothing is written. Raises ``Refused`` where it could not fire or the camera lacks the zone.
+    """
+    stored = template.pk is not None
+    overrides = overrides_for(camera, list(template.overrides.all()) if stored else [])
+    values = resolve(_what_runs(template), (one.changes for one in overrides))
+    zones = zones_named(camera, values["zone_name"])
+    if not zones:
+        raise Refused(
+            _("“%(camera)s” has no zone named “%(zone)s”. Draw it there, or rehearse on another camera.")
+            % {"camera": camera.name, "zone": values["zone_name"]}
+        )
+    deployment = Deployment.objects.select_related("model").filter(uid=values["deployment"]).first()
+    if deployment is None:
+        raise Refused(_("The deployment of this override is gone. Choose another one there."))
+    known = template.rules.filter(template_camera=camera).first() if stored else None
+    rule = known or Rule()
+    taken = {name.lower() for name in Rule.objects.exclude(pk=rule.pk).values_list("name", flat=True)}
+    rule.name = rule_name(template.name, camera.name, camera.site.name, taken)
+    rule.kind, rule.deployment = template.kind, deployment
+    for name in ("enabled", "severity", "schedule", "config"):
+        setattr(rule, name, values[name])
+    return draft_version(rule, zones=zones, now=now)
+
+
+def zones_named(camera: Camera, name: str) -> list[Zone]:
+    """The zones of that name on ``camera``."""
+    return list(Zone.objects.select_related("view__camera__site").filter(view__camera=camera, name=name))
 
 
 def overrides_for(camera: Camera, overrides: Sequence[TemplateOverride]) -> list[TemplateOverride]:
@@ -126,7 +163,7 @@ class _Maker:
         overrides = overrides_for(camera, self._overrides)
         values = resolve(self._values, (one.changes for one in overrides))
         count = len(overrides)
-        zones = self._zones(camera, values["zone_name"])
+        zones = zones_named(camera, values["zone_name"])
         if not zones:
             return Step(camera, "needs_zone", reason=values["zone_name"], overrides=count)
         rule = self._rules.get(camera.pk) or Rule(template=self._template, template_camera=camera)
@@ -135,9 +172,6 @@ class _Maker:
                 return self._write(rule, camera, values, zones, count)
         except Refused as refused:
             return Step(camera, "refused", reason=str(refused), overrides=count)
-
-    def _zones(self, camera: Camera, name: str) -> list[Zone]:
-        return list(Zone.objects.select_related("view__camera__site").filter(view__camera=camera, name=name))
 
     def _write(self, rule: Rule, camera: Camera, values: Mapping[str, Any], zones: list[Zone], count: int) -> Step:
         before = self._newest(rule)

@@ -77,7 +77,7 @@ def _zone_going(instance: Zone, **_: Any) -> None:
 @receiver(post_delete, sender=Zone, dispatch_uid="alerts.zone.gone")
 def _zone_gone(instance: Zone, **_: Any) -> None:
     for rule in Rule.objects.filter(pk__in=getattr(instance, "_rules_on_it", ())):
-        editing.republish(rule, now=timezone.now())
+        editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
 
 
 EMBEDDED = {Site: ("time_zone", "latitude", "longitude"), Camera: ("site_id",), View: ("camera_id", "ground")}

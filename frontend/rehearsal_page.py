@@ -90,7 +90,12 @@ class Panel:
 
     @property
     def figures(self) -> Mapping[str, Any]:
-        return self.rehearsal.summary or {}
+        return _figures(self.rehearsal)
+
+    @property
+    def tracked_anew(self) -> bool:
+        """Whether the detections are tracked anew."""
+        return bool(self.rehearsal.summary.get("tracked_anew"))
 
     @property
     def percent(self) -> int:
@@ -174,10 +179,15 @@ class Panel:
 
 def panel(rehearsal: Rehearsal, cameras: Iterable[Camera]) -> Panel:
     """What is known so far. ``cameras``: those that its person may see."""
-    figures = rehearsal.summary or {}
+    figures = _figures(rehearsal)
     cards = _cards(rehearsal, {str(camera.uid): camera for camera in cameras})
     columns = _columns(figures["hours"], rehearsal) if figures else []
     return Panel(rehearsal, columns, cards[:MOST_SHOWN], min(len(cards), MOST_SHOWN))
+
+
+def _figures(rehearsal: Rehearsal) -> Mapping[str, Any]:
+    """The figures as stored; empty until there are any."""
+    return rehearsal.summary if "hours" in rehearsal.summary else {}
 
 
 def _unknown_words(kind: str) -> str:
@@ -185,7 +195,7 @@ def _unknown_words(kind: str) -> str:
         "blind": _("blind: %(time)s"),
         "dropped": _("pictures not analysed: %(time)s"),
         "silent": _("nothing archived: %(time)s"),
-        "label": _("cannot tell, the model does not know what is looked for: %(time)s"),
+        "label": _("cannot tell, the model does not know all that is looked for: %(time)s"),
         "unlooked": _("cannot tell, the model did not look: %(time)s"),
     }
     return words[kind]

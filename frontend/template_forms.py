@@ -56,11 +56,11 @@ class TemplateForm(ShownForm):
             self.add_error(self._field_of(refused), str(refused))
         else:
             template.config = full_config(self.kind, template.config)
-            self._check_labels(template.deployment, list(config.labels))
+            self._check_labels(template.deployment, config.sought)
 
-    def _check_labels(self, deployment: Deployment, labels: list[str]) -> None:
+    def _check_labels(self, deployment: Deployment, sought: Mapping[str, list[str]]) -> None:
         try:
-            editing.check_deployment(deployment, (), labels=labels)
+            editing.check_deployment(deployment, (), sought=sought)
         except editing.Refused as refused:
             self.add_error(self._field_of(refused), str(refused))
 

@@ -78,6 +78,8 @@ urlpatterns = [
         templates.drop_override,
         name="setup-template-override-drop",
     ),
+    path("setup/templates/rehearse/", rehearse.start_template, name="setup-template-rehearse-new"),
+    path("setup/templates/<uuid:uid>/rehearse/", rehearse.start_template, name="setup-template-rehearse"),
     path("setup/templates/<uuid:uid>/preview/", templates.preview, name="setup-template-preview"),
     path("setup/templates/<uuid:uid>/apply/", templates.apply, name="setup-template-apply"),
     path("setup/templates/<uuid:uid>/delete/", templates.delete_template, name="setup-template-delete"),

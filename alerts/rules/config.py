@@ -76,6 +76,12 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     on_holidays: Literal["never", "always", "as_sunday"] = "never"
 
 
+CONFIDENCE_HELP = _(
+    "The least score that counts, 0.1 to 1. What never scores 0.35 is not followed, whatever stands here."
+)
+"""It names ``TrackerConfig.high``: a lower bound only lets more pictures of what is followed already count."""
+
+
 class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What all kinds carry. Distances are in picture heights, times in seconds."""
 
@@ -90,9 +96,7 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         list[str],
         Meta(min_length=1, title=_("Labels"), description=_("What is looked for, for example person or vehicle.")),
     ] = msgspec.field(default_factory=lambda: ["person"])
-    confidence: Annotated[
-        float, Meta(ge=0.1, le=1.0, title=_("Confidence"), description=_("The least score that counts, 0.1 to 1."))
-    ] = 0.45
+    confidence: Annotated[float, Meta(ge=0.1, le=1.0, title=_("Confidence"), description=CONFIDENCE_HELP)] = 0.45
     confirm_k: Annotated[
         int, Meta(ge=1, le=50, title=_("Confirmed in"), description=_("Analysed pictures it must be seen in …"))
     ] = 3
@@ -158,6 +162,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def asked(cls) -> list[str]:
         """The settings that a form asks for, in their order."""
         return [name for name in cls.__struct_fields__ if name not in cls.unused and name not in RETIRED]
+
+    @property
+    def sought(self) -> dict[str, list[str]]:
+        """By setting, the labels that the model must give, every one of them, for this to fire as it is meant to."""
+        return {"labels": self.labels}
 
     @property
     def on_ground(self) -> list[str]:

@@ -95,6 +95,11 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
         super().__post_init__()
         check([*self.owners, *self.ignore])
 
+    @property
+    def sought(self) -> dict[str, list[str]]:
+        """Without owners whom the model can see nothing ever has one."""
+        return {"labels": self.labels, **({"owners": self.owners} if self.owner == "seen" else {})}
+
     def needs(self) -> Needs:
         """Its owner must be seen walking away."""
         return Needs(labels=[*self.labels, *self.owners, *self.ignore], hz=5.0, width_px=960)

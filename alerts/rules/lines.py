@@ -9,7 +9,7 @@ way between its last and its next box does.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import msgspec
@@ -47,6 +47,28 @@ class LineConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
             description=_("Picture heights it must have gone before the line, and again behind it."),
         ),
     ] = 0.04
+
+
+WIDEST = 4.0
+"""No picture is wider for its height; the wider, the farther apart its sides."""
+
+
+def has_two_sides(ends: Sequence[Point], band: float) -> bool:
+    """Whether the picture reaches beyond ``band`` on both sides of the line: else nothing can go over it.
+
+    >>> has_two_sides([(0.0, 0.5), (1.0, 0.5)], 0.02), has_two_sides([(0.0, 0.99), (1.0, 0.99)], 0.02)
+    (True, False)
+    """
+    corners = [(x, y) for x in (0.0, 1.0) for y in (0.0, 1.0)]
+    off = [_off(ends, corner, WIDEST) for corner in corners]
+    return min(off) < -band and max(off) > band
+
+
+def _off(ends: Sequence[Point], point: Point, aspect: float) -> float:
+    """How far ``point`` is off the line or its extension, in picture heights; positive where the arrow points."""
+    a, b = ends
+    dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
+    return (dx * (point[1] - a[1]) - dy * (point[0] - a[0]) * aspect) / math.hypot(dx, dy)
 
 
 class Way(NamedTuple):
@@ -132,10 +154,7 @@ class Line:
         return Way(direction, round(before, 3), round(behind, 3)) if crossed else None
 
     def _off(self, point: Point, aspect: float) -> float:
-        """How far ``point`` is off the line or its extension, in picture heights; positive where the arrow points."""
-        a, b = self._ends
-        dx, dy = (b[0] - a[0]) * aspect, b[1] - a[1]
-        return (dx * (point[1] - a[1]) - dy * (point[0] - a[0]) * aspect) / math.hypot(dx, dy)
+        return _off(self._ends, point, aspect)
 
     def _cut(self, mark: Mark | Walk, last: Point, here: Point, aspect: float) -> None:
         was, now = self._off(last, aspect), self._off(here, aspect)

@@ -12,7 +12,7 @@ import msgspec
 from alerts.archive_writer import ArchiveWriter
 from alerts.engine import Engine
 from alerts.rules.config import EmbeddedRule
-from streams.observations import Observation
+from streams.observations import Detections, Observation
 from tests.alerts.histories import START, nobody, rule, seen, source, tick, walker
 
 PARTITION = 3
@@ -59,6 +59,16 @@ def keep(root: Path, log: Sequence[Observation], rules: Sequence[EmbeddedRule] =
     engine = Engine(rules or [rule()])
     for offset, observation in enumerate(log):
         writer.keep(PARTITION, offset, observation, engine.step(observation).tracks)
+    writer.store(PARTITION, len(log))
+    writer.close()
+
+
+def keep_untracked(root: Path, log: Sequence[Observation]) -> None:
+    """Store ``log`` as a tracker would leave it that follows nobody."""
+    writer = ArchiveWriter(root)
+    writer.begin(PARTITION, 0, "the log of the test")
+    for offset, observation in enumerate(log):
+        writer.keep(PARTITION, offset, observation, [] if isinstance(observation, Detections) else None)
     writer.store(PARTITION, len(log))
     writer.close()
 

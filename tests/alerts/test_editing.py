@@ -429,3 +429,52 @@ def test_a_deployment_change_that_would_starve_a_rule_is_refused(town: Town, rul
     town.deployment.model = Model.objects.create(name="Dogs", version="1", backend="x", labels=["dog"])
     with pytest.raises(Refused, match="never reports “person”"):
         editing.check_starved(town.deployment, covered=[town.gate.pk])
+
+
+@pytest.mark.parametrize("owner", ["seen", "any"])
+def test_owners_whom_the_model_never_reports_leave_nothing(town: Town, owner: str) -> None:
+    town.deployment.static_regions = True
+    town.deployment.save()
+    rule = new_rule(town, kind="left", config={"owners": ["dog"], "owner": owner})
+    if owner == "any":  # then nobody needs to be seen bringing it
+        assert save_rule(rule, zones=[town.zone], author=None, now=NOW).kind == "left"
+        return
+    with pytest.raises(Refused, match=r"never reports “dog”\. Choose one that it gives: .*person") as refused:
+        save_rule(rule, zones=[town.zone], author=None, now=NOW)
+    assert refused.value.field == "owners"
+
+
+def test_a_deployment_change_that_would_hide_the_owners_is_refused(town: Town) -> None:
+    town.deployment.static_regions = True
+    town.deployment.save()
+    save_rule(new_rule(town, kind="left", config={}), zones=[town.zone], author=None, now=NOW)
+    town.deployment.model = Model.objects.create(name="Cars", version="1", backend="x", labels=["car"])
+    with pytest.raises(Refused, match="never reports “person”"):
+        editing.check_starved(town.deployment)
+
+
+@pytest.mark.parametrize(
+    ("points", "band"),
+    [
+        ([[0.1, 0.0], [0.9, 0.0]], 0.0),
+        ([[0.0, 0.2], [0.0, 0.8]], 0.0),
+        ([[1.0, 1.0], [1.0, 0.0]], 0.02),
+        ([[0.1, 0.99], [0.9, 0.99]], 0.02),
+        ([[0.1, 0.6], [0.9, 0.6]], 0.45),
+    ],
+)
+@pytest.mark.parametrize("kind", ["crossing", "counting"])
+def test_a_line_with_nothing_beyond_its_band_on_one_side_is_refused(
+    town: Town, kind: str, points: list[list[float]], band: float
+) -> None:
+    line = Zone.objects.create(view=town.zone.view, name="Kerb", shape="line", points=points)
+    rule = new_rule(town, kind=kind, config={"band": band})
+    with pytest.raises(Refused, match=r"Line “Kerb” lies at the edge of the picture.*Draw it farther in") as refused:
+        save_rule(rule, zones=[line], author=None, now=NOW)
+    assert refused.value.field == "zones"
+    line.points = [[0.1, 0.5], [0.9, 0.5]]
+    save_zone(line)
+    assert save_rule(rule, zones=[line], author=None, now=NOW).kind == kind
+    line.points = points
+    with pytest.raises(Refused, match="lies at the edge"):
+        save_zone(line)

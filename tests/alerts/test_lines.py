@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from alerts.engine import Engine
-from alerts.rules.config import Schedule, ScheduleSpan
+from alerts.rules.config import CONFIDENCE_HELP, Schedule, ScheduleSpan
+from detectors.tracking import TrackerConfig
 from tests.alerts.actors import Actor, Step, film, fired, goes, line, of, outcome, told, walks, zone
 from tests.alerts.histories import at, dropped, fold, rule, seen, source, stays, tick
 
@@ -198,3 +199,7 @@ def test_a_restart_between_crossing_and_confirmation_loses_nothing() -> None:
         first = fold(engine, fast[:cut]).events
         rest = fold(Engine(rules, engine.snapshot()), fast[cut:]).events
         assert [event.uid for event in [*first, *rest]] == whole
+
+
+def test_the_help_of_the_confidence_names_the_score_from_which_tracks_begin() -> None:
+    assert f"{TrackerConfig().high:g}" in CONFIDENCE_HELP

@@ -204,6 +204,35 @@ def test_a_model_that_does_not_know_the_label_cannot_tell(tmp_path: Path) -> Non
     assert summary.unknown_s == {"label": 100.0}
 
 
+@pytest.mark.parametrize(
+    ("labels", "unknown_s"),
+    [
+        (["person"], {}),
+        (["vehicle"], {}),  # of a family one member is enough
+        (["person", "bicycle"], {"label": 100.0}),  # it may have fired for a bicycle
+        (["bicycle"], {"label": 100.0}),
+    ],
+)
+def test_a_model_that_knows_only_some_of_the_labels_cannot_tell(
+    tmp_path: Path, labels: list[str], unknown_s: dict[str, float]
+) -> None:
+    log = walk(0, 8, 0.1, 0.95)
+    fold_and_keep(tmp_path, [*log, *nobody(8, 100, 1.0)], [rule()])
+    items = rehearsed(
+        tmp_path, rule(labels=labels), from_s=0, until_s=100, knows={"test 1": frozenset({"person", "car"})}
+    )
+    assert summary_of(items).unknown_s == unknown_s
+    assert len(events_of(items)) == ("person" in labels)
+
+
+def test_owners_whom_the_model_does_not_know_cannot_be_told_either(tmp_path: Path) -> None:
+    fold_and_keep(tmp_path, nobody(0, 100, 1.0), [rule()])
+    knows = {"test 1": frozenset({"appeared-object"})}
+    given = {"from_s": 0, "until_s": 100, "knows": knows}
+    assert summary_of(rehearsed(tmp_path, of("left"), **given)).unknown_s == {"label": 100.0}
+    assert summary_of(rehearsed(tmp_path, of("left", owner="any"), **given)).unknown_s == {}
+
+
 def test_night_and_the_busiest_hour_are_the_sites_own(tmp_path: Path) -> None:
     # 06:00 UTC is 14:00 in Taipei, and 22:00 the day before in Los Angeles.
     fold_and_keep(tmp_path, CROSSING, [rule()])

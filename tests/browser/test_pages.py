@@ -28,12 +28,13 @@ PARTS = {
 ACTS = {
     "acknowledge", "resolve", "reopen", "assign", "note", "severity", "silence-incident", "twilio-status",
     "twilio-answer", "silence-end", "window-delete", "setup-try", "setup-list-preview", "setup-list-apply",
-    "setup-template-override-drop", "setup-template-apply", "setup-template-delete", "setup-configuration-compare",
-    "setup-configuration-apply", "setup-try-camera", "setup-switch", "setup-zone", "setup-ground", "setup-zone-delete",
-    "setup-rule-switch", "setup-rule-back", "setup-rehearse-new", "setup-rehearse", "rehearsal-cancel", "setup-test",
-    "setup-contact-add", "setup-team-delete", "setup-rota-override", "setup-rota-override-drop", "setup-rota-feed",
-    "setup-rota-delete", "setup-policy-delete", "take-duty", "give-duty-back", "contact-send", "contact-code",
-    "contact-unsubscribe", "contact-remove", "logout", "language", "theme", "machine-again",
+    "setup-template-override-drop", "setup-template-apply", "setup-template-delete", "setup-template-rehearse-new",
+    "setup-template-rehearse", "setup-configuration-compare", "setup-configuration-apply", "setup-try-camera",
+    "setup-switch", "setup-zone", "setup-ground", "setup-zone-delete", "setup-rule-switch", "setup-rule-back",
+    "setup-rehearse-new", "setup-rehearse", "rehearsal-cancel", "setup-test", "setup-contact-add",
+    "setup-team-delete", "setup-rota-override", "setup-rota-override-drop", "setup-rota-feed", "setup-rota-delete",
+    "setup-policy-delete", "take-duty", "give-duty-back", "contact-send", "contact-code", "contact-unsubscribe",
+    "contact-remove", "logout", "language", "theme", "machine-again",
 }  # fmt: skip
 """What only takes a form."""
 

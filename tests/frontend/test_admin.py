@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -603,3 +604,25 @@ def test_a_type_without_a_field_is_named() -> None:
 
     with pytest.raises(Unsupported, match=r"Kind\.table: expected bool, .* got DictType"):
         fields_for(Kind)
+
+
+def test_versions_that_an_edit_of_a_zone_a_place_or_a_view_makes_are_by_whoever_made_it(
+    town: Town, browser: Client
+) -> None:
+    zone, view = town.zone, town.zone.view
+    rule = scheduled_rule(town, zone, yard_zone(town))
+    save_rule(rule, zones=list(rule.zones.all()), author=None, now=NOW)
+    site = {"name": "Harbour", "time_zone": "Europe/Paris", "contact": ""}
+    ground = json.dumps({"points": [[0.3, 0.4], [0.7, 0.4], [0.9, 0.9], [0.1, 0.9]], "width_m": 4, "depth_m": 10})
+    moved = {"view": view.pk, "name": "Lane", "shape": "polygon", "points": "[[0.2,0.1],[0.6,0.1],[0.6,0.9],[0.2,0.9]]"}
+    edits: list[tuple[str, int, dict[str, Any]]] = [
+        ("alerts_zone_change", zone.pk, moved),
+        ("streams_site_change", town.site.pk, site),
+        ("streams_view_change", view.pk, {"camera": town.gate.pk, "name": view.name, "masks": "[]", "ground": ground}),
+        ("alerts_zone_delete", zone.pk, {"post": "yes"}),
+    ]
+    for number, (name, pk, form) in enumerate(edits, start=2):
+        response = browser.post(page(name, pk), form)
+        assert response.status_code == 302, errors(response)
+        newest = rule.versions.order_by("-number").first()
+        assert newest is not None and (newest.number, newest.author) == (number, town.ada)

@@ -24,7 +24,7 @@ from frontend.models import ViewAudit
 from frontend.rehearsal_page import duration, panel
 from streams.cameras import keep_reference, main_view
 from streams.observations import Detections, LogPosition
-from tests.alerts.kept import ago, keep, moved, walks
+from tests.alerts.kept import ago, keep, keep_untracked, moved, walks
 from tests.frontend import seeding
 from tests.town import Town, build_town, new_rule
 
@@ -109,6 +109,38 @@ def test_an_edit_is_compared_and_marked(ada: Client, town: Town) -> None:
     assert "1 time<" in page and "1 as in version 1" in page and "1 gone" in page and "is-gone" in page
     rule.refresh_from_db()
     assert rule.config["hold_s"] == 1.0 and rule.versions.count() == 1
+
+
+def test_it_is_tracked_anew_from_the_detections_where_that_is_asked(ada: Client, town: Town) -> None:
+    log = moved(walks(0, 0), camera=town.gate.uid, deployment=town.deployment.uid, to=ago(hours=2))
+    keep_untracked(rehearsals.archive_root(), log)
+    for asked, times in (({}, "0 times"), ({"rehearse_anew": "on"}, "2 times")):
+        response = begin(ada, town, rehearse_days="1", **asked)
+        assert ("Tracked anew" in response.content.decode()) == bool(asked)
+        rehearsal = Rehearsal.objects.get(state="waiting")
+        rehearsal_run.run(rehearsal.uid)
+        page = looked_at(ada, rehearsal)
+        assert times in page and ("Tracked anew" in page) == bool(asked)
+    rehearsal.refresh_from_db()
+    assert (rehearsal.state, rehearsal.share) == ("done", 1.0)
+
+
+def test_how_far_it_is_is_shown_while_it_tracks_anew(ada: Client, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    archived(town, 0, 0, hours=2)
+    begin(ada, town, rehearse_days="1", rehearse_anew="on")
+    rehearsal, pages = Rehearsal.objects.get(), list[str]()
+    monkeypatch.setattr(rehearsal_run, "FLUSH_S", 0.0)
+    flush = rehearsal_run._Notes.flush
+
+    def flushed(notes: Any) -> bool:
+        done = flush(notes)
+        pages.append(looked_at(ada, rehearsal))
+        return done
+
+    monkeypatch.setattr(rehearsal_run._Notes, "flush", flushed)
+    rehearsal_run.run(rehearsal.uid)
+    assert pages and all("<progress" in page and "Tracked anew" in page for page in pages)
+    assert "<progress" not in looked_at(ada, rehearsal)
 
 
 @pytest.mark.parametrize(("kind", "said"), [("sequence", "other rules"), ("counting", "fires nothing")])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 
-from alerts.models import Contact, EscalationPolicy, Recipient, Rule, RuleTemplate, TemplateOverride, Zone
+from alerts import rehearsal_run, rehearsals
+from alerts.models import Contact, EscalationPolicy, Recipient, Rehearsal, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.policies import StepDraft, save_policy
 from frontend.models import ViewAudit
+from tests.alerts.kept import ago, keep, moved, walks
 from tests.frontend.test_setup import rule_typed
 from tests.town import NOW, SQUARE, Town
 
@@ -174,3 +178,66 @@ def test_nobody_else_finds_anything_here(ada: Client, town: Town) -> None:
         assert alice.post(f"{base(template)}{path}").status_code == 404, path
     assert ada.get(f"/setup/templates/{uuid4()}/").status_code == 404
     assert "Choose one place" in words(ada.get(f"{base(template)}override/", follow=True))
+
+
+def rehearse(ada: Client, template: RuleTemplate, camera: Any, form: dict[str, Any]) -> Any:
+    return ada.post(f"{base(template)}rehearse/", {**form, "rehearse_camera": str(camera.uid), "rehearse_days": "1"})
+
+
+def test_a_draft_is_rehearsed_as_the_rule_that_it_would_be_on_a_camera(
+    ada: Client, town: Town, monkeypatch: pytest.MonkeyPatch, settings: LazySettings, tmp_path: Path
+) -> None:
+    settings.ARCHIVE = {**settings.ARCHIVE, "folder": tmp_path / "archive"}
+    monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
+    log = moved(walks(0, 0, 20), camera=town.gate.uid, deployment=town.deployment.uid, to=ago(hours=2))
+    keep(rehearsals.archive_root(), log)
+    template = made(ada, town)
+    TemplateOverride.objects.create(template=template, camera=town.gate, changes={"config": {"hold_s": 12.0}})
+    response = rehearse(ada, template, town.gate, typed(town, setting_hold_s="1", severity="low"))
+    assert response.status_code == 200, response.content
+    rehearsal = Rehearsal.objects.get()
+    assert rehearsal.draft["config"]["hold_s"] == 12.0 and rehearsal.draft["severity"] == "low"
+    assert (rehearsal.draft["name"], rehearsal.cameras) == ("Lanes · Gate", [str(town.gate.uid)])
+    rehearsal_run.run(rehearsal.uid)
+    rehearsal.refresh_from_db()
+    assert (rehearsal.state, rehearsal.summary["fired"]) == ("done", 1)
+    template.refresh_from_db()
+    assert template.config["hold_s"] == 2.0 and not Rule.objects.exists()
+
+
+def test_a_new_template_is_rehearsed_before_it_is_saved(
+    ada: Client, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
+    form = typed(town, rehearse_camera=str(town.gate.uid))
+    assert ada.post("/setup/templates/rehearse/?kind=presence", form).status_code == 200
+    assert Rehearsal.objects.get().in_force is None and not RuleTemplate.objects.exists()
+
+
+def test_a_template_is_rehearsed_beside_what_it_runs_on_the_camera(
+    ada: Client, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
+    template = made(ada, town)
+    applied(ada, template)
+    assert rehearse(ada, template, town.gate, typed(town, setting_hold_s="9")).status_code == 200
+    rehearsal = Rehearsal.objects.get()
+    assert rehearsal.in_force is not None and rehearsal.in_force["config"]["hold_s"] == 2.0
+    assert rehearsal.draft["config"]["hold_s"] == 9.0 and Rule.objects.get().config["hold_s"] == 2.0
+
+
+def test_a_camera_on_which_a_template_could_not_run_is_no_rehearsal(ada: Client, town: Town) -> None:
+    template = made(ada, town)
+    response = rehearse(ada, template, town.yard, typed(town))
+    assert response.status_code == 422 and "“Yard” has no zone named “Lane”" in response.json()["sentence"]
+    assert rehearse(ada, template, town.gate, typed(town, setting_confirm_k="9")).status_code == 422
+    assert ada.post(f"{base(template)}rehearse/", typed(town)).status_code == 404
+    assert not Rehearsal.objects.exists()
+
+
+def test_the_form_offers_the_templates_own_cameras_first(ada: Client, town: Town) -> None:
+    template = made(ada, town, cameras=[town.yard.pk])
+    page = ada.get(base(template)).content.decode()
+    assert f'data-begin="{base(template)}rehearse/"' in page
+    offered = re.findall(r'<option value="([^"]+)">(?:Yard|Gate) · Harbour', page.split('name="rehearse_camera"')[1])
+    assert offered == [str(town.yard.uid), str(town.gate.uid)]

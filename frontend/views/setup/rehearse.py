@@ -8,16 +8,19 @@ from uuid import UUID
 
 import msgspec
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from alerts import editing, rehearsals
-from alerts.models import Rehearsal, Rule, Zone
+from alerts.models import Rehearsal, Rule, RuleTemplate, Zone
+from alerts.rule_templates import draft_on
 from alerts.rules.registry import RULES
 from frontend.permissions import visible_cameras
 from frontend.rehearsal_page import panel
-from frontend.rule_forms import SetupRuleForm, setup_form
+from frontend.rule_forms import ShownForm, setup_form
+from frontend.template_forms import template_form
 from frontend.views.page import fragment, never_stored, person_of
 from frontend.views.pictures import KEEP_S, thumbnail
 from frontend.views.setup.door import camera_or_404, configures, refuse, write_down
@@ -45,7 +48,12 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
         cameras = _cameras_asked(request, camera, zones)
         draft = editing.draft_version(form.instance, zones=zones, now=timezone.now())
         wanted = rehearsals.Wanted(
-            draft, [one.uid for one in cameras], _days_asked(request), timezone.now(), camera.site.time_zone
+            draft,
+            [one.uid for one in cameras],
+            _days_asked(request),
+            timezone.now(),
+            camera.site.time_zone,
+            _anew_asked(request),
         )
         rehearsal = rehearsals.start(wanted, author=person_of(request))
     except (editing.Refused, rehearsals.CannotRehearse) as refused:
@@ -54,7 +62,43 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
     return _shown(request, rehearsal)
 
 
-def _refused(form: SetupRuleForm) -> HttpResponse:
+@require_POST
+@configures
+def start_template(request: HttpRequest, uid: UUID | None = None) -> HttpResponse:
+    """Rehearse what the template's form holds, as the rule that it would be on the one camera that was chosen."""
+    kind = request.GET.get("kind", "")
+    template = get_object_or_404(RuleTemplate, uid=uid) if uid else RuleTemplate(kind=kind if kind in RULES else "")
+    if template.kind not in RULES:
+        raise Http404
+    camera = camera_or_404(_uid_asked(request))
+    form = template_form(template.kind)(request.POST, instance=template)
+    if not form.is_valid():
+        return _refused(form)
+    now = timezone.now()
+    try:
+        draft = draft_on(template, camera, now=now)  # as the form has filled it
+        wanted = rehearsals.Wanted(
+            draft, [camera.uid], _days_asked(request), now, camera.site.time_zone, _anew_asked(request)
+        )
+        rehearsal = rehearsals.start(wanted, author=person_of(request))
+    except (editing.Refused, rehearsals.CannotRehearse) as refused:
+        return refuse(str(refused), getattr(refused, "field", ""))
+    write_down(request, "rehearsed", camera, draft.rule if uid else camera.uid)
+    return _shown(request, rehearsal)
+
+
+def _uid_asked(request: HttpRequest) -> UUID:
+    try:
+        return UUID(request.POST.get("rehearse_camera", ""))
+    except ValueError:
+        raise Http404 from None
+
+
+def _anew_asked(request: HttpRequest) -> bool:
+    return "rehearse_anew" in request.POST
+
+
+def _refused(form: ShownForm) -> HttpResponse:
     """Everything that is wrong, each with its field's label."""
     lines = [
         f"{form.fields[name].label}: {error}" if name in form.fields else str(error)

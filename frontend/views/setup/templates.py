@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from alerts import editing
 from alerts.models import RuleTemplate, TemplateOverride
 from alerts.overrides import differing, resolve
+from alerts.rehearsals import DAYS
 from alerts.rule_templates import apply_template, override_content, overrides_for, save_override, values_of
 from alerts.rules.registry import RULES
 from frontend import setup_queries
@@ -72,7 +73,16 @@ def _context(template: RuleTemplate, form: TemplateForm) -> dict[str, Any]:
         "overrides": [(one, override_content(one)) for one in _overrides(template)],
         "place_form": PlaceForm(),
         "kinds": sorted(RULES),
+        "rehearse_on": _rehearsed_on(template),
+        "rehearse_days": DAYS,
     }
+
+
+def _rehearsed_on(template: RuleTemplate) -> list[Camera]:
+    """Every camera, the template's own first."""
+    own = set(template.cameras.values_list("pk", flat=True)) if template.pk else set()
+    cameras = Camera.objects.select_related("site").order_by("site__name", "name")
+    return sorted(cameras, key=lambda camera: camera.pk not in own)
 
 
 def _overrides(template: RuleTemplate) -> list[TemplateOverride]:

@@ -1,0 +1,117 @@
+"""Live is rehearsed, for every kind of rule: the same events, wherever the archive was cut or the fold restarted.
+
+A history is made up, then comes a scene in which the kind fires, then another made-up history: so the property holds of
+firings and not of silence, and of whatever state the first history leaves behind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from alerts import archive
+from alerts.archive_writer import ArchiveWriter
+from alerts.engine import Engine, Outcome
+from alerts.rules.config import EmbeddedRule
+from alerts.rules.registry import RULES
+from streams.observations import Observation
+from tests.alerts.actors import film, goes, of
+from tests.alerts.histories import GATE, GENERAL, START, at, fold, nobody, tick, walk
+from tests.alerts.kept import moved
+from tests.alerts.test_camera_health import lasting
+from tests.alerts.test_engine import history_of, steps
+from tests.alerts.test_kinds import EASY
+from tests.alerts.test_left import LEFT
+from tests.alerts.test_rehearsal import LOG, PARTITION, events_of, rehearsed
+from tests.alerts.test_threshold import series
+from tests.alerts.test_zone_kinds import LYING, UPRIGHT, car, person, stands
+
+STAYS = film(8, stands(8.0))
+COMES_AND_STANDS = film(12, goes((0, 0.2, 0.6), (3, 0.6, 0.6), (12, 0.6, 0.6)))
+SCENES: dict[str, tuple[dict[str, Any], Sequence[Observation]]] = {
+    "presence": (EASY["presence"], walk(0, 6, 0.2, 0.7)),
+    "crossing": (EASY["crossing"], walk(0, 6, 0.2, 0.8)),
+    "dwell": (EASY["dwell"], COMES_AND_STANDS),
+    "crowd": (EASY["crowd"], film(8, *(stands(8.0, size=(0.03, 0.1 + 0.05 * i)) for i in range(3)))),
+    "stopped": (EASY["stopped"], COMES_AND_STANDS),
+    "wrong_way": ({"rearm_s": 1.0}, film(6, car((0, 0.6, 0.3), (5, 0.6, 0.9)))),
+    "appearance": (EASY["appearance"], STAYS),
+    "absence": (EASY["absence"], [*STAYS, *nobody(8, 16)]),
+    "person_down": ({"rearm_s": 0.0}, film(30, person((0, 5, UPRIGHT), (5, 30, LYING)))),
+    "left": ({"hold_s": 20, "away_s": 10}, LEFT),
+    "threshold": ({"quantity": "pm2.5", "bound": 50, "clear": 40, "hold_s": 20, "gap_s": 30, "rearm_s": 0},
+                  [*nobody(0, 1), *series(30, 60, 60, 60, 60, start_s=2.0)]),
+    "health": ({"for_s": 15, "rearm_s": 30}, [*nobody(0, 1), *lasting(1, 40, "blind", "stalled")]),
+}  # fmt: skip
+"""Settings of each kind that fires on what it sees of one camera, and a scene in which it does."""
+FIRES_ELSEWHERE = {"sequence", "counting"}
+"""One is a fold over events of others, one counts and fires nothing."""
+
+
+def draft_of(kind: str) -> EmbeddedRule:
+    return of(kind, **SCENES[kind][0])
+
+
+def after(log: Sequence[Observation], more: Sequence[Observation]) -> list[Observation]:
+    """``more`` half a minute after ``log``, in a session of its own."""
+    ends = max((_time(one) for one in log), default=START)
+    session = 1 + max((getattr(one, "session", 0) for one in log), default=0)
+    begins_s = (ends - START).total_seconds() + 30
+    return [*log, tick(begins_s), *moved(more, camera=GATE, deployment=GENERAL, to=at(begins_s), session=session)]
+
+
+def _time(one: Any) -> Any:
+    return one.captured_at if hasattr(one, "captured_at") else one.at
+
+
+def folded(root: Path, log: Sequence[Observation], draft: EmbeddedRule, cuts: Sequence[int]) -> Outcome:
+    """Fold ``log`` live beside an archive; at each of ``cuts`` it is stored, and the fold goes on from its snapshot."""
+    writer = ArchiveWriter(root)
+    writer.begin(PARTITION, 0, LOG)
+    engine, total, ends = Engine([draft]), Outcome(), set(cuts)
+    for offset, observation in enumerate(log):
+        outcome = engine.step(observation)
+        total += outcome
+        writer.keep(PARTITION, offset, observation, outcome.tracks)
+        if offset in ends:
+            writer.store(PARTITION, offset + 1)
+            engine = Engine([draft], engine.snapshot())
+    writer.store(PARTITION, len(log))
+    writer.close()
+    return total
+
+
+def test_every_kind_that_fires_on_a_camera_has_a_scene() -> None:
+    assert set(SCENES) | FIRES_ELSEWHERE == set(RULES)
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_its_scene_fires_live_and_rehearsed(kind: str, tmp_path: Path) -> None:
+    draft, log = draft_of(kind), after([], SCENES[kind][1])
+    live = folded(tmp_path, log, draft, []).events
+    assert live and {one.kind for one in live} == {kind}
+    assert events_of(rehearsed(tmp_path, draft)) == live
+
+
+@pytest.mark.parametrize("kind", SCENES)
+@settings(max_examples=4, deadline=None)
+@given(steps, steps, st.data())
+def test_a_rehearsal_gives_the_events_that_happened(
+    kind: str, before: list[tuple[str, float, float]], behind: list[tuple[str, float, float]], data: st.DataObject
+) -> None:
+    draft = draft_of(kind)
+    log = after(after(history_of(before), SCENES[kind][1]), history_of(behind))
+    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
+    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
+        live = folded(Path(folder), log, draft, cuts).events
+        event(f"{kind}: {'fires' if live else 'silent'}")
+        assert live == fold(Engine([draft]), log).events
+        assert events_of(rehearsed(Path(folder), draft)) == live
