@@ -37,7 +37,7 @@ def acknowledge_settled(after_s: float) -> None:
     for rows in (moving, doubtful):
         opened = opened.exclude(pk__in=rows.values("alert__incident"))
     for uid in list(opened.values_list("uid", flat=True)[:AT_ONCE]):
-        incidents.acknowledge(uid, by=None, through="bench", now=timezone.now())
+        incidents.acknowledge(uid, by=None, through="screen", now=timezone.now())
 
 
 def main(after_s: float) -> None:
