@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html.parser import HTMLParser
 
 import pytest
 from django.utils import translation
@@ -165,6 +167,43 @@ def test_it_explains_itself_in_the_email(town: Town) -> None:
     assert incident_address(alert.incident) in words.text
     assert 'src="cid:picture"' in words.html
     assert "\n\n\n" not in words.text
+
+
+class Coloured(HTMLParser):
+    """Collects the classes of whatever a message colours, "" where it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if re.search(r"(^|;)(color|background):", given.get("style") or ""):
+            self.classes.append(given.get("class") or "")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb``. Source: WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.django_db
+def test_everything_an_email_colours_can_be_read_in_the_dark(town: Town) -> None:
+    html = email(_alert(town), Event.objects.get(), at(5), picture=True).html
+    [dark] = re.findall(r"prefers-color-scheme:dark\)\{(.*)\}", html)
+    rules = {name: dict(re.findall(r"(color|background):(#\w+)!important", rule)) for name, rule in
+             re.findall(r"\.(\w+)\{([^}]*)\}", dark)}  # fmt: skip
+    coloured = Coloured()
+    coloured.feed(html)
+
+    assert {"ground", "card", "main", "quiet"} <= set(coloured.classes) <= set(rules)
+    for name, rule in rules.items():
+        text = luminance(rule.get("color", rules["ground"]["color"]))
+        back = luminance(rule.get("background", rules["card"]["background"]))
+        light, deep = max(text, back), min(text, back)
+        assert (light + 0.05) / (deep + 0.05) >= 4.5, name
 
 
 @pytest.mark.django_db
