@@ -70,11 +70,11 @@ class Job:
 
 
 JOBS = (
-    # Begun in this order: what waits most comes first, so that something computes beside it until the end.
+    # Begun in this order: the longest first, and what waits most beside what computes.
     Job("whole installations", (APART[0], "-m", "slow and not demand")),
-    Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
     Job("quick tests", ("-m", "not slow and not demand")),
     Job("Django tests on PostgreSQL", ("-m", "django_db and not demand and not browser"), postgres=True),
+    Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
     Job("screens in a browser", (APART[1], "-m", "slow and not demand")),
 )
 """Every test is in one of them, and every Django test in one more."""
