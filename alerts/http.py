@@ -17,7 +17,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from alerts.notifiers import deadline
 from alerts.notifiers.base import TIMEOUT_S
-from alerts.notifiers.deadline import hung_up_after
 from streams.addresses import METADATA, Pairs, embedded, resolve
 
 ANSWER_BYTES = 2000
@@ -123,7 +122,7 @@ def refuse_private(host: str, port: int, numbers: list[str]) -> None:
 def call(target: Target, method: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Called:
     """One request, one answer, whatever it is. Raises ``NotCalled`` and ``NoAnswer``."""
     connection = _connect(target)
-    with hung_up_after(deadline.WHOLE_S, lambda: _hang_up(connection)) as over, contextlib.closing(connection):
+    with deadline.hung_up_after(deadline.WHOLE_S, lambda: _hang_up(connection)) as over, contextlib.closing(connection):
         try:
             connection.request(method, target.path, body or None, dict(headers or {}))
             answer = connection.getresponse()

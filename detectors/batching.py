@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from streams.frame import Frame
 
 GAIN_S = 1.0
+"""So much of a backlog has to be made up for within ``BatchConfig.catch_up_s``, or it is cut."""
 
 
 @dataclass(frozen=True, slots=True)

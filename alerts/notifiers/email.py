@@ -18,7 +18,6 @@ from django.core.mail.backends.smtp import EmailBackend
 
 from alerts.notifiers import deadline
 from alerts.notifiers.base import TIMEOUT_S, DeliveryError, Message, Outcome, Receipt
-from alerts.notifiers.deadline import hung_up_after
 
 PICTURE_ID = "picture"
 """The HTML shows it as ``cid:picture``."""
@@ -71,7 +70,7 @@ class Smtp:
         backend = _Backend(
             self.host, self.port, self.user, self.password, use_tls=self.tls, use_ssl=self.ssl, timeout=int(TIMEOUT_S)
         )
-        with hung_up_after(deadline.WHOLE_S, backend.hang_up) as over:
+        with deadline.hung_up_after(deadline.WHOLE_S, backend.hang_up) as over:
             taken = _session(backend, message, over)
         if not taken:
             raise DeliveryError("rejected", "SMTP: no recipient that the server could be given")
