@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.files.storage import default_storage
 from django.db import transaction
 
@@ -48,15 +49,16 @@ def consequences(camera: Camera) -> Consequences:
     )
 
 
-def remove_camera(camera: Camera) -> None:
+def remove_camera(camera: Camera, *, author: AbstractBaseUser | None) -> None:
     """Delete ``camera`` with everything that ``consequences`` names. The audit keeps its rows, without the camera.
 
-    Its rules go on with their other zones; those that have none are switched off (``alerts.signals``). Pictures are
-    deleted after the commit; one that cannot be is logged and belongs to nobody.
+    Its rules go on with their other zones, as new versions by ``author``; those that have none are switched off
+    (``alerts.signals``). Pictures are deleted after the commit; one that cannot be is logged and belongs to nobody.
     """
     paths = _pictures(camera) + [path for path in _references(camera) if path]
     with transaction.atomic():
         for zone in Zone.objects.filter(view__camera=camera):
+            zone._author = author  # type: ignore[attr-defined]
             zone.delete()
         # Both point at their camera as protected, so that nothing else ever takes them along by accident.
         Event.objects.filter(camera=camera).delete()

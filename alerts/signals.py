@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Model as Row
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
@@ -60,12 +61,18 @@ for _links in (Rule.zones.through, Rule.recipients.through, Deployment.cameras.t
     m2m_changed.connect(_linked, sender=_links, dispatch_uid=f"alerts.touch.links.{_links.__name__}")
 
 
+def _author(edited: object) -> AbstractBaseUser | None:
+    """Whose edit this is, where the page that made it said so; of what goes along with another, ask that other."""
+    author: AbstractBaseUser | None = getattr(edited, "_author", None)
+    return author
+
+
 @receiver(post_save, sender=Zone, dispatch_uid="alerts.zone.saved")
 def _zone_saved(instance: Zone, created: bool, raw: bool = False, **_: Any) -> None:
     """Versions embed geometry, so a moved zone means new versions of the rules on it."""
     if not created and not raw:
         for rule in instance.rules.filter(enabled=True):
-            editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
+            editing.republish(rule, now=timezone.now(), author=_author(instance))
 
 
 @receiver(pre_delete, sender=Zone, dispatch_uid="alerts.zone.going")
@@ -75,9 +82,9 @@ def _zone_going(instance: Zone, **_: Any) -> None:
 
 
 @receiver(post_delete, sender=Zone, dispatch_uid="alerts.zone.gone")
-def _zone_gone(instance: Zone, **_: Any) -> None:
+def _zone_gone(instance: Zone, origin: object = None, **_: Any) -> None:
     for rule in Rule.objects.filter(pk__in=getattr(instance, "_rules_on_it", ())):
-        editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
+        editing.republish(rule, now=timezone.now(), author=_author(instance) or _author(origin))
 
 
 EMBEDDED = {Site: ("time_zone", "latitude", "longitude"), Camera: ("site_id",), View: ("camera_id", "ground")}
@@ -94,7 +101,7 @@ def _place_moved(instance: Any, **_: Any) -> None:
     """Versions embed the site's clock, the camera and the ground: new ones where a place has another now."""
     if instance._moved:
         for rule in editing.rules_in(instance):
-            editing.republish(rule, now=timezone.now(), author=getattr(instance, "_author", None))
+            editing.republish(rule, now=timezone.now(), author=_author(instance))
 
 
 for _place in EMBEDDED:

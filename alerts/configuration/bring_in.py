@@ -488,10 +488,11 @@ class _Writer:
     def _let_go(self, row: Row) -> None:
         match row:
             case Camera():
-                remove_camera(row)
+                remove_camera(row, author=self._author)
             case MaintenanceWindow() | Silence():
                 let_go(row, by=self._author, now=self._now)
             case _:
+                row._author = self._author  # type: ignore[attr-defined]
                 row.delete()
 
     def _switch_off(self, row: Row) -> None:

@@ -626,3 +626,12 @@ def test_versions_that_an_edit_of_a_zone_a_place_or_a_view_makes_are_by_whoever_
         assert response.status_code == 302, errors(response)
         newest = rule.versions.order_by("-number").first()
         assert newest is not None and (newest.number, newest.author) == (number, town.ada)
+
+
+def test_what_goes_with_a_deleted_view_makes_versions_by_whoever_deleted_it(town: Town, browser: Client) -> None:
+    rule = scheduled_rule(town, town.zone, yard_zone(town))
+    response = browser.post(page("streams_view_delete", town.yard.views.get().pk), {"post": "yes"})
+    assert response.status_code == 302, errors(response)
+    version = rule.versions.get(active_until_at__isnull=True)
+    assert [zone["name"] for zone in version.embedded["zones"]] == [town.zone.name]
+    assert version.author == town.ada

@@ -624,6 +624,7 @@ def test_a_rule_with_another_zone_goes_on_without_this_one(ada: Client, town: To
     ada.post(f"/setup/cameras/{town.gate.uid}/delete/", {"sure": "1"})
     rule.refresh_from_db()
     assert rule.enabled and [zone.name for zone in rule.zones.all()] == ["Yard"]
+    assert rule.versions.get(active_until_at__isnull=True).author == town.ada
 
 
 def test_a_source_is_on_the_cameras_page_without_its_log_in(ada: Client, town: Town) -> None:

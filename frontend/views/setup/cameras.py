@@ -163,7 +163,7 @@ def delete_camera(request: HttpRequest, uid: UUID) -> HttpResponse:
     camera = camera_or_404(uid)
     if request.method == "POST" and request.POST.get("sure") == "1":
         write_down(request, "camera-deleted", None, camera.uid)
-        remove_camera(camera)
+        remove_camera(camera, author=person_of(request))
         messages.success(request, _("“%(camera)s” is deleted.") % {"camera": camera.name})
         return redirect("setup")
     context = {"camera": camera, "takes": consequences(camera), "current_setup": "cameras"}
