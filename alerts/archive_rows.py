@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -28,7 +30,7 @@ _MICROSECOND = timedelta(microseconds=1)
 Index = npt.NDArray[np.int64]
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """One observation at its place in the log; ``tracks`` is None for what is no picture."""
 
     offset: int
@@ -76,7 +78,7 @@ def to_us(at: datetime) -> int:
 
 def from_us(at_us: int) -> datetime:
     """The aware time of POSIX microseconds."""
-    return _EPOCH + timedelta(microseconds=at_us)
+    return _EPOCH + timedelta(0, 0, at_us)
 
 
 def time_of(observation: wire.Observation) -> datetime:
@@ -373,20 +375,18 @@ def _decode(table: pa.Table, labels: frozenset[str] | None) -> list[Kept]:
     pictures = "xyxy" in table.column_names
     boxes = _boxes(table, labels) if pictures else _Boxes(empty, b"", b"", [])
     where, tracks = _tracks(table, labels) if pictures else (empty, [])
-    return [
-        Kept(offset, picture, tracks[where[row] : where[row + 1]])
-        if kind == DETECTIONS
-        else Kept(offset, plain.other(row, kind))
-        for row, (offset, kind, picture) in enumerate(zip(plain.offset, plain.kind, plain.pictures(boxes), strict=True))
-    ]
+    rows = list(map(Kept, plain.offset, plain.pictures(boxes), [tracks[a:b] for a, b in pairwise(where)]))
+    for row in np.flatnonzero(table.column("kind").to_numpy() != DETECTIONS).tolist():
+        rows[row] = Kept(plain.offset[row], plain.other(row))
+    return rows
 
 
 class _Plain:
     """The columns without lists, as Python lists."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.offset, self.kind = _ints(table, "offset"), _ints(table, "kind")
-        self._at = list(map(from_us, _ints(table, "at_us")))
+        self.offset, self._kind = _ints(table, "offset"), _ints(table, "kind")
+        self._at = [_EPOCH + timedelta(0, 0, at_us) for at_us in _ints(table, "at_us")]
         self._session, self._sequence = _ints(table, "session"), _ints(table, "sequence")
         self._wh = list(zip(_ints(table, "width"), _ints(table, "height"), strict=True))
         topics = _strings(table.column("frame_topic"))
@@ -434,7 +434,8 @@ class _Plain:
             )
         ]
 
-    def other(self, row: int, kind: int) -> wire.Observation:
+    def other(self, row: int) -> wire.Observation:
+        kind = self._kind[row]
         if kind == MEASUREMENT:
             return wire.decode_observation(self._other[row].as_py())
         at = self._at[row]

@@ -9,7 +9,7 @@ The same code runs live, after a crash, and in rehearsal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -81,15 +81,14 @@ class ZoneCount:
     counted: Counted
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What one observation led to."""
 
-    events: list[Event] = field(default_factory=list)
-    blind: list[BlindChange] = field(default_factory=list)
-    boxes: list[LiveBoxes] = field(default_factory=list)
-    counts: list[ZoneCount] = field(default_factory=list)
-    fired: list[int] = field(default_factory=list)
+    events: list[Event] = []
+    blind: list[BlindChange] = []
+    boxes: list[LiveBoxes] = []
+    counts: list[ZoneCount] = []
+    fired: list[int] = []
     """The track of each of ``events``, in their order; it means something only beside the tracks of the same fold."""
     tracks: list[Track] | None = None
     """Of the picture just analysed; None where there was none or it was a repeated one. Not added up."""
@@ -151,16 +150,16 @@ class _Snapshot(msgspec.Struct):
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def _us(at: datetime) -> int:
     """POSIX microseconds: whole numbers, so that the same history at another hour gives the same differences."""
-    return (at - _EPOCH) // _MICROSECOND
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
 
 
 def _utc(at_us: int) -> datetime:
-    return _EPOCH + at_us * _MICROSECOND
+    return _EPOCH + timedelta(microseconds=at_us)
 
 
 class _Running:
@@ -226,6 +225,10 @@ class _Stream:
         kept = self.state.tracker
         self.tracker = Tracker(tracking) if kept is None else Tracker.restore(kept, tracking)
         self.running: dict[str, _Running] = {}
+        self.watches = False
+        """Whether some logic listens to what is said of the source."""
+        self.counts = False
+        """Whether some logic counts the log's own time."""
         self.labels: frozenset[str] = frozenset()
         """What the rules here look for: people's screens show nothing else."""
         self.shown_score = SHOWN_SCORE
@@ -241,6 +244,8 @@ class _Stream:
                 known = self.running.get(key)
                 wanted[key] = _Running(rule, zone, known.config, known.logic) if known else self._build(rule, zone, key)
         self.running = wanted
+        self.watches = any(running.watches is not None for running in wanted.values())
+        self.counts = any(running.counts is not None for running in wanted.values())
         configs = [running.config for running in wanted.values()]
         self.labels = frozenset().union(*(expand(label) for config in configs for label in config.labels))
         self.shown_score = min((config.confidence for config in configs), default=SHOWN_SCORE)
@@ -346,6 +351,7 @@ class Engine:
         self._tick_us = 0
         self._tracking, self._screens = tracking, screens
         self._streams: dict[_Key, _Stream] = {}
+        self._of_camera: dict[UUID, list[_Stream]] = {}
         self._latest: tuple[UUID | None, UUID | None, _Stream | None] = (None, None, None)
         self._cameras: dict[UUID, _CameraState] = {}
         self._rules: list[EmbeddedRule] = []
@@ -410,6 +416,8 @@ class Engine:
             )
         self._tick_us, self._cameras = snapshot.tick_us, snapshot.cameras
         self._streams = {key: _Stream(key, state, self._tracking) for key, state in snapshot.streams}
+        for key, stream in self._streams.items():
+            self._of_camera.setdefault(key.camera, []).append(stream)
 
     def _stream_of(self, seen: wire.Detections) -> _Stream:
         """The stream of ``seen``; of the same two objects as last time without asking their 128 bits again."""
@@ -424,17 +432,20 @@ class Engine:
         if stream is None:
             stream = self._streams[key] = _Stream(key, tracking=self._tracking)
             stream.configure(self._rules)
+            self._of_camera.setdefault(key.camera, []).append(stream)
         return stream
 
     def wake_us(self) -> int | None:
         """The earliest tick (POSIX microseconds) that could fire, as things are; None: ticks change nothing now."""
-        return min((wake for stream in self._streams.values() for wake in self._wakes(stream)), default=None)
+        wakes: list[int] = []
+        for stream in self._streams.values():
+            if stream.counts:
+                wakes.append(self._tick_us)  # it reads every tick
+            if stream.state.source == "quiet" and not stream.state.waiting:
+                wakes += self._wakes(stream)
+        return min(wakes, default=None)
 
     def _wakes(self, stream: _Stream) -> Iterator[int]:
-        if any(running.counts is not None for running in stream.running.values()):
-            yield self._tick_us  # it reads every tick
-        if stream.state.source != "quiet" or stream.state.waiting:
-            return
         if (wake_s := stream.wake_at_s()) is not None:
             yield round(wake_s * 1e6) + TICK_MARGIN_US
         if step_us := stream.turn_step_us:
@@ -464,7 +475,10 @@ class Engine:
         if state.source != "active":
             outcome += self._events(stream, stream.pass_still_time(at_us))
         # Within a session, and by small steps between two, time here never goes back.
-        at_us = state.at_us = max(at_us, state.at_us)
+        at = seen.captured_at
+        if at_us < state.at_us:
+            at_us, at = state.at_us, _utc(state.at_us)
+        state.at_us = at_us
         state.heard_us = max(at_us, state.heard_us)
         if state.source != "active":
             state.source_since_us = at_us
@@ -477,7 +491,7 @@ class Engine:
                 at=_utc(at_us - state.still_us),
             )
         outcome.tracks = tracks
-        if fired := self._show(stream, seen, tracks, at_us):
+        if fired := self._show(stream, seen, tracks, at_us / 1e6, at):
             outcome += self._events(stream, fired)
         if self._screens:
             outcome.boxes.append(self._boxes(stream, seen, tracks))
@@ -486,21 +500,22 @@ class Engine:
         return outcome
 
     def _show(
-        self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_us: int
+        self, stream: _Stream, seen: wire.Detections, tracks: list[Track], at_s: float, at: datetime
     ) -> list[tuple[_Running, Found]]:
         width, height = seen.source_wh
         picture = Seen(
-            at_s=at_us / 1e6,
+            at_s=at_s,
             session=seen.session,
             sequence=seen.sequence,
             tracks=tracks,
             aspect=width / height if height else 1.0,
         )
-        at = _utc(at_us)
         return [(running, found) for running in stream.running.values() for found in running.on_detections(picture, at)]
 
     def _events(self, stream: _Stream, fired: Sequence[tuple[_Running, Found]]) -> Outcome:
         outcome = Outcome()
+        if not fired:
+            return outcome
         for running, found in fired:
             if isinstance(found, Counted):
                 key = stream.key
@@ -574,26 +589,34 @@ class Engine:
         return outcome
 
     def _on_source(self, source: wire.SourceState) -> Outcome:
-        camera = self._cameras.setdefault(source.camera, _CameraState())
+        camera = self._cameras.get(source.camera)
+        if camera is None:
+            camera = self._cameras[source.camera] = _CameraState()
         at_us = _us(source.at)
         outcome = Outcome()
+        streams = self._streams_of(source.camera)
         if (source.session, at_us) >= (camera.session, camera.at_us):
             camera.session, camera.at_us = source.session, at_us
-            outcome.blind += self._blind_change(camera, source)
-            outcome += self._tell_source(source)
-        for key, stream in self._streams.items():
-            if key.camera == source.camera:
-                stream.state.waiting = [*stream.state.waiting, source]
+            if source.state == "blind" or camera.blind_from_us is not None:
+                outcome.blind += self._blind_change(camera, source)
+            for stream in streams:
+                if stream.watches:
+                    outcome += self._tell_source(stream, source)
+        for stream in streams:
+            state = stream.state
+            if not state.waiting and (source.session, source.sequence) <= (state.session, state.sequence):
+                outcome += self._events(stream, self._apply(stream, source))
+            else:
+                state.waiting = [*state.waiting, source]
                 outcome += self._settle(stream)
         return outcome
 
-    def _tell_source(self, source: wire.SourceState) -> Outcome:
+    def _tell_source(self, stream: _Stream, source: wire.SourceState) -> Outcome:
         outcome = Outcome()
-        for stream in self._streams_of(source.camera):
-            for running in stream.running.values():
-                if running.watches is not None and running.acts(source.at):
-                    fired = running.watches.on_source(source)
-                    outcome += self._events(stream, [(running, firing) for firing in fired])
+        for running in stream.running.values():
+            if running.watches is not None and running.acts(source.at):
+                fired = running.watches.on_source(source)
+                outcome += self._events(stream, [(running, firing) for firing in fired])
         return outcome
 
     def _on_measurement(self, measured: wire.Measurement) -> Outcome:
@@ -611,7 +634,7 @@ class Engine:
         return outcome
 
     def _streams_of(self, camera: UUID) -> list[_Stream]:
-        return [stream for key, stream in self._streams.items() if key.camera == camera]
+        return self._of_camera.get(camera, [])
 
     def _blind_change(self, camera: _CameraState, source: wire.SourceState) -> list[BlindChange]:
         was, blind = camera.blind_from_us, source.state == "blind"
@@ -628,12 +651,17 @@ class Engine:
     def _settle(self, stream: _Stream, done: tuple[int, int] | None = None) -> Outcome:
         outcome = Outcome()
         for source in stream.settle(done or (stream.state.session, stream.state.sequence)):
-            state = stream.state
-            outcome += self._events(stream, stream.pass_still_time(_us(source.since_at)))
-            state.heard_us = max(_us(source.at), state.heard_us)
-            if source.state != state.source:
-                state.source, state.source_since_us = source.state, max(_us(source.since_at), state.at_us)
+            outcome += self._events(stream, self._apply(stream, source))
         return outcome
+
+    def _apply(self, stream: _Stream, source: wire.SourceState) -> list[tuple[_Running, Found]]:
+        """What was said is now about ``stream``; what the time before it led to."""
+        state, since_us = stream.state, _us(source.since_at)
+        fired = stream.pass_still_time(since_us) if state.source != "active" else []
+        state.heard_us = max(_us(source.at), state.heard_us)
+        if source.state != state.source:
+            state.source, state.source_since_us = source.state, max(since_us, state.at_us)
+        return fired
 
     def _on_tick(self, tick: wire.Tick) -> Outcome:
         at_us = _us(tick.at)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -168,6 +168,7 @@ class _Camera:
         self._engine = Engine([rule for _, rule in self._rules.values()], tracking=what.tracking, screens=False)
         self._ledger = Ledger(camera, what.draft.deployment, what.from_at, what.until_at, _watch(what))
         self._tracks: list[Track] = []
+        self._latest: UUID | None = None
 
     def run(self, read: Reader) -> Iterator[Item]:
         for version, reason in self._engine.broken.items():
@@ -188,12 +189,15 @@ class _Camera:
     def _batch(self, batch: Batch) -> Iterator[Item]:
         ticks, engine, ledger = batch.ticks, self._engine, self._ledger
         before = np.searchsorted(ticks.offset, [row.offset for row in batch.rows]).tolist()
+        latest_us = np.maximum.accumulate(ticks.at_us).tolist()
         done, retrack = 0, self._what.tracking is not None
-        for (_, observation, tracks), upto in zip(batch.rows, before, strict=True):
+        for row, upto in zip(batch.rows, before, strict=True):
+            observation, tracks = row.observation, row.tracks
             if upto > done:
-                yield from self._pass(ticks, done, upto)
+                if (wake_us := engine.wake_us()) is not None and latest_us[upto - 1] >= wake_us:
+                    yield from self._pass(ticks, done, upto)
                 done = upto
-            if isinstance(observation, wire.Detections) and observation.deployment not in self._deployments:
+            if tracks is not None and not self._analyses(observation):
                 ledger.take(observation)
                 continue
             outcome = engine.step(observation, None if retrack else tracks)
@@ -204,6 +208,14 @@ class _Camera:
             if outcome.events:
                 yield from self._found(outcome)
         yield from self._pass(ticks, done, len(ticks.offset))
+
+    def _analyses(self, picture: Any) -> bool:
+        """Whether a version that is rehearsed reads this deployment's pictures; mostly it is the same object again."""
+        if picture.deployment is not self._latest:
+            if picture.deployment not in self._deployments:
+                return False
+            self._latest = picture.deployment
+        return True
 
     def _pass(self, ticks: Ticks, start: int, end: int) -> Iterator[Item]:
         """Step the ticks that can fire. The others change nothing, and there is one a second."""

@@ -161,6 +161,17 @@ def holds(polygon: Sequence[tuple[float, float]], x: float, y: float) -> bool:
     return inside
 
 
+def around(points: Sequence[tuple[float, float]]) -> tuple[float, float, float, float]:
+    """A box (xyxy) that no point of the polygon ``points`` lies outside of, whatever the rounding.
+
+    >>> left, top, right, bottom = around([(0.2, 0.5), (0.6, 0.4), (0.5, 0.9)])
+    >>> left < 0.2 and top < 0.4 and right > 0.6 and bottom > 0.9
+    True
+    """
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs) - 1e-6, min(ys) - 1e-6, max(xs) + 1e-6, max(ys) + 1e-6
+
+
 def overlap(polygon: Sequence[tuple[float, float]], xyxy: tuple[float, float, float, float]) -> float:
     """The share (0–1) of the box ``xyxy`` that lies in ``polygon`` (Sutherland–Hodgman clipping by the box).
 
@@ -202,4 +213,5 @@ def at_edge(xyxy: tuple[float, float, float, float]) -> bool:
     >>> at_edge((0.4, 0.2, 0.6, 0.7)), at_edge((0.8, 0.2, 1.0, 0.7))
     (False, True)
     """
-    return min(xyxy) <= EDGE or max(xyxy) >= 1.0 - EDGE
+    x1, y1, x2, y2 = xyxy
+    return x1 <= EDGE or y1 <= EDGE or x2 >= 1.0 - EDGE or y2 >= 1.0 - EDGE

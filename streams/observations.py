@@ -1,4 +1,8 @@
-"""Observations: the records of the ordered log. Wire forms only; see ``docs/messages.md`` for examples."""
+"""Observations: the records of the ordered log. Wire forms only; see ``docs/messages.md`` for examples.
+
+They hold nothing that could lead back to them, so the garbage collector need not look at them (``gc=False``): a week of
+one camera is half a million.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from streams.frame import UnknownVersion
 OBSERVATION_VERSION = 1
 
 
-class LogPosition(msgspec.Struct, frozen=True):
+class LogPosition(msgspec.Struct, frozen=True, gc=False):
     """One record of the log."""
 
     topic: str
@@ -21,7 +25,7 @@ class LogPosition(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Detections(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="detections"):
+class Detections(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="detections", gc=False):
     """All boxes of one Frame by one deployment, as parallel arrays of length n (n may be 0).
 
     ``xyxy``: n×4 little-endian float32, fractions of the picture (0–1); ``score``: n little-endian float32, 0–1;
@@ -43,7 +47,7 @@ class Detections(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     frame: LogPosition | None = None
 
 
-class Dropped(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="dropped"):
+class Dropped(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="dropped", gc=False):
     """Frames of one camera that were sampled and never analysed, up to and including ``sequence``.
 
     ``deployment`` is None when every deployment missed them (they never reached the log).
@@ -59,7 +63,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     reason: Literal["behind", "log", "poison", "overload", "model"]
 
 
-class SourceState(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="source"):
+class SourceState(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="source", gc=False):
     """What the absence of frames means, on every change and every 10 s.
 
     *quiet*: nothing has changed since ``sequence``; *active*: frames flow; *blind*: unknown, for ``reason``.
@@ -77,7 +81,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     reason: str = ""
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="measurement"):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="measurement", gc=False):
     """A number with unit and uncertainty about a camera, zone or sensor."""
 
     v: int = OBSERVATION_VERSION
@@ -91,7 +95,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     zone: UUID | None = None
 
 
-class Tick(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tick"):
+class Tick(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="tick", gc=False):
     """The partition's clock: appended each second by its owner, so that timers fire on logged time."""
 
     v: int = OBSERVATION_VERSION

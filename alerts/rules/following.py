@@ -19,8 +19,20 @@ from msgspec import Meta
 from alerts.events import Fact
 from alerts.ground import Plane, Step, recent
 from alerts.rules.config import CommonConfig, EmbeddedZone, Point, _
-from alerts.rules.logic import Firing, Found, Seen, Shortfall, elapsed_s, hundredths, short, tenths, thousandths
-from alerts.zones import at_edge, holds, overlap
+from alerts.rules.logic import (
+    Firing,
+    Found,
+    Seen,
+    Shortfall,
+    elapsed_s,
+    hundredths,
+    is_over,
+    lasted,
+    short,
+    tenths,
+    thousandths,
+)
+from alerts.zones import around, at_edge, holds, overlap
 from detectors.labels import expand, family
 from detectors.tracking import Track
 
@@ -93,7 +105,7 @@ class Stay(msgspec.Struct):
     steps: list[Step] = msgspec.field(default_factory=list)
     """Where it lately was on the ground, where that is calibrated."""
     at_edge: bool = False
-    """Whether its last box touched the picture's edge."""
+    """Whether its last box touched the picture's edge; told only where one stay may go on as another."""
 
 
 class Standing(Stay):
@@ -141,7 +153,8 @@ def middle(points: Sequence[Point]) -> Point:
     (0.2, 0.5)
     """
     half = len(points) // 2
-    return sorted([x for x, _ in points])[half], sorted([y for _, y in points])[half]
+    xs, ys = zip(*points, strict=True)
+    return sorted(xs)[half], sorted(ys)[half]
 
 
 def rounded(path: Sequence[Point]) -> list[Point]:
@@ -180,17 +193,13 @@ class Following(Generic[C, S]):
         """One more picture was analysed."""
         state = self._state
         state.now_s = seen.at_s
-        low, high = self._least_height, self._most_height
-        wanted = [
-            track
-            for track in seen.tracks
-            if track.label in self._labels and low <= track.xyxy[3] - track.xyxy[1] <= high
-        ]
+        wanted = self._wanted(seen.tracks) if seen.tracks else []
         shown = {track.number for track in wanted}
         for track in wanted:
             self._sight(seen, track, shown)
-        for number in [number for number in state.stays if number not in shown]:
-            self._miss(number, seen.at_s)
+        if len(state.stays) > len(shown):
+            for number in [number for number in state.stays if number not in shown]:
+                self._miss(number, seen.at_s)
         for number in seen.excluded:
             if number in state.stays:
                 self._break(state.stays[number])
@@ -304,31 +313,38 @@ class Following(Generic[C, S]):
 
     # What is the same for all.
 
+    def _wanted(self, tracks: Sequence[Track]) -> list[Track]:
+        labels, low, high = self._labels, self._least_height, self._most_height
+        return [track for track in tracks if track.label in labels and low <= track.xyxy[3] - track.xyxy[1] <= high]
+
     def _sight(self, seen: Seen, track: Track, shown: set[int]) -> None:
         x1, y1, x2, y = track.xyxy
-        x, at_s = (x1 + x2) / 2, seen.at_s
+        x, at_s, score = (x1 + x2) / 2, seen.at_s, track.score
         stay = self._state.stays.get(track.number)
         if stay is None:
             stay = self._begin(seen, track, shown, (x, y))
-        good = track.score >= self._least(track, at_s)
+        good = score >= self._least(track, at_s)
         if good:
-            stay.score, stay.label = track.score, track.label
-        if track.score > stay.best:
-            stay.best = track.score
+            stay.score, stay.label = score, track.label
+        if score > stay.best:
+            stay.best = score
         if stay.confirmed is None or stay.confirmed_count < self._config.confirm_n:
             self._count(stay, at_s, good)
             self._confirm(stay, seen)
-        travel = math.hypot((x - stay.start[0]) * seen.aspect, y - stay.start[1])
+        left, top = stay.start
+        travel = math.hypot((x - left) * seen.aspect, y - top)
         if travel > stay.travel:
             stay.travel = travel
-        stay.path.append((x, y))
-        if len(stay.path) > PATH_POINTS:
-            del stay.path[0]
+        path = stay.path
+        path.append((x, y))
+        if len(path) > PATH_POINTS:
+            del path[0]
         if self._ground is not None and self.clocks_speed:
             self._step(stay, self._ground.at((x, y)), at_s)
         self._place(stay, seen, track)
         stay.height, stay.seen_at_s, stay.present = y - y1, at_s, True
-        stay.at_edge = at_edge(track.xyxy)
+        if self.takes_over_s:
+            stay.at_edge = at_edge(track.xyxy)
         stay.last_seen = (seen.session, seen.sequence)
 
     @staticmethod
@@ -366,7 +382,7 @@ class Following(Generic[C, S]):
         sightings.append((at_s, good))
         within_s, most = self._config.confirm_within_s, self._config.confirm_n
         # In the order of time, so that only the first ones can be too many or too old.
-        while len(sightings) > most or _is_over(sightings[0][0], at_s, within_s):
+        while len(sightings) > most or is_over(sightings[0][0], at_s, within_s):
             del sightings[0]
 
     def _confirm(self, stay: S, seen: Seen) -> None:
@@ -397,7 +413,7 @@ class Following(Generic[C, S]):
         stay.present = False
         self._count(stay, at_s, False)
         self._lose(stay, at_s)
-        if _is_over(stay.seen_at_s, at_s, FORGET_S):
+        if is_over(stay.seen_at_s, at_s, FORGET_S):
             self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -411,7 +427,7 @@ class Following(Generic[C, S]):
         if state.armed or state.fired_at_s is None:
             return
         since_s = state.fired_at_s if self._config.rearm == "interval" else state.occupied_at_s
-        state.armed = elapsed_s(since_s, at_s) >= self._config.rearm_s
+        state.armed = lasted(since_s, at_s, self._config.rearm_s)
 
     def _fire(self, at_s: float) -> Sequence[Found]:
         self._rearm(at_s)
@@ -484,6 +500,7 @@ class Inside(Following[Z, P]):
         self._hold_s = config.hold_s if isinstance(config, HoldConfig) else 0.0
         self._gap_s = max(config.leave_s, 1.0)
         self._by_overlap = config.anchor == "overlap"
+        self._near = around(zone.points)
 
     @property
     def wake_at_s(self) -> float | None:
@@ -518,8 +535,9 @@ class Inside(Following[Z, P]):
     def _contains(self, track: Track, seen: Seen) -> bool:
         if self._by_overlap:
             return overlap(self._zone.points, track.xyxy) >= 0.5
-        x1, _, x2, y2 = track.xyxy
-        return holds(self._zone.points, (x1 + x2) / 2, y2)
+        x1, _, x2, y = track.xyxy
+        x, (left, top, right, bottom) = (x1 + x2) / 2, self._near
+        return left <= x <= right and top <= y <= bottom and holds(self._zone.points, x, y)
 
     def _move(self, stay: P, at_s: float, inside: bool) -> None:
         if inside:
@@ -532,7 +550,7 @@ class Inside(Following[Z, P]):
             self._lose(stay, at_s)
 
     def _lose(self, stay: P, at_s: float) -> None:
-        if stay.inside and elapsed_s(stay.inside_at_s, at_s) > self._config.leave_s:
+        if stay.inside and is_over(stay.inside_at_s, at_s, self._config.leave_s):
             self._leave(stay)
 
     def _leave(self, stay: P) -> None:
@@ -572,13 +590,7 @@ class InZone(Inside[Z, P], Fresh[Z, P]):
         """Whether a confirmed object is in the zone, or was so a moment ago."""
         if not stay.inside or stay.confirmed is None:
             return False
-        return stay.present or elapsed_s(stay.inside_at_s, at_s) <= self._config.leave_s
-
-
-def _is_over(from_s: float, until_s: float, bound_s: float) -> bool:
-    """``elapsed_s`` is more than ``bound_s``; the rounding is done only where it could matter."""
-    passed_s = until_s - from_s
-    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) > bound_s
+        return stay.present or not is_over(stay.inside_at_s, at_s, self._config.leave_s)
 
 
 def _key(first: tuple[int, int]) -> str:

@@ -27,6 +27,18 @@ def elapsed_s(from_s: float, until_s: float) -> float:
     return round(until_s - from_s, 3)
 
 
+def is_over(from_s: float, until_s: float, bound_s: float) -> bool:
+    """``elapsed_s`` is more than ``bound_s``; the rounding, which is slow, is done only where it could matter."""
+    passed_s = until_s - from_s
+    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) > bound_s
+
+
+def lasted(from_s: float, until_s: float, bound_s: float) -> bool:
+    """``elapsed_s`` is ``bound_s`` or more."""
+    passed_s = until_s - from_s
+    return passed_s > bound_s - 0.001 and elapsed_s(from_s, until_s) >= bound_s
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One analysed picture of one camera, tracked. ``at_s`` is ``captured_at`` as POSIX seconds.
 

@@ -27,7 +27,7 @@ from alerts.rules.following import (
     middle,
     restore,
 )
-from alerts.rules.logic import Logic, Seen, Shortfall, elapsed_s, short
+from alerts.rules.logic import Logic, Seen, Shortfall, is_over, short
 from detectors.tracking import Track
 
 
@@ -96,7 +96,7 @@ class _Presence(Inside[PresenceConfig, _Visit]):
             return False
         if stay.fired:
             at_s, moved_at_s = self._state.now_s, stay.moved_at_s
-            return moved_at_s is not None and elapsed_s(moved_at_s, at_s) <= self._config.rearm_s
+            return moved_at_s is not None and not is_over(moved_at_s, at_s, self._config.rearm_s)
         return not self._rests(stay)
 
     @staticmethod

@@ -68,7 +68,7 @@ def fill(root: Path, rows: Sequence[Kept], stores: Sequence[int] = (), start: in
     writer = ArchiveWriter(root)
     writer.begin(PARTITION, start, LOG)
     for row in rows:
-        writer.keep(PARTITION, *row)
+        writer.keep(PARTITION, row.offset, row.observation, row.tracks)
         if row.offset in stores:
             writer.store(PARTITION, row.offset + 1)
     writer.store(PARTITION, rows[-1].offset + 1)
@@ -160,8 +160,8 @@ def test_another_owner_that_stores_the_same_again_gives_no_row_twice(tmp_path: P
     for writer in (one, two):
         writer.begin(PARTITION, 0, LOG)
     for row in rows:
-        one.keep(PARTITION, *row)
-        two.keep(PARTITION, *row)
+        one.keep(PARTITION, row.offset, row.observation, row.tracks)
+        two.keep(PARTITION, row.offset, row.observation, row.tracks)
         if row.offset == 9:
             one.store(PARTITION, 10)
         if row.offset == 12:
@@ -180,7 +180,7 @@ def test_positions_of_another_log_hide_nothing(tmp_path: Path) -> None:
     writer = ArchiveWriter(tmp_path)
     writer.begin(PARTITION, 0, "another log")
     for row in later:
-        writer.keep(PARTITION, *row)
+        writer.keep(PARTITION, row.offset, row.observation, row.tracks)
     writer.store(PARTITION, len(later))
     writer.close()
     assert read(tmp_path) == [*kept(VARIED), *later]
@@ -277,12 +277,12 @@ def test_a_full_disk_stops_the_archive_and_never_the_fold(tmp_path: Path, caplog
     writer.begin(PARTITION, 0, LOG)
     with a_disk_that_takes(100):
         for row in rows[:10]:
-            writer.keep(PARTITION, *row)
+            writer.keep(PARTITION, row.offset, row.observation, row.tracks)
             writer.store(PARTITION, row.offset + 1)
     assert "too large" in writer.stopped and len(caplog.records) == 1
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     for row in rows[10:]:
-        writer.keep(PARTITION, *row)
+        writer.keep(PARTITION, row.offset, row.observation, row.tracks)
     writer.store(PARTITION, len(VARIED))
     writer.close()
     assert writer.stopped == ""
@@ -292,7 +292,8 @@ def test_a_full_disk_stops_the_archive_and_never_the_fold(tmp_path: Path, caplog
 def test_it_leaves_room_on_the_disk_for_the_others(tmp_path: Path) -> None:
     writer = ArchiveWriter(tmp_path, leave_bytes=10**18)
     writer.begin(PARTITION, 0, LOG)
-    writer.keep(PARTITION, *kept(VARIED)[0])
+    first = kept(VARIED)[0]
+    writer.keep(PARTITION, first.offset, first.observation, first.tracks)
     writer.store(PARTITION, 1)
     assert "left free" in writer.stopped
     writer.close()
@@ -305,11 +306,11 @@ def test_a_disk_that_stays_full_costs_rows_and_no_memory(tmp_path: Path, monkeyp
     writer.begin(PARTITION, 0, LOG)
     with a_disk_that_takes(100):
         for row in rows[:9]:
-            writer.keep(PARTITION, *row)
+            writer.keep(PARTITION, row.offset, row.observation, row.tracks)
         writer.store(PARTITION, 9)
     assert writer.let_go == 9 and MAX_WAITING > 8
     for row in rows[9:]:
-        writer.keep(PARTITION, *row)
+        writer.keep(PARTITION, row.offset, row.observation, row.tracks)
     writer.store(PARTITION, len(VARIED))
     writer.close()
     assert read(tmp_path) == rows[9:]
