@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -149,6 +151,8 @@ def archive(folder: Path, days: float, live: EmbeddedRule) -> tuple[int, float]:
         writer.keep(0, offset, observation, outcome.tracks)
         if isinstance(observation, Tick) and (now_s := observation.at.timestamp()) - stored_s >= STORE_S:
             writer.store(0, offset + 1)
+            if now_s // 86_400 > stored_s // 86_400:
+                _say(f"a day of the street is folded as live and archived: {observation.at:%a}")
             stored_s = now_s
         cpu_s += time.thread_time() - began
         count = offset + 1
@@ -157,8 +161,9 @@ def archive(folder: Path, days: float, live: EmbeddedRule) -> tuple[int, float]:
     return count, cpu_s
 
 
-def rehearsed(folder: Path, what: Rehearsal) -> tuple[Summary, float, float]:
+def rehearsed(folder: Path, what: Rehearsal, name: str) -> tuple[Summary, float, float]:
     """The summary, and the wall and CPU seconds until it was there."""
+    _say(f"rehearsing: {name}")
     reading = Archive(folder)
 
     def read(camera: UUID, from_at: datetime, until_at: datetime, labels: frozenset[str] | None) -> Iterator[Batch]:
@@ -170,28 +175,31 @@ def rehearsed(folder: Path, what: Rehearsal) -> tuple[Summary, float, float]:
     return items[-1], time.perf_counter() - wall, time.process_time() - cpu
 
 
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] = ()) -> int:
     """Print the table and the JSON line."""
     parser = argparse.ArgumentParser(prog="bench rehearse")
     parser.add_argument("--days", type=float, default=7.0, help="of the camera; figures are scaled to a week")
     options = parser.parse_args(list(arguments))
     live, draft = rule(6, hold_s=1.0), rule(7, hold_s=3.0)
-    span = {"cameras": [CAMERA], "from_at": START, "until_at": START + timedelta(days=options.days)}
-    with tempfile.TemporaryDirectory(prefix="poliscope-bench-") as name:
-        folder = Path(name)
+    span: dict[str, Any] = {"cameras": [CAMERA], "from_at": START, "until_at": START + timedelta(days=options.days)}
+    with tempfile.TemporaryDirectory(prefix="poliscope-bench-") as temporary:
+        folder = Path(temporary)
         count, writer_s = archive(folder, options.days, live)
         held = size(Archive(folder).folder)
-        alone = rehearsed(folder, Rehearsal(draft=draft, **span))  # type: ignore[arg-type]
-        beside = rehearsed(folder, Rehearsal(draft=draft, in_force=live, **span))  # type: ignore[arg-type]
-        anew = rehearsed(folder, Rehearsal(draft=draft, tracking=TrackerConfig(), **span))  # type: ignore[arg-type]
+        ways: dict[str, dict[str, Any]] = {
+            "a draft, archived tracks": {},
+            "beside the version in force": {"in_force": live},
+            "tracked anew": {"tracking": TrackerConfig()},
+        }
+        found = {name: rehearsed(folder, Rehearsal(draft=draft, **span, **way), name) for name, way in ways.items()}
     to_week = 7 / options.days
     rows: list[Sequence[object]] = [("a week of one camera", "wall s", "CPU s", "fired")]
-    for what, (summary, wall, cpu) in {
-        "a draft, archived tracks": alone,
-        "beside the version in force": beside,
-        "tracked anew": anew,
-    }.items():
-        rows.append((what, wall * to_week, cpu * to_week, summary.fired))
+    rows += [(name, wall * to_week, cpu * to_week, summary.fired) for name, (summary, wall, cpu) in found.items()]
+    alone, beside, anew = found.values()
     figures = {
         "week_s": round(alone[2] * to_week, 2),
         "archive_mb_per_camera_day": round(held.bytes / 1e6 / options.days, 2),
