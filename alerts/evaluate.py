@@ -7,13 +7,15 @@ deliveries; no row changed means that somebody else owns the partition now, and 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Protocol
 from uuid import UUID
 
@@ -44,9 +46,11 @@ GROUP = "evaluate"
 TICK_S = 1.0
 SNAPSHOT_S = 20.0
 """A crash replays at most this much of the log; the design asks for 30 s."""
-COMMIT_EVENTS = 100
+SNAPSHOT_BYTES = 500_000
+"""Where the snapshots that are due weigh more, the oldest go first and the others with the next transaction."""
+COMMIT_EVENTS = 50
 """At most so many events (and those of one record) a transaction: it would hold up everybody else who writes."""
-GATHER_S = 0.2
+GATHER_S = 0.1
 """After events were stored the next ones gather for so long: a storm is few full transactions, not many small ones."""
 RETRY_S = 0.5
 HINT_S = 2.0
@@ -68,6 +72,8 @@ class Partition:
     position: int
     saved_at_s: float
     pending: Outcome = field(default_factory=Outcome)
+    weight: int = 0
+    """Bytes of its last snapshot."""
     stopped: str = ""
     """Why it stands still (an observation of an unknown version); empty while it runs."""
 
@@ -124,16 +130,20 @@ def claim(partition: int, owner: str, identity: str, start: int) -> FoldPosition
     return row
 
 
-def commit(due: Sequence[Partition], now: datetime) -> frozenset[int]:
-    """Store what was decided together with how far the fold has come: all of ``due`` in one transaction.
+def commit(due: Sequence[Partition], now: datetime, *, moved: Collection[int]) -> frozenset[int]:
+    """Store what was decided in ``due``, and for the numbers in ``moved`` how far the fold has come: one transaction.
 
-    Returns the numbers of those that somebody else has claimed since; of them nothing is stored.
+    Events alone need no position: what is folded again has the same names and changes nothing. A snapshot weighs more
+    than they do, and who writes waits for whoever writes. Returns the numbers of those that somebody else has claimed
+    since; of them nothing is stored.
     """
     # Whatever can be made ready is, before anybody who writes has to wait for us.
-    snapshots = [held.engine.snapshot() for held in due]
+    snapshots = {held.number: held.engine.snapshot() for held in due if held.number in moved}
+    for held in due:
+        held.weight = len(snapshots.get(held.number, b"")) or held.weight
     batch = recording.look_up([event for held in due for event in held.pending.events])
-    with transaction.atomic():
-        ours = [held for held, snapshot in zip(due, snapshots, strict=True) if _move(held, snapshot, now)]
+    with _no_pause(), transaction.atomic():
+        ours = [held for held in due if _move(held, snapshots.get(held.number), now)]
         decided = {event.uid for held in ours for event in held.pending.events}
         recording.take([happened for happened in batch if happened.uid in decided], now=now)
         # After the incidents: whoever holds an incident goes on to the counter, and never the other way round.
@@ -142,9 +152,22 @@ def commit(due: Sequence[Partition], now: datetime) -> frozenset[int]:
     return frozenset(held.number for held in due) - {held.number for held in ours}
 
 
-def _move(held: Partition, snapshot: bytes, now: datetime) -> bool:
-    """Write how far it has come. False: its generation is no longer the newest."""
+@contextlib.contextmanager
+def _no_pause() -> Iterator[None]:
+    """Keep the garbage collector waiting: of all that trackers remember it may take a fifth of a second."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _move(held: Partition, snapshot: bytes | None, now: datetime) -> bool:
+    """Write how far it has come, where there is a ``snapshot``. False: its generation is no longer the newest."""
     rows = FoldPosition.objects.filter(partition=held.number, generation=held.generation)
+    if snapshot is None:
+        # Changes nothing, and nobody claims it before this transaction ends.
+        return bool(rows.update(generation=F("generation")))
     return bool(rows.update(position=held.position, snapshot=snapshot, engine_version=ENGINE_VERSION, saved_at=now))
 
 
@@ -322,7 +345,7 @@ class Evaluator:
         if identity != self._identity:
             logger.error("the log was emptied or replaced: its topics are made again, it is read from the start")
             self._log.create(standing_topics(pools_in_use()))
-            self._commit(list(self._held.values()))
+            self._commit(list(self._held.values()), set(self._held))
             for number in list(self._held):
                 self._let_go(number)
             self._saved, self._hinted, self._identity = {}, {}, identity
@@ -386,7 +409,7 @@ class Evaluator:
     def _revoked(self, partitions: frozenset[int]) -> None:
         for number in sorted(partitions & set(self._held)):
             try:
-                self._commit([self._held[number]])
+                self._commit([self._held[number]], {number})
             except DatabaseError as error:
                 logger.error("partition %s: not committed on leaving (%s); its next owner replays", number, error)
             self._let_go(number)
@@ -411,7 +434,7 @@ class Evaluator:
                 return
             held.position = record.offset + 1
             if sum(len(one.pending.events) for one in self._held.values()) >= COMMIT_EVENTS:
-                self._commit([one for one in self._held.values() if one.pending.events])
+                self._commit([one for one in self._held.values() if one.pending.events], self._moved())
                 if self._held.get(number) is not held:
                     return
 
@@ -435,26 +458,38 @@ class Evaluator:
         return outcome
 
     def _commit_due(self) -> None:
-        if due := [held for held in self._held.values() if self._is_due(held)]:
-            self._commit(due)
+        moved = self._moved()
+        if due := [held for held in self._held.values() if held.pending.events or held.number in moved]:
+            self._commit(due, moved)
 
-    def _is_due(self, held: Partition) -> bool:
-        if held.pending.events or held.pending.blind or held.pending.counts:
-            return True
+    def _moved(self) -> frozenset[int]:
+        """Those whose position is to be written: after a while, and with whatever else than an event was decided."""
+        more = {held.number for held in self._held.values() if held.pending.blind or held.pending.counts}
+        old = sorted((held for held in self._held.values() if self._is_old(held)), key=lambda held: held.saved_at_s)
+        before = accumulate((held.weight for held in old), initial=0)
+        light = {held.number for held, weight in zip(old, before, strict=False) if weight < SNAPSHOT_BYTES}
+        return frozenset(more | light)
+
+    def _is_old(self, held: Partition) -> bool:
         moved = held.position != self._saved.get(held.number)
         return moved and self._monotonic() - held.saved_at_s >= SNAPSHOT_S
 
-    def _commit(self, due: Sequence[Partition]) -> None:
+    def _commit(self, due: Sequence[Partition], moved: Collection[int]) -> None:
+        """``moved``: of which the position is written with what was decided."""
         if self._archive is not None:
             # First: an archive that is ahead of the fold drops what it has already, one behind would have a hole.
             for held in due:
-                self._archive.store(held.number, held.position)
-        lost = commit(due, self._now())
+                if held.number in moved:
+                    self._archive.store(held.number, held.position)
+        lost = commit(due, self._now(), moved=moved)
         for held in due:
             if held.number in lost:
                 self._lose(held)
-            else:
-                self._committed(held)
+                continue
+            if held.number in moved:
+                held.saved_at_s = self._monotonic()
+                self._saved[held.number] = held.position
+            self._committed(held)
 
     def _lose(self, held: Partition) -> None:
         logger.warning(
@@ -467,8 +502,6 @@ class Evaluator:
 
     def _committed(self, held: Partition) -> None:
         events, held.pending = held.pending.events, Outcome()
-        held.saved_at_s = self._monotonic()
-        self._saved[held.number] = held.position
         if events:
             self._stored_at_s = self._monotonic()
         if pictured := [event.uid for event in events if event.frame is not None]:

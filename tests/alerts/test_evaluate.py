@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from django.db import OperationalError
 from alerts import evaluate
 from alerts.archive import Archive, Query
 from alerts.archive_writer import ArchiveWriter
-from alerts.engine import BlindChange
+from alerts.engine import BlindChange, Engine
 from alerts.evaluate import GROUP, Evaluator, Partition, claim, commit, load_configuration, store_blind
 from alerts.models import Count, Event, FoldPosition, Incident, Rule, RuleVersion, Zone
 from alerts.rehearsal import Found, Rehearsal, rehearse
@@ -135,9 +135,9 @@ def test_many_events_at_once_are_several_transactions(
     expected = [event.uid for event in histories.run(crossings)]
     sizes: list[int] = []
 
-    def measured(due: Sequence[Partition], now: datetime) -> frozenset[int]:
+    def measured(due: Sequence[Partition], now: datetime, *, moved: Collection[int]) -> frozenset[int]:
         sizes.append(sum(len(held.pending.events) for held in due))
-        return commit(due, now)
+        return commit(due, now, moved=moved)
 
     monkeypatch.setattr(evaluate, "COMMIT_EVENTS", 1)
     monkeypatch.setattr(evaluate, "commit", measured)
@@ -172,19 +172,16 @@ def test_nothing_is_folded_on_once_the_partition_was_lost_on_the_way(
 
 
 def test_what_a_former_owner_decides_is_discarded(log: Log, lane: RuleVersion) -> None:
-    from alerts.engine import Engine
-
     first = claim(0, "one", "log", 0)
     claim(0, "two", "log", 0)
     held = Partition(0, first.generation, Engine([histories.rule()]), 0, 0.0)
     held.pending = histories.fold(held.engine, CROSSING)
-    assert commit([held], datetime.now(UTC)) == {0}
+    assert commit([held], datetime.now(UTC), moved={0}) == {0}
+    assert commit([held], datetime.now(UTC), moved=()) == {0}
     assert not Event.objects.exists()
 
 
 def test_a_partition_that_was_lost_keeps_no_other_of_the_same_transaction_back(lane: RuleVersion) -> None:
-    from alerts.engine import Engine
-
     lost, kept = (
         Partition(number, claim(number, "one", "log", 0).generation, Engine([histories.rule()]), 7, 0.0)
         for number in (0, 1)
@@ -192,9 +189,54 @@ def test_a_partition_that_was_lost_keeps_no_other_of_the_same_transaction_back(l
     lost.pending = histories.fold(lost.engine, CROSSING)
     kept.pending = histories.fold(kept.engine, walk(60, 68, 0.1, 0.95))
     claim(0, "two", "log", 0)
-    assert commit([lost, kept], datetime.now(UTC)) == {0}
+    assert commit([lost, kept], datetime.now(UTC), moved={0, 1}) == {0}
     assert list(Event.objects.values_list("uid", flat=True)) == [event.uid for event in kept.pending.events]
     assert dict(FoldPosition.objects.values_list("partition", "position")) == {0: 0, 1: 7}
+
+
+def test_events_go_without_their_snapshot_and_folding_them_again_changes_nothing(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    partition = Camera.objects.get(uid=GATE).partition
+    crossings = [*CROSSING, *walk(60, 68, 0.1, 0.95)]
+    expected = [event.uid for event in histories.run(crossings)]
+    append(log, crossings)
+    # Its clock stands still: no snapshot is due, and it never leaves.
+    turn(evaluators(monotonic=lambda: 0.0), len(crossings))
+    stored = list(Event.objects.order_by("pk").values_list("uid", flat=True))
+    assert stored == expected
+    assert not bytes(FoldPosition.objects.get(partition=partition).snapshot)
+
+    row = claim(partition, "its next owner", log.identity, 0)
+    again = Partition(partition, row.generation, Engine(load_configuration(datetime.now(UTC)).rules[partition]), 0, 0.0)
+    again.pending = histories.fold(again.engine, crossings)
+    assert [event.uid for event in again.pending.events] == expected
+    assert commit([again], datetime.now(UTC), moved={partition}) == frozenset()
+    assert list(Event.objects.order_by("pk").values_list("uid", flat=True)) == expected
+    assert list(Incident.objects.values_list("event_count", flat=True)) == [len(expected)]
+
+
+def test_heavy_snapshots_go_one_after_another(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[list[int]] = []
+
+    def noted(due: Sequence[Partition], now: datetime, *, moved: Collection[int]) -> frozenset[int]:
+        written.append(sorted(moved))
+        return commit(due, now, moved=moved)
+
+    clock = {"s": 0.0}
+    evaluator = evaluators(monotonic=lambda: clock["s"])
+    while not FoldPosition.objects.exists():
+        evaluator.turn(0.05)
+    for held in evaluator._held.values():
+        held.weight = 10
+    monkeypatch.setattr(evaluate, "SNAPSHOT_BYTES", 10 * len(evaluator._held) // 2)
+    monkeypatch.setattr(evaluate, "commit", noted)
+    for clock["s"] in (25.0, 25.5, 26.0):
+        evaluator._commit_due()
+    numbers = sorted(evaluator._held)
+    assert written == [numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]]
 
 
 def test_what_follows_events_gathers_for_a_moment(
@@ -396,8 +438,13 @@ def test_the_archive_has_what_was_folded_once_whoever_crashed(
 
 
 def test_an_archive_without_a_disk_is_told_and_holds_nothing_up(
-    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator], tmp_path: Path
+    log: Log,
+    lane: RuleVersion,
+    evaluators: Callable[..., Evaluator],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluate, "SNAPSHOT_S", 0.0)
     append(log, list(CROSSING))
     evaluator = evaluators(archive=ArchiveWriter(tmp_path, leave_bytes=10**18))
     turn(evaluator, len(CROSSING))
