@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from alerts.archive import Archive, Query
 from alerts.archive_rows import Batch
 from alerts.archive_writer import ArchiveWriter
-from alerts.engine import Engine
+from alerts.engine import Engine, ZoneCount
 from alerts.events import Event
-from alerts.rehearsal import Found, Item, Progress, Reader, Rehearsal, Summary, Unknown, rehearse
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import Found, Item, Progress, Reader, Rehearsal, Summary, Tallied, Unknown
 from alerts.rules.config import EmbeddedRule
 from detectors.tracking import TrackerConfig
 from streams.observations import Observation, Tick
@@ -82,6 +83,10 @@ def rehearsed(
 
 def events_of(items: Iterable[Item], version: str = "draft") -> list[Event]:
     return [item.event for item in items if isinstance(item, Found) and item.version == version]
+
+
+def counts_of(items: Iterable[Item], version: str = "draft") -> list[ZoneCount]:
+    return [one for item in items if isinstance(item, Tallied) and item.version == version for one in item.counts]
 
 
 def summary_of(items: Sequence[Item]) -> Summary:
