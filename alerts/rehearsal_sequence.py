@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from alerts.engine import Engine
 from alerts.events import Event
 from alerts.rehearsal import Camera, Ledger, Ledgers, overall, watch
 from alerts.rehearsal_items import WARM_UP_S, Broken, Found, Item, Reader, Rehearsal, Version
@@ -53,22 +54,28 @@ def _reach_s(rule: EmbeddedRule, sources: Mapping[UUID, EmbeddedRule], above: fr
 
 
 def _items(what: Rehearsal, read: Reader) -> Iterator[Item]:
-    watching, told = _watching(what), set[Broken]()
-    place = 0
+    watching, place = _watching(what), 0
+    yield from _broken(what, watching)
     for cameras in _scopes(what):
         scope = _Scope(what, what.sites.get(cameras[0]))
-        yield from scope.broken
         for camera in cameras:
             for item in _camera(what, camera, watching).run(read):
                 if isinstance(item, Found):
                     scope.take(item)
                 elif not isinstance(item, Broken):
                     yield overall(item, place, what)
-                elif item not in told:
-                    told.add(item)
-                    yield item
             place += 1
         yield from scope.made()
+
+
+def _broken(what: Rehearsal, watching: Mapping[UUID, tuple[Version, EmbeddedRule]]) -> Iterator[Broken]:
+    """What cannot run: a version of the sequence, or by its name a rule that it waits for."""
+    rules = what.rules()
+    for version, reason in Sequences(rule for _, rule in rules.values()).broken.items():
+        yield Broken(version=rules[version][0], reason=reason)
+    for version, reason in Engine(rule for _, rule in watching.values()).broken.items():
+        whose, rule = watching[version]
+        yield Broken(version=whose, reason=f"“{rule.name}”: {reason}")
 
 
 def _scopes(what: Rehearsal) -> list[list[UUID]]:
@@ -128,13 +135,6 @@ class _Scope:
         }
         self._fired: list[Found] = []
         self._tracks: dict[UUID, tuple[int, Track | None]] = {}
-
-    @property
-    def broken(self) -> Iterator[Broken]:
-        """The versions of the sequence that cannot run."""
-        for version, (whose, fold) in self._folds.items():
-            if version in fold.broken:
-                yield Broken(version=whose, reason=fold.broken[version])
 
     def take(self, found: Found) -> None:
         """A rule that may be waited for fired."""

@@ -108,7 +108,7 @@ class Panel:
         rules = [source["name"] for source in self.rehearsal.sources if source["kind"] != SEQUENCE]
         if not rules:
             return ""
-        told = {"rules": listed(f"“{name}”" for name in rules), "cameras": listed(self.names)}
+        told = {"rules": listed(_("“%(name)s”") % {"name": name} for name in rules), "cameras": listed(self.names)}
         return _("Made of what %(rules)s would have fired on %(cameras)s, as these rules are now.") % told
 
     @property
