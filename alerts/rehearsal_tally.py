@@ -97,13 +97,14 @@ def _begins(one: ZoneCount) -> datetime:
 
 
 def _series(what: Rehearsal, draft: Iterable[ZoneCount], force: Iterable[ZoneCount]) -> list[Series]:
-    """In the order of the lines, then with the arrow before against it, turns last."""
+    """In the order of the lines, with the arrow before against it; turns stand after all lines."""
     ours, theirs = _by_key(draft), _by_key(force)
     zones = [zone.uid for rule in (what.draft, what.in_force) if rule is not None for zone in rule.zones]
 
-    def order(key: _Key) -> tuple[int, int, int, str]:
+    def order(key: _Key) -> tuple[bool, int, int, int, str]:
         zone, way, to_zone, label = key
-        return zones.index(zone), WAYS.index(way), 0 if to_zone is None else zones.index(to_zone), label
+        goes_to = 0 if to_zone is None else zones.index(to_zone)
+        return to_zone is not None, zones.index(zone), WAYS.index(way), goes_to, label
 
     keys = sorted({*ours, *theirs}, key=order)
     return [

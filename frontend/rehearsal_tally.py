@@ -27,14 +27,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """All of it. ``rows`` have a last one for the whole where there are several."""
+    """All of it. ``rows`` are of each line, with a last one for the whole where there are several."""
 
     times: str
     """“1,204 times”."""
     most: str
     rows: list[Row]
-    turns: bool
-    """Whether turns stand among them, which are of the same crossings."""
+    turns: list[Row]
+    """Those that were made. They are of the same crossings, so they stand apart."""
 
 
 def counted(rehearsal: Rehearsal) -> Counted | None:
@@ -43,12 +43,12 @@ def counted(rehearsal: Rehearsal) -> Counted | None:
     if tally is None:
         return None
     names = _line_names(rehearsal)
-    rows = [_row(one, names) for one in tally["series"]]
+    rows = [_row(one, names) for one in tally["series"] if not one["to_zone"]]
     if len(rows) > 1:
         rows.append(_numbers(_("Over all lines"), "", tally))
+    made = [one for one in tally["series"] if one["to_zone"] and (one["draft"] or one["in_force"])]
     times = ngettext("%(n)s time", "%(n)s times", tally["draft"]) % {"n": grouped(tally["draft"])}
-    turns = any(one["to_zone"] for one in tally["series"])
-    return Counted(times, grouped(tally["most_in_an_hour"]), rows, turns)
+    return Counted(times, grouped(tally["most_in_an_hour"]), rows, [_row(one, names) for one in made])
 
 
 def _line_names(rehearsal: Rehearsal) -> dict[str, str]:
