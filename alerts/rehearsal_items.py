@@ -72,11 +72,15 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+Course = Direction | Literal["turn"]
+"""Over a line one way or the other, or from one line to another."""
+
+
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """What both versions counted over one line one way, or of one turn, of one label."""
 
     zone: UUID
-    direction: Direction | Literal["turn"]
+    direction: Course
     to_zone: UUID | None
     """Of a turn: the line that they went out by."""
     label: str

@@ -12,7 +12,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from alerts.rehearsal_items import Found, Item, Rehearsal, Summary, Tallied, Unknown
-from alerts.rehearsal_tally import COUNTING, most_in_an_hour, tally
+from alerts.rehearsal_tally import COUNTING, Tallies, most_in_an_hour
 
 SAME_S = 10.0
 """Firings of two versions on one camera are the same when they are of one track, or at most this far apart."""
@@ -25,7 +25,7 @@ class Gathered:
     """What has come so far."""
 
     found: list[Found] = field(default_factory=list)
-    tallied: list[Tallied] = field(default_factory=list)
+    tallies: Tallies = field(default_factory=Tallies)
     unknown: list[Unknown] = field(default_factory=list)
 
     def take(self, item: Item) -> None:
@@ -34,7 +34,7 @@ class Gathered:
             case Found():
                 self.found.append(item)
             case Tallied():
-                self.tallied.append(item)
+                self.tallies.take(item)
             case Unknown():
                 self.unknown.append(item)
 
@@ -57,7 +57,7 @@ class Gathered:
             gone=[one.event.uid for one in force if one.event.uid not in met],
             unknown_s=unknown_s,
             known_s=whole_s - sum(unknown_s.values()),
-            tally=tally(what, self.tallied) if what.draft.kind == COUNTING else None,
+            tally=self.tallies.tally(what) if what.draft.kind == COUNTING else None,
         )
 
 

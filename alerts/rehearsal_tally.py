@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from alerts.engine import ZoneCount
-from alerts.rehearsal_items import Rehearsal, Series, Tallied, Tally, Version
+from alerts.rehearsal_items import Course, Rehearsal, Series, Tallied, Tally, Version
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.counting import CountingConfig
 from alerts.rules.registry import BadConfig, read_config
@@ -23,9 +23,9 @@ PART_S = 900
 LEAST_PART_S = 10
 HOUR_S = 3600
 HOURS = 24
-WAYS = ("forward", "backward", "turn")
+COURSES: tuple[Course, ...] = ("forward", "backward", "turn")
 
-_Key = tuple[UUID, str, UUID | None, str]
+_Key = tuple[UUID, Course, UUID | None, str]
 
 
 def in_parts(rule: EmbeddedRule) -> EmbeddedRule:
@@ -63,54 +63,63 @@ def tallied(
         yield Tallied(version=version, counts=inside)
 
 
-def tally(what: Rehearsal, found: Sequence[Tallied]) -> Tally:
-    """All the numbers of both versions."""
-    draft = [count for one in found if one.version == "draft" for count in one.counts]
-    force = [count for one in found if one.version == "in_force" for count in one.counts]
-    if what.in_force is not None and what.in_force.version == what.draft.version:
-        force = draft
-    clock = zoneinfo.ZoneInfo(what.time_zone)
-    return Tally(
-        draft=sum(one.counted.count for one in _crossings(draft)),
-        in_force=sum(one.counted.count for one in _crossings(force)),
-        by_hour=list(zip(_by_hour(draft, clock), _by_hour(force, clock), strict=True)),
-        most_in_an_hour=most_in_an_hour(
-            [(_begins(one), one.counted.count) for one in draft if not one.counted.to_zone]
-        ),
-        series=_series(what, draft, force),
-    )
+class Tallies:
+    """The numbers as they come, added up: a week of short intervals would be a long list, most of it zeros."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Version, Counter[_Key]] = {"draft": Counter(), "in_force": Counter()}
+        self._crossed: dict[Version, Counter[float]] = {"draft": Counter(), "in_force": Counter()}
+        """Over all lines, by when the interval began."""
+
+    def take(self, tallied: Tallied) -> None:
+        """An interval's numbers."""
+        by_key, crossed = self._by_key[tallied.version], self._crossed[tallied.version]
+        for one in tallied.counts:
+            counted = one.counted
+            by_key[one.zone, counted.direction, counted.to_zone, counted.label] += counted.count
+            if counted.count and counted.to_zone is None:
+                crossed[counted.from_s] += counted.count
+
+    def tally(self, what: Rehearsal) -> Tally:
+        """All the numbers of both versions; one and the same has run once."""
+        same_version = what.in_force is not None and what.in_force.version == what.draft.version
+        beside: Version = "draft" if same_version else "in_force"
+        draft, force = self._crossed["draft"], self._crossed[beside]
+        clock = zoneinfo.ZoneInfo(what.time_zone)
+        return Tally(
+            draft=draft.total(),
+            in_force=force.total(),
+            by_hour=list(zip(_by_hour(draft, clock), _by_hour(force, clock), strict=True)),
+            most_in_an_hour=most_in_an_hour((_utc(from_s), count) for from_s, count in draft.items()),
+            series=_series(what, self._by_key["draft"], self._by_key[beside]),
+        )
 
 
-def _crossings(counts: Iterable[ZoneCount]) -> Iterator[ZoneCount]:
-    return (one for one in counts if one.counted.to_zone is None)
-
-
-def _by_hour(counts: Iterable[ZoneCount], clock: zoneinfo.ZoneInfo) -> list[int]:
+def _by_hour(crossed: Mapping[float, int], clock: zoneinfo.ZoneInfo) -> list[int]:
     hours = [0] * HOURS
-    for one in _crossings(counts):
-        hours[_begins(one).astimezone(clock).hour] += one.counted.count
+    for from_s, count in crossed.items():
+        hours[_utc(from_s).astimezone(clock).hour] += count
     return hours
 
 
-def _begins(one: ZoneCount) -> datetime:
-    return datetime.fromtimestamp(one.counted.from_s, UTC)
+def _utc(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)
 
 
-def _series(what: Rehearsal, draft: Iterable[ZoneCount], force: Iterable[ZoneCount]) -> list[Series]:
+def _series(what: Rehearsal, ours: Counter[_Key], theirs: Counter[_Key]) -> list[Series]:
     """In the order of the lines, with the arrow before against it; turns stand after all lines."""
-    ours, theirs = _by_key(draft), _by_key(force)
     zones = [zone.uid for rule in (what.draft, what.in_force) if rule is not None for zone in rule.zones]
 
     def order(key: _Key) -> tuple[bool, int, int, int, str]:
-        zone, way, to_zone, label = key
+        zone, course, to_zone, label = key
         goes_to = 0 if to_zone is None else zones.index(to_zone)
-        return to_zone is not None, zones.index(zone), WAYS.index(way), goes_to, label
+        return to_zone is not None, zones.index(zone), COURSES.index(course), goes_to, label
 
     keys = sorted({*ours, *theirs}, key=order)
     return [
-        Series(zone=zone, direction=way, to_zone=to_zone, label=label, draft=ours[key], in_force=theirs[key])  # type: ignore[arg-type]
+        Series(zone=zone, direction=course, to_zone=to_zone, label=label, draft=ours[key], in_force=theirs[key])
         for key in keys
-        for zone, way, to_zone, label in [key]
+        for zone, course, to_zone, label in [key]
         if ours[key] or theirs[key] or not _told_apart(key, keys)
     ]
 
@@ -119,14 +128,6 @@ def _told_apart(key: _Key, keys: Sequence[_Key]) -> bool:
     """Whether ``key`` is the zero of a family of labels, of which members have come at other times."""
     family = expand(key[3])
     return any(other != key and other[:3] == key[:3] and other[3] in family for other in keys)
-
-
-def _by_key(counts: Iterable[ZoneCount]) -> Counter[_Key]:
-    found: Counter[_Key] = Counter()
-    for one in counts:
-        counted = one.counted
-        found[one.zone, counted.direction, counted.to_zone, counted.label] += counted.count
-    return found
 
 
 def most_in_an_hour(counted: Iterable[tuple[datetime, int]]) -> int:

@@ -64,9 +64,11 @@ def test_only_intervals_within_the_span_count(tmp_path: Path) -> None:
     assert tally_of(tmp_path, quarter, until_s=3000 + 60).draft == 1
 
 
-@pytest.mark.parametrize("interval_s", [10, 60, 900])
-def test_a_short_interval_is_counted_as_it_is(interval_s: int) -> None:
-    assert in_parts(of("counting", interval_s=interval_s)).config["interval_s"] == interval_s
+@pytest.mark.parametrize(
+    ("interval_s", "part_s"), [(10, 10), (60, 60), (900, 900), (1000, 500), (3600, 900), (86_400, 900), (3607, 3607)]
+)
+def test_only_a_long_interval_is_counted_in_parts(interval_s: int, part_s: int) -> None:
+    assert in_parts(of("counting", interval_s=interval_s)).config["interval_s"] == part_s
 
 
 def test_what_fires_is_left_as_it_is() -> None:

@@ -254,6 +254,19 @@ def test_a_worker_that_ended_is_noticed_by_looking(ada: Client, town: Town) -> N
     assert "The worker ended in the middle" in looked_at(ada, Rehearsal.objects.get())
 
 
+def test_one_that_was_stored_before_a_column_came_is_still_shown(ada: Client, town: Town) -> None:
+    archived(town, 0, hours=2)
+    begin(ada, town, rehearse_days="1")
+    rehearsal = Rehearsal.objects.get()
+    rehearsal_run.run(rehearsal.uid)
+    rehearsal.refresh_from_db()
+    del rehearsal.summary["tally"]
+    Rehearsal.objects.update(summary={**rehearsal.summary, "tracked_anew": True})
+    assert "1 time<" in looked_at(ada, rehearsal)
+    Rehearsal.objects.update(summary={"tracked_anew": True}, state="waiting")
+    assert "Waiting for a worker" in looked_at(ada, rehearsal)
+
+
 def test_an_empty_archive_is_said_and_no_zero_is_claimed(ada: Client, town: Town) -> None:
     begin(ada, town)
     rehearsal_run.run(Rehearsal.objects.get().uid)
