@@ -70,7 +70,10 @@ class Camera:
         self._deployments = {rule.deployment for _, rule in rules.values()}
         self._engine = Engine([rule for _, rule in rules.values()], tracking=what.tracking, screens=False)
         self._ledger = ledger
+        self._several = len(self._deployments) > 1
         self._tracks: list[Track] = []
+        self._tracks_of: dict[UUID | None, list[Track]] = {}
+        """Only where there are several deployments: each numbers its tracks by itself."""
 
     def run(self, read: Reader) -> Iterator[Item]:
         for version, reason in self._engine.broken.items():
@@ -102,6 +105,8 @@ class Camera:
             outcome = engine.step(observation, None if retrack else tracks)
             if outcome.tracks is not None:
                 self._tracks = outcome.tracks
+                if self._several and isinstance(observation, wire.Detections):
+                    self._tracks_of[observation.deployment] = outcome.tracks
             if over := ledger.take(observation, outcome.blind):
                 yield from over
             if outcome.events or outcome.counts:
@@ -124,7 +129,8 @@ class Camera:
         for event, number in zip(outcome.events, outcome.fired, strict=True):
             if event.rule_version is None or not self._since <= event.happened_at < self._what.until_at:
                 continue
-            track = next((track for track in self._tracks if track.number == number), None)
+            tracks = self._tracks_of.get(event.deployment, self._tracks)
+            track = next((track for track in tracks if track.number == number), None)
             version = self._rules[event.rule_version][0]
             yield Found(version=version, event=event, number=number, track=track)
 

@@ -171,7 +171,7 @@ def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRu
         source = None if version is None else embedded(version.embedded)
         if complete and (source is None or source.kind == COUNTING):
             raise CannotRehearse(_why_it_fires_nothing(uid))
-        if source is not None:
+        if source is not None and source.kind != COUNTING:
             found[uid] = source
             todo += followed(source)
     return found

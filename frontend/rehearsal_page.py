@@ -14,7 +14,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from alerts.models import Rehearsal
-from alerts.rehearsals import PROBLEMS, SEQUENCE, UNDER_WAY
+from alerts.rehearsals import PROBLEMS, UNDER_WAY
 from alerts.texts import label_name, listed
 from frontend.rehearsal_tally import Counted, counted
 from streams.models import Camera
@@ -104,8 +104,10 @@ class Panel:
 
     @property
     def made_of(self) -> str:
-        """Of a sequence: which rules it was made of, and where these were rehearsed. Of another kind empty."""
-        rules = [source["name"] for source in self.rehearsal.sources if source["kind"] != SEQUENCE]
+        """Of a sequence: which rules it waits for, and where it was rehearsed. Of another kind empty."""
+        config = self.rehearsal.draft.get("config", {})
+        waits = [config.get("first"), config.get("then")]
+        rules = [source["name"] for source in self.rehearsal.sources if source["rule"] in waits]
         if not rules:
             return ""
         told = {"rules": listed(_("“%(name)s”") % {"name": name} for name in rules), "cameras": listed(self.names)}

@@ -14,6 +14,7 @@ from alerts.archive_rows import Batch
 from alerts.rehearsal_items import Broken, Found, Progress, Rehearsal, Unknown
 from alerts.rehearsal_sequence import rehearse_sequence, warm_up_s
 from alerts.rules.config import EmbeddedRule
+from detectors.tracking import TrackerConfig
 from tests.alerts.histories import GATE, GENERAL, at, nobody, source, walk
 from tests.alerts.kept import blind, moved
 from tests.alerts.sequenced import (
@@ -75,6 +76,11 @@ def test_two_sequences_that_wait_for_each_other_end(tmp_path: Path) -> None:
     other = alarm(rule=UUID(int=81), version=UUID(int=181), first=str(alarm().rule))
     kept(tmp_path, [*LANES, other])
     assert events_of(rehearsed_sequence(tmp_path, alarm(first=str(other.rule)), sources=[*LANES, other])) == []
+
+
+def test_tracked_anew_it_is_the_same(tmp_path: Path) -> None:
+    live = kept(tmp_path, [*LANES, alarm()])
+    assert [one.uid for one in events_of(rehearsed_sequence(tmp_path, alarm(), tracking=TrackerConfig()))] == live
 
 
 def test_it_is_compared_with_its_version_in_force(tmp_path: Path) -> None:
