@@ -22,11 +22,9 @@ from alerts.model_labels import labels_by_model
 from alerts.models import Alert, Incident, IncidentTransition, Rule, RuleVersion
 from alerts.models import Event as EventRow
 from alerts.proposing import archive_reader
-from alerts.rehearsal import Reader
+from alerts.rehearsal_items import Reader
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.registry import BadConfig, read_config
-from alerts.rules.sequence import SequenceConfig
-from alerts.sequences import KIND as SEQUENCE
+from alerts.rules.sequence import sequence_of
 from alerts.why import AROUND_S, Answer, Question, Step, why_not
 from streams.models import Camera
 
@@ -154,7 +152,7 @@ def _of_sequences(
     camera: Camera, at: datetime, rules: Sequence[EmbeddedRule]
 ) -> tuple[list[Event], list[EmbeddedRule]]:
     """The events that the sequences among ``rules`` wait for, and the versions that fired them."""
-    configs = [config for rule in rules if (config := _sequence(rule)) is not None]
+    configs = [config for rule in rules if (config := sequence_of(rule)) is not None]
     if not configs:
         return [], []
     wanted = {UUID(uid) for config in configs for uid in (config.first, config.then)}
@@ -170,14 +168,6 @@ def _of_sequences(
 
 def _versions(rules: set[UUID]) -> Iterable[RuleVersion]:
     return RuleVersion.objects.filter(rule__uid__in=rules)
-
-
-def _sequence(rule: EmbeddedRule) -> SequenceConfig | None:
-    try:
-        config = read_config(rule.kind, rule.config) if rule.kind == SEQUENCE else None
-    except BadConfig:
-        return None
-    return config if isinstance(config, SequenceConfig) else None
 
 
 def _event(content: object) -> Event | None:

@@ -928,16 +928,20 @@ class Rehearsal(models.Model):
     in_force = models.JSONField(null=True)
     """The version it is compared with; null where none runs."""
     in_force_number = models.PositiveIntegerField(null=True)
+    sources = models.JSONField(default=list)
+    """Of a sequence: the versions in force of the rules that it is made of, as EmbeddedRules."""
     cameras = models.JSONField()
     """Their uids, in the order in which they are gone through."""
     from_at = models.DateTimeField()
     until_at = models.DateTimeField()
     time_zone = models.CharField(max_length=64)
+    tracked_anew = models.BooleanField(default=False)
+    """Whether the detections are tracked anew, instead of the archived tracks being taken."""
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     share = models.FloatField(default=0.0)
     """How far it is, 0 to 1."""
     summary = models.JSONField(default=dict)
-    """``alerts.rehearsal_rows.Figures``; while it runs, of what it went through, and before only ``tracked_anew``."""
+    """``alerts.rehearsal_rows.Figures``; while it runs, of what it went through, and empty before."""
     problem = models.CharField(max_length=500, blank=True)
     """Why it failed: a code of ``alerts.rehearsals.PROBLEMS``, or what the engine said of a version."""
     created_at = models.DateTimeField()

@@ -25,7 +25,9 @@ from alerts.model_labels import labels_by_model
 from alerts.models import Event as EventRow
 from alerts.models import Incident
 from alerts.proposals import Case, Proposal, Sighting, propose
-from alerts.rehearsal import SAME_S, WARM_UP_S, Found, Item, Reader, Rehearsal, Unknown, compare, rehearse
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import WARM_UP_S, Found, Item, Reader, Rehearsal, Unknown
+from alerts.rehearsal_summary import SAME_S, compare
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.registry import BadConfig, read_config
 from streams import observations as wire

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
 
-from alerts.rehearsal import Found, Rehearsal, Summary, Unknown, Version
+from alerts.rehearsal_items import Found, Rehearsal, Summary, Tally, Unknown, Version
+from alerts.rehearsal_summary import Gathered
 from detectors.tracking import Track
 
 HOURS = 24
@@ -57,8 +58,8 @@ class Figures(msgspec.Struct, kw_only=True):
     unknown_s: dict[str, float]
     known_s: float
     hours: Hours
-    tracked_anew: bool = False
-    """Whether the detections were tracked anew, instead of the archived tracks being taken."""
+    tally: Tally | None = None
+    """Of a draft that counts; its hours say in which of the two versions the more was counted."""
 
 
 def firing(found: Found) -> Firing:
@@ -79,7 +80,7 @@ def firing(found: Found) -> Firing:
     )
 
 
-def figures(what: Rehearsal, found: Sequence[Found], unknown: Sequence[Unknown], summary: Summary) -> Figures:
+def figures(what: Rehearsal, gathered: Gathered, summary: Summary) -> Figures:
     """``summary`` with its hours of the day."""
     return Figures(
         fired=summary.fired,
@@ -90,21 +91,43 @@ def figures(what: Rehearsal, found: Sequence[Found], unknown: Sequence[Unknown],
         gone=summary.gone,
         unknown_s=summary.unknown_s,
         known_s=summary.known_s,
-        hours=_hours(what, found, unknown, summary),
-        tracked_anew=what.tracking is not None,
+        hours=_hours(what, gathered, summary),
+        tally=summary.tally,
     )
 
 
-def _hours(what: Rehearsal, found: Sequence[Found], unknown: Sequence[Unknown], summary: Summary) -> Hours:
+def _hours(what: Rehearsal, gathered: Gathered, summary: Summary) -> Hours:
     clock = zoneinfo.ZoneInfo(what.time_zone)
-    hour = {one.event.uid: one.event.happened_at.astimezone(clock).hour for one in found}
     whole = [(what.from_at, what.until_at)] * len(what.cameras)
+    same, new, gone = _compared(gathered, summary, clock) if summary.tally is None else _apart(summary.tally)
     return Hours(
-        same=_counted(hour[uid] for uid, _ in summary.same),
-        new=_counted(hour[uid] for uid in summary.new),
-        gone=_counted(hour[uid] for uid in summary.gone),
-        unknown_s=_seconds(_merged(unknown), clock),
+        same=same,
+        new=new,
+        gone=gone,
+        unknown_s=_seconds(_merged(gathered.unknown), clock),
         whole_s=_seconds(whole, clock),
+    )
+
+
+_Three = tuple[list[int], list[int], list[int]]
+
+
+def _compared(gathered: Gathered, summary: Summary, clock: zoneinfo.ZoneInfo) -> _Three:
+    """Firings by hour: the same in both versions, new, and gone."""
+    hour = {one.event.uid: one.event.happened_at.astimezone(clock).hour for one in gathered.found}
+    return (
+        _counted(hour[uid] for uid, _ in summary.same),
+        _counted(hour[uid] for uid in summary.new),
+        _counted(hour[uid] for uid in summary.gone),
+    )
+
+
+def _apart(tally: Tally) -> _Three:
+    """Numbers by hour: what both versions counted, what the draft did beyond that, and what the version in force."""
+    return (
+        [min(both) for both in tally.by_hour],
+        [max(0, draft - in_force) for draft, in_force in tally.by_hour],
+        [max(0, in_force - draft) for draft, in_force in tally.by_hour],
     )
 
 

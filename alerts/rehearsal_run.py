@@ -20,12 +20,17 @@ from alerts.archive_files import Folder
 from alerts.archive_rows import Batch
 from alerts.model_labels import labels_by_model
 from alerts.models import Rehearsal, RehearsalRow
-from alerts.rehearsal import Broken, Found, Item, Progress, Summary, Unknown, rehearse, summarise
-from alerts.rehearsal import Rehearsal as What
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import Broken, Found, Item, Progress, Summary, Unknown
+from alerts.rehearsal_items import Rehearsal as What
 from alerts.rehearsal_rows import Firing, figures, firing
+from alerts.rehearsal_sequence import rehearse_sequence
+from alerts.rehearsal_summary import Gathered
 from alerts.rehearsals import archive_root, embedded, finish, notice_lost
+from alerts.sequences import KIND as SEQUENCE
 from alerts.track_pictures import picture_of
 from detectors.tracking import TrackerConfig
+from streams.models import Camera
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +71,8 @@ def _gather(rehearsal: Rehearsal) -> str:
     """Take item after item and write them down; returns why the draft cannot run, or nothing."""
     what = _what(rehearsal)
     notes = _Notes(rehearsal, what)
-    for item in rehearse(what, _read):
+    run = rehearse_sequence if what.draft.kind == SEQUENCE else rehearse
+    for item in run(what, _read):
         if isinstance(item, Broken) and item.version == "draft":
             return item.reason
         notes.take(item)
@@ -80,12 +86,14 @@ def _what(rehearsal: Rehearsal) -> What:
     return What(
         draft=embedded(rehearsal.draft),
         in_force=None if rehearsal.in_force is None else embedded(rehearsal.in_force),
+        sources=[embedded(source) for source in rehearsal.sources],
+        sites=dict(Camera.objects.values_list("uid", "site_id")),
         cameras=[UUID(uid) for uid in rehearsal.cameras],
         from_at=rehearsal.from_at,
         until_at=rehearsal.until_at,
         time_zone=rehearsal.time_zone,
         knows=labels_by_model(),
-        tracking=TrackerConfig() if rehearsal.summary.get("tracked_anew") else None,
+        tracking=TrackerConfig() if rehearsal.tracked_anew else None,
     )
 
 
@@ -110,8 +118,7 @@ class _Notes:
 
     rehearsal: Rehearsal
     what: What
-    found: list[Found] = field(default_factory=list)
-    unknown: list[Unknown] = field(default_factory=list)
+    gathered: Gathered = field(default_factory=Gathered)
     summary: Summary | None = None
     share: float = 0.0
     written_s: float = field(default_factory=time.monotonic)
@@ -122,17 +129,16 @@ class _Notes:
         return time.monotonic() - self.written_s >= FLUSH_S
 
     def take(self, item: Item) -> None:
+        self.gathered.take(item)
         match item:
             case Found():
-                self.found.append(item)
                 row = firing(item)
                 # The archive's pictures go by the numbers of its own tracks.
                 pictured = self.what.tracking is None and picture_of_firing(row) is not None
                 row = msgspec.structs.replace(row, pictured=pictured)
-                self._keep("firing", row, len(self.found))
+                self._keep("firing", row, len(self.gathered.found))
             case Unknown():
-                self.unknown.append(item)
-                self._keep("unknown", item, len(self.unknown))
+                self._keep("unknown", item, len(self.gathered.unknown))
             case Progress():
                 self.share = item.share
             case Summary():
@@ -147,8 +153,8 @@ class _Notes:
 
     def flush(self) -> bool:
         """Write it down. False: this rehearsal is no longer to be run."""
-        summary = self.summary or summarise(self.what, self.found, self.unknown)
-        plain = msgspec.to_builtins(figures(self.what, self.found, self.unknown, summary))
+        summary = self.summary or self.gathered.summary(self.what)
+        plain = msgspec.to_builtins(figures(self.what, self.gathered, summary))
         with transaction.atomic():
             changed = Rehearsal.objects.filter(pk=self.rehearsal.pk, state=State.RUNNING).update(
                 share=self.share, summary=plain, beat_at=timezone.now()

@@ -26,11 +26,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from alerts.models import Rehearsal, RuleVersion
+from alerts.models import Rehearsal, Rule, RuleVersion
 from alerts.rules.config import EmbeddedRule
+from alerts.rules.sequence import followed
+from streams.models import Camera
 
 logger = logging.getLogger(__name__)
 
+SEQUENCE, COUNTING = "sequence", "counting"
 TASK = "alerts.rehearse"
 QUEUE = "jobs"
 DAYS = (1, 7, 14)
@@ -54,18 +57,6 @@ PROBLEMS = {
 }
 
 
-SILENT_KINDS = {
-    "sequence": gettext_noop(
-        "A sequence cannot be rehearsed: it is made of what other rules fire. Rehearse those two rules instead."
-    ),
-    "counting": gettext_noop(
-        "A counting rule fires nothing, so there is nothing to rehearse. Save it and its numbers begin; to see now "
-        "what goes over the line, rehearse a crossing rule on it."
-    ),
-}
-"""Of these a rehearsal would say "0 times", whatever happened."""
-
-
 class CannotRehearse(ValueError):
     """None can be begun now. The text is a plain sentence with the remedy."""
 
@@ -81,7 +72,10 @@ def archive_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be rehearsed: ``draft`` on ``cameras`` over the last ``days`` up to ``until_at``."""
+    """What is to be rehearsed: ``draft`` on ``cameras`` over the last ``days`` up to ``until_at``.
+
+    A sequence is rehearsed on those of ``cameras`` that its rules watch at its sites; with none given, on all of these.
+    """
 
     draft: EmbeddedRule
     cameras: Sequence[UUID]
@@ -95,8 +89,6 @@ class Wanted:
 def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
     """Store it, hand it to a worker; what else of ``author``'s is under way is cancelled. Raises ``CannotRehearse``."""
     now = timezone.now()
-    if wanted.draft.kind in SILENT_KINDS:
-        raise CannotRehearse(_(SILENT_KINDS[wanted.draft.kind]))
     if not settings.ARCHIVE["days"]:
         raise CannotRehearse(_("Nothing is archived here: POLISCOPE_ARCHIVE_DAYS is 0. Set it, and rehearse later."))
     notice_lost(now)
@@ -105,16 +97,18 @@ def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
         if Rehearsal.objects.filter(state__in=UNDER_WAY).count() >= AT_ONCE:
             raise CannotRehearse(_("Others are rehearsing just now. Try again in a minute."))
         version = _version_in_force(wanted.draft.rule)
+        sources, cameras = _made_of(wanted, embedded(version.embedded) if version else None)
         rehearsal = Rehearsal.objects.create(
             author_id=author.pk,
             draft=msgspec.to_builtins(wanted.draft),
             in_force=version.embedded if version else None,
             in_force_number=version.number if version else None,
-            cameras=[str(uid) for uid in wanted.cameras],
+            sources=msgspec.to_builtins(sources),
+            cameras=[str(uid) for uid in cameras],
             from_at=wanted.until_at - timedelta(days=wanted.days),
             until_at=wanted.until_at,
             time_zone=wanted.time_zone,
-            summary={"tracked_anew": wanted.tracked_anew},
+            tracked_anew=wanted.tracked_anew,
             created_at=now,
         )
         _forget_surplus(author)
@@ -138,6 +132,69 @@ def _version_in_force(rule: UUID) -> RuleVersion | None:
 def embedded(plain: Any) -> EmbeddedRule:
     """The rule that is stored as plain values. Raises ``msgspec.ValidationError``."""
     return msgspec.convert(plain, EmbeddedRule)
+
+
+# What a sequence is made of.
+
+
+def _made_of(wanted: Wanted, in_force: EmbeddedRule | None) -> tuple[list[EmbeddedRule], list[UUID]]:
+    """The rules that have to run beside a sequence, and on which cameras. Raises ``CannotRehearse``."""
+    if wanted.draft.kind != SEQUENCE:
+        return [], list(wanted.cameras)
+    needed = _sources(wanted.draft, complete=True)
+    beside = {} if in_force is None else _sources(in_force, complete=False)
+    sources = list((beside | needed).values())
+    at_its_sites = _cameras_beside([wanted.draft] if in_force is None else [wanted.draft, in_force])
+    asked = set(wanted.cameras) or at_its_sites
+    for source in needed.values():
+        if source.kind != SEQUENCE and not source.cameras & asked & at_its_sites:
+            raise CannotRehearse(
+                _("“%(rule)s” watches none of these cameras, so the sequence could never be complete. Choose others.")
+                % {"rule": source.name}
+            )
+    watched = set[UUID]().union(*(source.cameras for source in sources)) & asked & at_its_sites
+    return sources, list(Camera.objects.filter(uid__in=watched).order_by("name").values_list("uid", flat=True))
+
+
+def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRule]:
+    """The versions in force of the rules that ``sequence`` waits for, and of those that these wait for.
+
+    ``complete``: one that does not run is refused with ``CannotRehearse``; else it is left out, and fires nothing.
+    """
+    found: dict[UUID, EmbeddedRule] = {}
+    todo = followed(sequence)
+    while todo:
+        uid = todo.pop(0)
+        if uid in found or uid == sequence.rule:
+            continue
+        version = _version_in_force(uid)
+        source = None if version is None else embedded(version.embedded)
+        if complete and (source is None or source.kind == COUNTING):
+            raise CannotRehearse(_why_it_fires_nothing(uid))
+        if source is not None and source.kind != COUNTING:
+            found[uid] = source
+            todo += followed(source)
+    return found
+
+
+def _why_it_fires_nothing(uid: UUID) -> str:
+    rule = Rule.objects.filter(uid=uid).first()
+    if rule is None:
+        return _("A rule that the sequence waits for has been deleted. Choose another.")
+    if not rule.enabled:
+        text = _("“%(rule)s”, which the sequence waits for, is switched off. Switch it on, or choose another rule.")
+    elif rule.kind == COUNTING:
+        text = _("“%(rule)s”, which the sequence waits for, counts and fires nothing. Choose another rule.")
+    else:
+        text = _("“%(rule)s”, which the sequence waits for, cannot run. Save it again, or choose another rule.")
+    return text % {"rule": rule.name}
+
+
+def _cameras_beside(rules: Sequence[EmbeddedRule]) -> set[UUID]:
+    """All cameras at the sites of the zones of ``rules``."""
+    zones = {zone.camera for rule in rules for zone in rule.zones}
+    sites = Camera.objects.filter(uid__in=zones).values("site")
+    return set(Camera.objects.filter(site__in=sites).values_list("uid", flat=True))
 
 
 def _forget_surplus(author: AbstractBaseUser) -> None:

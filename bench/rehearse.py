@@ -25,7 +25,8 @@ from alerts.archive_rows import Batch
 from alerts.archive_upkeep import size
 from alerts.archive_writer import ArchiveWriter
 from alerts.engine import Engine
-from alerts.rehearsal import Found, Rehearsal, Summary, rehearse
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import Found, Rehearsal, Summary
 from alerts.rules.config import EmbeddedRule, EmbeddedZone
 from bench.common import report
 from detectors.detections import Detections

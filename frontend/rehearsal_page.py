@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from alerts.models import Rehearsal
 from alerts.rehearsals import PROBLEMS, UNDER_WAY
 from alerts.texts import label_name, listed
+from frontend.rehearsal_tally import Counted, counted
 from streams.models import Camera
 
 MOST_SHOWN = 60
@@ -78,6 +79,10 @@ class Panel:
     columns: list[Column]
     cards: list[Card]
     listed: int
+    names: list[str]
+    """The cameras that it goes through."""
+    counted: Counted | None
+    """Of a draft that counts: what it has counted; such a one fires nothing."""
 
     @property
     def under_way(self) -> bool:
@@ -95,7 +100,18 @@ class Panel:
     @property
     def tracked_anew(self) -> bool:
         """Whether the detections are tracked anew."""
-        return bool(self.rehearsal.summary.get("tracked_anew"))
+        return self.rehearsal.tracked_anew
+
+    @property
+    def made_of(self) -> str:
+        """Of a sequence: which rules it waits for, and where it was rehearsed. Of another kind empty."""
+        config = self.rehearsal.draft.get("config", {})
+        waits = [config.get("first"), config.get("then")]
+        rules = [source["name"] for source in self.rehearsal.sources if source["rule"] in waits]
+        if not rules:
+            return ""
+        told = {"rules": listed(_("“%(name)s”") % {"name": name} for name in rules), "cameras": listed(self.names)}
+        return _("Made of what %(rules)s would have fired on %(cameras)s, as these rules are now.") % told
 
     @property
     def percent(self) -> int:
@@ -173,16 +189,24 @@ class Panel:
     def said(self) -> str:
         """One sentence for whoever does not see the panel change."""
         if self.rehearsal.state == Rehearsal.State.DONE:
-            return self.nothing_known or f"{self.times} {self.span}."
+            return self.nothing_known or self._told_often
         return str(Rehearsal.State(self.rehearsal.state).label)
+
+    @property
+    def _told_often(self) -> str:
+        if self.counted is None:
+            return f"{self.times} {self.span}."
+        told = {"times": self.counted.times, "span": self.span}
+        return _("It would have counted %(times)s %(span)s.") % told
 
 
 def panel(rehearsal: Rehearsal, cameras: Iterable[Camera]) -> Panel:
     """What is known so far. ``cameras``: those that its person may see."""
-    figures = _figures(rehearsal)
-    cards = _cards(rehearsal, {str(camera.uid): camera for camera in cameras})
+    figures, seen = _figures(rehearsal), {str(camera.uid): camera for camera in cameras}
+    cards = _cards(rehearsal, seen)
     columns = _columns(figures["hours"], rehearsal) if figures else []
-    return Panel(rehearsal, columns, cards[:MOST_SHOWN], min(len(cards), MOST_SHOWN))
+    names = [seen[uid].name for uid in rehearsal.cameras if uid in seen]
+    return Panel(rehearsal, columns, cards[:MOST_SHOWN], min(len(cards), MOST_SHOWN), names, counted(rehearsal))
 
 
 def _figures(rehearsal: Rehearsal) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from alerts.history import newest_version
 from alerts.models import Contact, EscalationPolicy, Event, Recipient, Rule, Zone
 from frontend.queries import CameraState
-from streams.models import Camera, Source, View
+from streams.models import Camera, Site, Source, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,11 @@ def zones_of(camera: Camera) -> list[Zone]:
 def cameras_of(zones: QuerySet[Zone]) -> list[Camera]:
     """The cameras on which ``zones`` are, by name."""
     return list(Camera.objects.filter(views__zones__in=zones).distinct().order_by("name"))
+
+
+def watched_at(site: Site) -> list[Camera]:
+    """The cameras there on which any rule has a zone, by name."""
+    return list(site.cameras.filter(views__zones__rules__isnull=False).distinct().order_by("name"))
 
 
 def sources_of(camera: Camera) -> list[Source]:

@@ -24,7 +24,8 @@ PURE = {
     "backends/heads/yolov5 backends/heads/yolov8 backends/heads/yolox backends/heads/end2end backends/heads/rtdetr "
     "backends/heads/detr backends/heads/dfine analytics/static_regions",
     "alerts": "events intake zones ground schedule transitions muting rota escalation quiet_hours engine archive_rows "
-    "rehearsal rehearsal_rows why versions overrides masks proposals "
+    "rehearsal rehearsal_items rehearsal_rows rehearsal_sequence rehearsal_summary rehearsal_tally "
+    "why versions overrides masks proposals "
     "budgets answers links outcomes notifiers/addresses notifiers/base "
     "configuration/entries configuration/text configuration/difference "
     "rules/config rules/logic rules/registry rules/presence "

@@ -206,6 +206,11 @@ class EmbeddedRule(msgspec.Struct, frozen=True, kw_only=True):
     active_until_at: datetime | None = None
     config: dict[str, Any]
 
+    @property
+    def cameras(self) -> set[UUID]:
+        """Those it watches: a mask alone watches none."""
+        return {zone.camera for zone in self.zones if zone.shape != "exclusion"}
+
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule asks of the layers below; Demand follows from it."""

@@ -7,12 +7,14 @@ Its zones only say which site it belongs to.
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedZone, Needs, NoLabels, _
+from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedRule, EmbeddedZone, Needs, NoLabels, _
 from alerts.rules.logic import Firing, Logic, Seen
+from alerts.rules.registry import BadConfig, read_config
 
 A_RULE = {"format": "rule"}
 """Marks a setting that names a rule by its ``uid``: forms let people choose it by its name."""
@@ -59,6 +61,21 @@ class SequenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
     def build(self, zone: EmbeddedZone, state: Any | None) -> Logic:
         """Logic that does nothing: pictures are not what it waits for."""
         return _Idle()
+
+
+def sequence_of(rule: EmbeddedRule) -> SequenceConfig | None:
+    """The settings of a sequence; None of another kind, and of one that cannot be read."""
+    try:
+        config = read_config(rule.kind, rule.config)
+    except BadConfig:
+        return None
+    return config if isinstance(config, SequenceConfig) else None
+
+
+def followed(rule: EmbeddedRule) -> list[UUID]:
+    """The rules that a sequence waits for, each once; none of another kind."""
+    config = sequence_of(rule)
+    return [] if config is None else list(dict.fromkeys((UUID(config.first), UUID(config.then))))
 
 
 class _Idle:

@@ -22,7 +22,8 @@ from alerts.archive_writer import ArchiveWriter
 from alerts.engine import BlindChange, Engine
 from alerts.evaluate import GROUP, Evaluator, Partition, claim, commit, load_configuration, store_blind
 from alerts.models import Count, Event, FoldPosition, Incident, Rule, RuleVersion, Zone
-from alerts.rehearsal import Found, Rehearsal, rehearse
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import Found, Rehearsal
 from alerts.rules.config import EmbeddedRule
 from detectors.dead_letters import decode_dead_letter
 from detectors.models import Deployment, Model

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from alerts.archive import Archive, Query
 from alerts.archive_rows import Batch
 from alerts.archive_writer import ArchiveWriter
-from alerts.engine import Engine
+from alerts.engine import Engine, ZoneCount
 from alerts.events import Event
-from alerts.rehearsal import Found, Item, Progress, Reader, Rehearsal, Summary, Unknown, rehearse
+from alerts.rehearsal import rehearse
+from alerts.rehearsal_items import Found, Item, Progress, Reader, Rehearsal, Summary, Tallied, Unknown
 from alerts.rules.config import EmbeddedRule
 from detectors.tracking import TrackerConfig
 from streams.observations import Observation, Tick
@@ -82,6 +83,10 @@ def rehearsed(
 
 def events_of(items: Iterable[Item], version: str = "draft") -> list[Event]:
     return [item.event for item in items if isinstance(item, Found) and item.version == version]
+
+
+def counts_of(items: Iterable[Item], version: str = "draft") -> list[ZoneCount]:
+    return [one for item in items if isinstance(item, Tallied) and item.version == version for one in item.counts]
 
 
 def summary_of(items: Sequence[Item]) -> Summary:
@@ -271,6 +276,17 @@ def test_a_firing_names_its_track_and_its_picture(tmp_path: Path) -> None:
     assert found.track is not None and found.track.number == found.number
     assert found.event.path and found.event.zone_polygon and found.event.facts
     assert found.event.deployment == GENERAL
+
+
+def test_a_firing_of_a_tick_has_the_track_of_its_own_deployment(tmp_path: Path) -> None:
+    others = [
+        msgspec.structs.replace(one, deployment=STRANGER, sequence=one.sequence) for one in walk(2.2, 5, 0.1, 0.2)
+    ]
+    log = [*walk(0, 2, 0.3, 0.5), source(1.8, "quiet", since=1.8), *others, *(tick(s + 0.37) for s in range(5, 20))]
+    fold_and_keep(tmp_path, log, [rule()])
+    items = rehearsed(tmp_path, rule(hold_s=10.0), in_force=rule(deployment=STRANGER, version=UUID(int=70)))
+    [found] = [item for item in items if isinstance(item, Found) and item.version == "draft"]
+    assert found.track is not None and found.track.xyxy[0] > 0.4
 
 
 def test_ticks_that_can_fire_nothing_are_not_stepped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

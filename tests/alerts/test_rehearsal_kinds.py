@@ -21,14 +21,24 @@ from alerts.engine import Engine, Outcome
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.registry import RULES
 from streams.observations import Observation
-from tests.alerts.actors import film, goes, of
+from tests.alerts.actors import film, goes, line, of
 from tests.alerts.histories import GATE, GENERAL, START, at, fold, nobody, tick, walk
 from tests.alerts.kept import moved
+from tests.alerts.sequenced import (
+    CROSSES,
+    LEFT_LANE,
+    RIGHT_LANE,
+    alarm,
+    beside,
+    in_order,
+    rehearsed_sequence,
+    sequences_of,
+)
 from tests.alerts.test_camera_health import lasting
 from tests.alerts.test_engine import history_of, steps
-from tests.alerts.test_kinds import EASY
+from tests.alerts.test_kinds import EASY, OTHER_LINE
 from tests.alerts.test_left import LEFT
-from tests.alerts.test_rehearsal import LOG, PARTITION, events_of, rehearsed
+from tests.alerts.test_rehearsal import LOG, PARTITION, counts_of, events_of, rehearsed
 from tests.alerts.test_threshold import series
 from tests.alerts.test_zone_kinds import LYING, UPRIGHT, car, person, stands
 
@@ -50,8 +60,8 @@ SCENES: dict[str, tuple[dict[str, Any], Sequence[Observation]]] = {
     "health": ({"for_s": 15, "rearm_s": 30}, [*nobody(0, 1), *lasting(1, 40, "blind", "stalled")]),
 }  # fmt: skip
 """Settings of each kind that fires on what it sees of one camera, and a scene in which it does."""
-FIRES_ELSEWHERE = {"sequence", "counting"}
-"""One is a fold over events of others, one counts and fires nothing."""
+OTHERWISE = {"sequence", "counting"}
+"""One is a fold over events of others, one counts and fires nothing: at the end."""
 
 
 def draft_of(kind: str) -> EmbeddedRule:
@@ -70,31 +80,31 @@ def _time(one: Any) -> Any:
     return one.captured_at if hasattr(one, "captured_at") else one.at
 
 
-def folded(root: Path, log: Sequence[Observation], draft: EmbeddedRule, cuts: Sequence[int]) -> Outcome:
+def folded(root: Path, log: Sequence[Observation], rules: Sequence[EmbeddedRule], cuts: Sequence[int]) -> Outcome:
     """Fold ``log`` live beside an archive; at each of ``cuts`` it is stored, and the fold goes on from its snapshot."""
     writer = ArchiveWriter(root)
     writer.begin(PARTITION, 0, LOG)
-    engine, total, ends = Engine([draft]), Outcome(), set(cuts)
+    engine, total, ends = Engine(rules), Outcome(), set(cuts)
     for offset, observation in enumerate(log):
         outcome = engine.step(observation)
         total += outcome
         writer.keep(PARTITION, offset, observation, outcome.tracks)
         if offset in ends:
             writer.store(PARTITION, offset + 1)
-            engine = Engine([draft], engine.snapshot())
+            engine = Engine(rules, engine.snapshot())
     writer.store(PARTITION, len(log))
     writer.close()
     return total
 
 
 def test_every_kind_that_fires_on_a_camera_has_a_scene() -> None:
-    assert set(SCENES) | FIRES_ELSEWHERE == set(RULES)
+    assert set(SCENES) | OTHERWISE == set(RULES)
 
 
 @pytest.mark.parametrize("kind", SCENES)
 def test_its_scene_fires_live_and_rehearsed(kind: str, tmp_path: Path) -> None:
     draft, log = draft_of(kind), after([], SCENES[kind][1])
-    live = folded(tmp_path, log, draft, []).events
+    live = folded(tmp_path, log, [draft], []).events
     assert live and {one.kind for one in live} == {kind}
     assert events_of(rehearsed(tmp_path, draft)) == live
 
@@ -111,7 +121,66 @@ def test_a_rehearsal_gives_the_events_that_happened(
     cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
-        live = folded(Path(folder), log, draft, cuts).events
+        live = folded(Path(folder), log, [draft], cuts).events
         event(f"{kind}: {'fires' if live else 'silent'}")
         assert live == fold(Engine([draft]), log).events
         assert events_of(rehearsed(Path(folder), draft)) == live
+
+
+# What is made of other rules' firings.
+
+
+@pytest.mark.parametrize("scope", ["site", "camera"])
+@settings(max_examples=12, deadline=None)
+@given(steps, steps, st.data())
+def test_a_rehearsed_sequence_gives_the_sequences_that_happened(
+    scope: str, at_gate: list[tuple[str, float, float]], at_yard: list[tuple[str, float, float]], data: st.DataObject
+) -> None:
+    rules = [LEFT_LANE, RIGHT_LANE, alarm(scope=scope, within_s=data.draw(st.sampled_from([6.0, 30.0])))]
+    log = beside(after(after(history_of(at_gate), CROSSES), CROSSES), after(after(history_of(at_yard), CROSSES), []))
+    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
+        fired = folded(Path(folder), log, rules, cuts).events
+        live = sequences_of(data.draw(st.permutations(fired)), rules)
+        event(f"{scope}: {'fires' if live else 'silent'}")
+        found = events_of(rehearsed_sequence(Path(folder), rules[-1]))
+        # Of one camera after the other they come as soon as each has been read.
+        assert sorted(found, key=in_order) == sorted(live, key=in_order)
+
+
+@pytest.mark.parametrize(("scope", "times"), [("site", 3), ("camera", 2)])
+def test_the_scene_of_a_sequence_fires_live_and_rehearsed(scope: str, times: int, tmp_path: Path) -> None:
+    rules = [LEFT_LANE, RIGHT_LANE, alarm(scope=scope, within_s=60.0)]
+    then = [*nobody(0, 8), *walk(8, 14, 0.7, 0.9)]
+    log = beside(after(after([], CROSSES), walk(0, 6, 0.1, 0.3)), after(after([], CROSSES), then))
+    live = sequences_of(folded(tmp_path, log, rules, []).events, rules)
+    assert len(live) == times
+    assert sorted(events_of(rehearsed_sequence(tmp_path, rules[-1])), key=in_order) == live
+
+
+# What is counted.
+
+
+def test_the_scene_of_what_counts_is_counted_live_and_rehearsed(tmp_path: Path) -> None:
+    draft = of("counting", zones=[line(), OTHER_LINE], turns=True, interval_s=10, least_way=0.01)
+    live = folded(tmp_path, after(walk(0, 6, 0.2, 0.8), nobody(0, 20)), [draft], []).counts
+    assert {one.counted.direction for one in live if one.counted.count} == {"backward", "turn"}
+    assert counts_of(rehearsed(tmp_path, draft)) == live
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps, steps, st.data())
+def test_a_rehearsal_counts_what_was_counted(
+    before: list[tuple[str, float, float]], behind: list[tuple[str, float, float]], data: st.DataObject
+) -> None:
+    lines = {"zones": [line(), OTHER_LINE], "turns": True} if data.draw(st.booleans()) else {}
+    draft = of("counting", **{**EASY["counting"], "least_way": 0.01, "interval_s": 10, **lines})
+    log = after(after(history_of(before), walk(0, 6, 0.2, 0.8)), history_of(behind))
+    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
+    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
+        live = folded(Path(folder), log, [draft], cuts).counts
+        event(f"counting: {'some' if any(one.counted.count for one in live) else 'none'}")
+        assert counts_of(rehearsed(Path(folder), draft)) == live

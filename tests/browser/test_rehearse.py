@@ -17,6 +17,7 @@ from tests.browser.conftest import JOBS, Enter, Room, Theatre, beside
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
 
 YARD = "[[0.1, 0.4], [0.6, 0.4], [0.6, 0.95], [0.1, 0.95]]"
+KERB = "[[0.2, 0.1], [0.2, 0.95]]"
 HOURS_AGO = (30.0, 20.5, 20.2, 5.0, 0.4)
 """When somebody walks into the yard; at the second and the last time they stand there for a while."""
 PATIENCE_MS = 60_000
@@ -76,3 +77,39 @@ def test_a_rule_is_rehearsed_before_it_is_saved(room: Room, enter: Enter) -> Non
     expect(page.locator("#rehearse-stale")).to_be_visible()
     with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
         assert rows.execute("select count(*) from alerts_ruleversion").fetchone() == (5,)
+
+
+def test_what_counts_and_what_is_made_of_other_rules_is_rehearsed_too(room: Room, enter: Enter) -> None:
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        line = "insert into alerts_zone (uid, view_id, name, shape, points) select ?, view_id, 'Kerb', 'line', ?"
+        rows.execute(f"{line} from alerts_zone where name = 'Dock lane'", [UUID(int=1).hex, KERB])
+    page = enter("ada", width=1280, height=800)
+    open_rule(page, room)
+    page.click(".go.bar button:has-text('Save')")
+    page.wait_for_url("**/setup/cameras/*/")
+    camera, result = page.url, page.locator(".rehearsal")
+
+    page.goto(f"{camera}rules/add/?kind=counting")
+    page.fill("[name=name]", "Over the kerb")
+    page.click("label:has-text('Kerb')")
+    begin(page)
+    # Nothing was seen after the last walk, so its interval gave no number.
+    expect(result.locator(".big")).to_have_text("8 times")
+    expect(result.locator(".tally tbody tr").first).to_have_text("Kerb with the arrow · person4")
+    expect(page.locator("#rehearse-said")).to_have_text("It would have counted 8 times in the last 7 days.")
+
+    page.goto(f"{camera}rules/add/?kind=sequence")
+    page.fill("[name=name]", "Twice within the hour")
+    page.click("label:has-text('Dock lane')")
+    for setting in ("first", "then"):
+        page.select_option(f"[name=setting_{setting}]", label="Dock lane")
+    page.fill("[name=setting_within_s]", "3600")
+    begin(page)
+    expect(result.locator(".big")).to_have_text("1 time")
+    expect(result.locator(".firing")).to_have_count(1)
+
+
+def begin(page: Page) -> None:
+    page.click("#open-rehearse")
+    page.click("[data-do=begin-rehearsal]")
+    expect(page.locator(".rehearsal")).to_have_attribute("data-state", "done", timeout=PATIENCE_MS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,48 @@ def test_how_far_it_is_is_shown_while_it_tracks_anew(ada: Client, town: Town, mo
     assert "<progress" not in looked_at(ada, rehearsal)
 
 
-@pytest.mark.parametrize(("kind", "said"), [("sequence", "other rules"), ("counting", "fires nothing")])
-def test_a_kind_that_no_rehearsal_could_see_fire_is_refused_with_the_reason(town: Town, kind: str, said: str) -> None:
-    draft = editing.draft_version(new_rule(town), zones=[town.zone], now=timezone.now())
-    draft = msgspec.structs.replace(draft, kind=kind)
-    wanted = rehearsals.Wanted(draft, [town.gate.uid], 1, timezone.now(), "UTC")
-    with pytest.raises(rehearsals.CannotRehearse, match=said):
-        rehearsals.start(wanted, author=town.ada)
-    assert not Rehearsal.objects.exists()
+def counting(town: Town, **settings: Any) -> tuple[Rule, Zone]:
+    """A rule that counts who goes over a line at the lane's edge, and the line."""
+    line = Zone.objects.create(view=town.zone.view, name="Kerb", shape="line", points=[[0.2, 0.1], [0.2, 0.95]])
+    given = {"labels": ["person"], "interval_s": 60, **settings}
+    return new_rule(town, name="Over the kerb", kind="counting", config=given), line
+
+
+def counted_page(ada: Client, town: Town, rule: Rule, line: Zone) -> str:
+    draft = editing.draft_version(rule, zones=[line], now=timezone.now())
+    wanted = rehearsals.Wanted(draft, [town.gate.uid], 1, timezone.now(), "Asia/Taipei")
+    rehearsal = rehearsals.start(wanted, author=town.ada)
+    rehearsal_run.run(rehearsal.uid)
+    return looked_at(ada, rehearsal)
+
+
+def test_a_draft_that_counts_shows_what_it_would_have_counted(ada: Client, town: Town) -> None:
+    archived(town, 0, 0, 0, hours=2)
+    page = counted_page(ada, town, *counting(town))
+    assert "It would have counted" in page and "4 times" in page and "counted in the last day" in page
+    rows = re.findall(r'<th scope="row">([^<]*?)(?: <small>([^<]*)</small>)?</th><td class="num">(\d+)</td>', page)
+    assert rows == [
+        ("Kerb", "with the arrow · person", "2"),
+        ("Kerb", "against the arrow · person", "2"),
+        ("Over all lines", "", "4"),
+    ]
+    assert 'class="firing"' not in page and "at night" not in page and "Version" not in page
+    assert "no version is in force to compare with" in page and "nothing archived:" in page
+
+
+def test_a_draft_that_counts_stands_beside_the_version_in_force(ada: Client, town: Town) -> None:
+    archived(town, 0, 0, 0, hours=2)
+    rule, line = counting(town)
+    editing.save_rule(rule, zones=[line], author=None, now=timezone.now())
+    rule.config = {**rule.config, "least_way": 0.3}
+    page = counted_page(ada, town, rule, line)
+    assert "0 times" in page and "as in version 1" in page and "fewer" in page
+    assert '<td class="num">0</td><td class="num">4</td><td class="num">−4</td>' in page
+
+
+def test_a_draft_that_counts_claims_no_zero_where_nothing_is_known(ada: Client, town: Town) -> None:
+    page = counted_page(ada, town, *counting(town))
+    assert "Nothing is archived yet of this camera" in page and "times" not in page
 
 
 @pytest.mark.parametrize(
@@ -217,6 +252,19 @@ def test_a_worker_that_ended_is_noticed_by_looking(ada: Client, town: Town) -> N
     begin(ada, town)
     Rehearsal.objects.update(state="running", beat_at=timezone.now() - timedelta(minutes=5))
     assert "The worker ended in the middle" in looked_at(ada, Rehearsal.objects.get())
+
+
+def test_one_that_was_stored_before_a_column_came_is_still_shown(ada: Client, town: Town) -> None:
+    archived(town, 0, hours=2)
+    begin(ada, town, rehearse_days="1")
+    rehearsal = Rehearsal.objects.get()
+    rehearsal_run.run(rehearsal.uid)
+    rehearsal.refresh_from_db()
+    del rehearsal.summary["tally"]
+    Rehearsal.objects.update(summary={**rehearsal.summary, "tracked_anew": True})
+    assert "1 time<" in looked_at(ada, rehearsal)
+    Rehearsal.objects.update(summary={"tracked_anew": True}, state="waiting")
+    assert "Waiting for a worker" in looked_at(ada, rehearsal)
 
 
 def test_an_empty_archive_is_said_and_no_zero_is_claimed(ada: Client, town: Town) -> None:

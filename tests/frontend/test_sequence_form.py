@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
-from alerts import editing
-from alerts.models import Rule, Zone
+from alerts import editing, rehearsal_run, rehearsals
+from alerts.models import Rehearsal, Rule, Zone
 from detectors.models import Deployment
 from frontend.change_words import value_word
 from streams.cameras import main_view
 from streams.models import Camera, Site
+from tests.alerts.kept import ago, keep, moved, walks
 from tests.town import Town, new_rule
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
@@ -102,8 +105,51 @@ def test_a_history_names_the_rule(town: Town) -> None:
     assert value_word("config.then", gone) == gone
 
 
-def test_it_is_not_rehearsed_and_says_so(town: Town, ada: Client) -> None:
-    first, then = rule_named(town, "At the door"), rule_named(town, "At the vault")
-    form = typed(town, str(first.uid), str(then.uid))
-    refused = ada.post(f"/setup/cameras/{town.gate.uid}/rules/rehearse/?kind=sequence", form)
-    assert refused.status_code == 422 and "A sequence cannot be rehearsed" in refused.json()["sentence"]
+def rehearsed(town: Town, ada: Client, first: Rule, then: Rule, **changes: Any) -> Any:
+    form = {**typed(town, str(first.uid), str(then.uid)), "rehearse_days": "1", **changes}
+    return ada.post(f"/setup/cameras/{town.gate.uid}/rules/rehearse/?kind=sequence", form)
+
+
+@pytest.fixture
+def two(town: Town, settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Rule, Rule]:
+    """A rule at the gate and one at the yard, where somebody walks a few minutes later."""
+    settings.ARCHIVE = {**settings.ARCHIVE, "folder": tmp_path / "archive"}
+    monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
+    yard = Zone.objects.create(view=main_view(town.yard), name="Gap", points=town.zone.points)
+    log = [
+        *moved(walks(0), camera=town.gate.uid, deployment=town.deployment.uid, to=ago(hours=2)),
+        *moved(walks(0), camera=town.yard.uid, deployment=town.deployment.uid, to=ago(hours=2, seconds=-30)),
+    ]
+    keep(rehearsals.archive_root(), log)
+    return rule_named(town, "At the gate"), rule_named(town, "At the yard", yard)
+
+
+def test_it_is_rehearsed_on_every_camera_that_its_rules_watch(town: Town, ada: Client, two: tuple[Rule, Rule]) -> None:
+    assert rehearsed(town, ada, *two).status_code == 200
+    rehearsal = Rehearsal.objects.get()
+    rehearsal_run.run(rehearsal.uid)
+    page = unescape(ada.get(f"/setup/rehearsals/{rehearsal.uid}/").content.decode())
+    assert "Made of what “At the gate”, “At the yard” would have fired on Gate, Yard" in page
+    assert "1 time<" in page and "· Yard" in page and "no version is in force" in page
+
+
+def test_a_choice_of_cameras_that_it_cannot_be_made_of_is_refused(
+    town: Town, ada: Client, two: tuple[Rule, Rule]
+) -> None:
+    refused = rehearsed(town, ada, *two, rehearse_cameras=[str(town.gate.uid)])
+    assert refused.status_code == 422
+    assert "“At the yard” watches none of these cameras" in refused.json()["sentence"]
+
+
+def test_a_rule_that_is_switched_off_is_named(town: Town, ada: Client, two: tuple[Rule, Rule]) -> None:
+    two[0].enabled = False
+    editing.save_rule(two[0], zones=[town.zone], author=None, now=timezone.now())
+    refused = rehearsed(town, ada, *two)
+    assert refused.status_code == 422 and "“At the gate”, which the sequence" in refused.json()["sentence"]
+
+
+def test_its_cameras_are_offered_and_none_is_chosen(town: Town, ada: Client, two: tuple[Rule, Rule]) -> None:
+    page = ada.get(address(town)).content.decode()
+    boxes = re.findall(r'<input type="checkbox" name="rehearse_cameras"[^>]*>', page)
+    assert len(boxes) == 2 and not [box for box in boxes if "checked" in box]
+    assert "None chosen: every camera that its rules watch" in page

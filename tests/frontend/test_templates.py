@@ -10,14 +10,16 @@ from uuid import uuid4
 import pytest
 from django.conf import LazySettings
 from django.test import Client
+from django.utils import timezone
 
-from alerts import rehearsal_run, rehearsals
+from alerts import editing, rehearsal_run, rehearsals
 from alerts.models import Contact, EscalationPolicy, Recipient, Rehearsal, Rule, RuleTemplate, TemplateOverride, Zone
 from alerts.policies import StepDraft, save_policy
 from frontend.models import ViewAudit
+from streams.cameras import main_view
 from tests.alerts.kept import ago, keep, moved, walks
 from tests.frontend.test_setup import rule_typed
-from tests.town import NOW, SQUARE, Town
+from tests.town import NOW, SQUARE, Town, new_rule
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quiet")]
 
@@ -203,6 +205,23 @@ def test_a_draft_is_rehearsed_as_the_rule_that_it_would_be_on_a_camera(
     assert (rehearsal.state, rehearsal.summary["fired"]) == ("done", 1)
     template.refresh_from_db()
     assert template.config["hold_s"] == 2.0 and not Rule.objects.exists()
+
+
+def test_a_template_of_a_sequence_is_rehearsed_on_every_camera_that_its_rules_watch(
+    ada: Client, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsals, "_publish_soon", lambda uid: None)
+    yard = Zone.objects.create(view=main_view(town.yard), name="Gap", points=SQUARE)
+    rules = [new_rule(town, name="At the gate"), new_rule(town, name="At the yard")]
+    for rule, zone in zip(rules, (town.zone, yard), strict=True):
+        editing.save_rule(rule, zones=[zone], author=None, now=timezone.now())
+    waits = {"setting_first": str(rules[0].uid), "setting_then": str(rules[1].uid), "setting_within_s": "60"}
+    form = typed(town, **waits, setting_scope="site", rehearse_camera=str(town.gate.uid))
+    response = ada.post("/setup/templates/rehearse/?kind=sequence", form)
+    assert response.status_code == 200, response.content
+    rehearsal = Rehearsal.objects.get()
+    assert rehearsal.cameras == [str(town.gate.uid), str(town.yard.uid)]
+    assert [source["name"] for source in rehearsal.sources] == ["At the gate", "At the yard"]
 
 
 def test_a_new_template_is_rehearsed_before_it_is_saved(

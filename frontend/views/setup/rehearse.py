@@ -45,7 +45,9 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
         return _refused(form)
     zones = list(form.cleaned_data["zones"])
     try:
-        cameras = _cameras_asked(request, camera, zones)
+        cameras = _cameras_asked(request)
+        if edited.kind != rehearsals.SEQUENCE:
+            cameras = _with_a_zone(cameras or [camera], zones)
         draft = editing.draft_version(form.instance, zones=zones, now=timezone.now())
         wanted = rehearsals.Wanted(
             draft,
@@ -77,8 +79,9 @@ def start_template(request: HttpRequest, uid: UUID | None = None) -> HttpRespons
     now = timezone.now()
     try:
         draft = draft_on(template, camera, now=now)  # as the form has filled it
+        cameras = [] if template.kind == rehearsals.SEQUENCE else [camera.uid]
         wanted = rehearsals.Wanted(
-            draft, [camera.uid], _days_asked(request), now, camera.site.time_zone, _anew_asked(request)
+            draft, cameras, _days_asked(request), now, camera.site.time_zone, _anew_asked(request)
         )
         rehearsal = rehearsals.start(wanted, author=person_of(request))
     except (editing.Refused, rehearsals.CannotRehearse) as refused:
@@ -108,15 +111,20 @@ def _refused(form: ShownForm) -> HttpResponse:
     return never_stored(JsonResponse({"sentence": lines[0], "lines": lines}, status=422))
 
 
-def _cameras_asked(request: HttpRequest, camera: Camera, zones: list[Zone]) -> list[Camera]:
-    """The cameras that were chosen; this one unless any was. Raises ``Refused`` for one without a zone of the draft."""
+def _cameras_asked(request: HttpRequest) -> list[Camera]:
+    """The cameras that were chosen, by name; there may be none."""
     try:
-        uids = {UUID(text) for text in request.POST.getlist("rehearse_cameras")} or {camera.uid}
+        uids = {UUID(text) for text in request.POST.getlist("rehearse_cameras")}
     except ValueError:
         raise Http404 from None
     cameras = list(visible_cameras(person_of(request)).filter(uid__in=uids).order_by("name"))
     if len(cameras) != len(uids):
         raise Http404
+    return cameras
+
+
+def _with_a_zone(cameras: list[Camera], zones: list[Zone]) -> list[Camera]:
+    """``cameras``. Raises ``Refused`` for one without a zone of the draft."""
     watched = {zone.view.camera_id for zone in zones}
     for one in cameras:
         if one.pk not in watched:

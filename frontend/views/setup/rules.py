@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import editing, history
 from alerts.models import Contact, Recipient, Rule, Zone
-from alerts.rehearsals import DAYS
+from alerts.rehearsals import DAYS, SEQUENCE
 from alerts.rules.registry import RULES
 from alerts.trial_message import send_trial
 from frontend import drafts, setup_queries
@@ -103,10 +103,17 @@ def _context(
         "told": {str(value) for value in (form["recipients"].value() or ())},
         "kinds": sorted(RULES),
         "steps": history.history(rule) if rule.pk else [],
-        "rehearse_cameras": setup_queries.cameras_of(form.fields["zones"].queryset),  # type: ignore[attr-defined]
+        "rehearse_cameras": _rehearsed_on(camera, rule, form),
         "rehearse_days": DAYS,
         "current_setup": "cameras",
     }
+
+
+def _rehearsed_on(camera: Camera, rule: Rule, form: SetupRuleForm) -> list[Camera]:
+    """The cameras to choose from: those of its zones, or where it waits for other rules, those that any watches."""
+    if rule.kind == SEQUENCE:
+        return setup_queries.watched_at(camera.site)
+    return setup_queries.cameras_of(form.fields["zones"].queryset)  # type: ignore[attr-defined]
 
 
 def _save(
