@@ -55,6 +55,11 @@ MAX_WAITING = 64
 """Source states that wait for a frame; the oldest is applied when there are more, so that nothing waits for ever."""
 WORD_HOLDS_US = 30_000_000
 """Of an enabled camera something is heard each 10 s. What it was is believed for so long, and after that unknown."""
+HOLE_US = 5_000_000
+"""Between two pictures, where some were dropped or the source began anew: of a longer time nothing is known. A shorter
+one is forgiven by the rules' own inertia."""
+SILENCE_US = 90_000_000
+"""The same where nothing says why: the slowest deployment is given a picture a minute."""
 FORGET_VERSION_S = 900.0
 """Logic of a version that ended is dropped after so long."""
 
@@ -129,6 +134,8 @@ class _StreamState(msgspec.Struct):
     still_us: int = 0
     """Quiet time so far: cut out of the tracker's time, because it keeps what it last saw."""
     last: wire.Detections | None = None
+    missed: list[tuple[int, int]] = []
+    """What was dropped and lies after the last picture, as (session, sequence): the word of it comes the faster way."""
     waiting: list[wire.SourceState] = []
     tracker: Any = None
     logics: dict[str, Any] = {}
@@ -310,6 +317,16 @@ class _Stream:
         state.at_us = until_us
         return fired
 
+    def pass_hole(self, seen: wire.Detections, until_us: int) -> None:
+        """Nothing is known of the time between the last picture and ``seen``, if that is too long."""
+        state, from_us = self.state, self.state.at_us
+        missed = any(one <= (seen.session, seen.sequence) for one in state.missed)
+        if until_us - from_us <= (HOLE_US if missed or seen.session != state.session else SILENCE_US):
+            return
+        for running in self.running.values():
+            if running.acts(_utc(until_us)):
+                running.logic.on_blind(from_us / 1e6, until_us / 1e6)
+
     def pass_logged_time(self, at: datetime) -> list[tuple[_Running, Firing]]:
         """Tell those who count the log's own time, whatever the camera sees, how late it is."""
         return [
@@ -474,6 +491,10 @@ class Engine:
         outcome = self._settle(stream, (seen.session, seen.sequence - 1)) if state.waiting else Outcome()
         if state.source != "active":
             outcome += self._events(stream, stream.pass_still_time(at_us))
+        elif state.at_us and at_us - state.at_us > HOLE_US:
+            stream.pass_hole(seen, at_us)
+        if state.missed:
+            state.missed = [one for one in state.missed if one > (seen.session, seen.sequence)]
         # Within a session, and by small steps between two, time here never goes back.
         at = seen.captured_at
         if at_us < state.at_us:
@@ -578,6 +599,7 @@ class Engine:
             if (dropped.session, dropped.sequence) <= (state.session, state.sequence):
                 continue
             from_us, until_us = state.at_us, _us(dropped.captured_at)
+            state.missed = [*state.missed, (dropped.session, dropped.sequence)][-MAX_WAITING:]
             if dropped.deployment is not None:
                 # Capture's own word (no deployment) overtakes pictures that are still being analysed.
                 state.session, state.sequence = dropped.session, dropped.sequence

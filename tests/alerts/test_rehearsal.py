@@ -134,7 +134,9 @@ def test_what_lasts_longer_than_the_usual_warm_up_fires_as_it_did(tmp_path: Path
 
 
 def test_an_edit_of_the_rule_fires_otherwise_and_is_compared(tmp_path: Path) -> None:
-    passing = [msgspec.structs.replace(one, session=2) for one in walk(100, 108, 0.1, 0.95)]
+    passing = [
+        msgspec.structs.replace(one, session=2) for one in [*walk(100, 108, 0.1, 0.95), *nobody(108.2, 199, 1.0)]
+    ]
     standing = [seen(200 + i / 5, walker(0.5 + 0.001 * i), session=3) for i in range(100)]
     fold_and_keep(tmp_path, [*CROSSING, *nobody(9, 90, 1.0), *passing, *standing], [rule()])
     strict = rule(hold_s=6.0, version=UUID(int=70))
