@@ -44,7 +44,8 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
     """A time of which nothing can be told.
 
     ``reason``: ``blind:…`` or ``dropped:…`` as the ledger has it, ``silent`` (nothing was said about the camera),
-    ``unlooked`` (the rule's deployment did not look), ``label`` (its model does not know all that the rule looks for).
+    ``unlooked`` (the rule's deployment did not look), ``label`` (its model does not know all that the rule looks for),
+    ``unmeasured`` (a gap in the series that it goes by).
     """
 
     camera: UUID

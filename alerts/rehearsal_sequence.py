@@ -16,8 +16,9 @@ import msgspec
 
 from alerts.engine import Engine
 from alerts.events import Event
-from alerts.rehearsal import Camera, Ledger, Ledgers, overall, watch
+from alerts.rehearsal import Camera, overall
 from alerts.rehearsal_items import WARM_UP_S, Broken, Found, Item, Reader, Rehearsal, Version
+from alerts.rehearsal_ledger import Ledgers, ledger_of
 from alerts.rehearsal_summary import Gathered
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.sequence import followed, sequence_of
@@ -115,10 +116,7 @@ def _wide(rule: EmbeddedRule, what: Rehearsal) -> EmbeddedRule:
 def _camera(what: Rehearsal, camera: UUID, watching: Mapping[UUID, tuple[Version, EmbeddedRule]]) -> Camera:
     """Its engine with the rules that watch it; what one of them cannot tell, the sequence cannot either."""
     here = {version: pair for version, pair in watching.items() if camera in pair[1].cameras}
-    ledgers = Ledgers(
-        Ledger(camera, rule.deployment, what.from_at, what.until_at, watch(rule, what.knows))
-        for _, rule in here.values()
-    )
+    ledgers = Ledgers(ledger_of(rule, camera, what) for _, rule in here.values())
     return Camera(what, camera, here, ledgers, since=what.first_at)
 
 

@@ -130,7 +130,7 @@ def unknown_by_reason(unknown: Iterable[Unknown]) -> dict[str, float]:
     return seconds
 
 
-_GRAVITY = ("blind", "dropped", "silent", "label", "unlooked")
+_GRAVITY = ("blind", "dropped", "silent", "label", "unlooked", "unmeasured")
 
 
 def _gravity(reason: str) -> tuple[int, str]:

@@ -221,6 +221,7 @@ def _unknown_words(kind: str) -> str:
         "silent": _("nothing archived: %(time)s"),
         "label": _("cannot tell, the model does not know all that is looked for: %(time)s"),
         "unlooked": _("cannot tell, the model did not look: %(time)s"),
+        "unmeasured": _("cannot tell, nothing was measured: %(time)s"),
     }
     return words[kind]
 

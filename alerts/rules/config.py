@@ -89,6 +89,8 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Those of the common settings that mean nothing to this kind, so that no form need ask for them."""
     walks: ClassVar[tuple[str, ...]] = ("source", "gate", "detections", "track")
     """The stages of ``alerts.why`` that must let a matter pass before this kind decides."""
+    listens: ClassVar[Literal["pictures", "source"]] = "pictures"
+    """Without what it cannot be told whether it would have fired; see ``alerts.rehearsal_ledger``."""
     metric: ClassVar[tuple[str, ...]] = ()
     """Settings in metres or km/h; without a value they are not used."""
 

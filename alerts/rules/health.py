@@ -6,7 +6,7 @@ for ``for_s`` by the log's own time, once until the camera has been well again.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,7 @@ class HealthConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_field
 
     unused: ClassVar[frozenset[str]] = OF_OBJECTS | {"rearm"}
     walks: ClassVar[tuple[str, ...]] = ()
+    listens: ClassVar[Literal["pictures", "source"]] = "source"
 
     labels: NoLabels = msgspec.field(default_factory=list)
     offline: Annotated[

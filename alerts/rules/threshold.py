@@ -70,6 +70,11 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
         back = self.bound if self.clear is None else self.clear
         return self._sign * (value - back) < 0 or (self.clear is not None and value == back)
 
+    def concerns(self, measured: Measurement) -> bool:
+        """Whether ``measured`` is what it is about."""
+        named = measured.quantity == self.quantity and self.unit in (None, measured.unit)
+        return named and math.isfinite(measured.value)
+
     def needs(self) -> Needs:
         """A picture every few seconds, to show beside the number."""
         return Needs(labels=[], hz=0.2, width_px=640)
@@ -106,7 +111,7 @@ class _Threshold:
     def on_measurement(self, measured: Measurement) -> list[Firing]:
         config, state = self._config, self._state
         at_s = measured.at.timestamp()
-        if not self._concerns(measured) or (state.at_s is not None and at_s <= state.at_s):
+        if not config.concerns(measured) or (state.at_s is not None and at_s <= state.at_s):
             return []
         known_s = 0.0 if state.at_s is None else elapsed_s(state.at_s, at_s)
         if known_s > config.gap_s:
@@ -158,11 +163,6 @@ class _Threshold:
         since_s = state.fired_s if config.rearm == "interval" else state.normal_s
         ready_s = 0.0 if since_s is None else tenths(elapsed_s(since_s, at_s))
         return [short("rearm", config.rearm_s, ready_s, "rearm_s")]
-
-    def _concerns(self, measured: Measurement) -> bool:
-        config = self._config
-        named = measured.quantity == config.quantity and config.unit in (None, measured.unit)
-        return named and math.isfinite(measured.value)
 
     def _pass_unknown(self, away_s: float) -> None:
         # Unknown time is cut out: a number that was normal before has not been so meanwhile.
