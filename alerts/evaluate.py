@@ -25,6 +25,7 @@ from django.db import close_old_connections, connection, transaction
 from django.db.models import F, Q
 
 from alerts import pictures, recording
+from alerts.counted import measurements
 from alerts.engine import ENGINE_VERSION, BlindChange, Engine, Outcome, ZoneCount
 from alerts.models import Count, FoldPosition, RuleVersion
 from alerts.models import Event as EventRow
@@ -476,8 +477,10 @@ class Evaluator:
 
     def _commit(self, due: Sequence[Partition], moved: Collection[int]) -> None:
         """``moved``: of which the position is written with what was decided."""
+        # First: a number that came twice is known by its time, one that never came would be a gap.
+        self._measure(due)
         if self._archive is not None:
-            # First: an archive that is ahead of the fold drops what it has already, one behind would have a hole.
+            # First as well: an archive that is ahead of the fold drops what it has, one behind would have a hole.
             for held in due:
                 if held.number in moved:
                     self._archive.store(held.number, held.position)
@@ -490,6 +493,12 @@ class Evaluator:
                 held.saved_at_s = self._monotonic()
                 self._saved[held.number] = held.position
             self._committed(held)
+
+    def _measure(self, due: Sequence[Partition]) -> None:
+        """Say in the log what was counted: thresholds go by it, live and in rehearsal."""
+        for held in due:
+            for measured in measurements(held.pending.counts):
+                self._producer.append(OBSERVATIONS.name, held.number, encode_observation(measured))
 
     def _lose(self, held: Partition) -> None:
         logger.warning(

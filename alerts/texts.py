@@ -51,6 +51,7 @@ _HEADLINES = {
 }
 
 _LABELS = {
+    "count": pgettext_lazy("label", "count"),
     "person": pgettext_lazy("label", "person"),
     "vehicle": pgettext_lazy("label", "vehicle"),
     "car": pgettext_lazy("label", "car"),
@@ -199,7 +200,7 @@ _FIGURES = {
     "confirmed": gettext_noop("%(value)d of %(bound)d pictures"),
     "confidence": gettext_noop("%(value).2f, at least %(bound).2f needed"),
     "travel": gettext_noop("%(value).2f picture heights, at least %(bound).2f needed"),
-    "measured": gettext_noop("%(value)g %(unit)s, the bound is %(bound)g"),
+    "measured": gettext_noop("%(measured)s, the bound is %(bound)g"),
     "held": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
     "after_first": gettext_noop("%(value).1f s, at most %(bound).1f s"),
     "owner_away": gettext_noop("%(value).1f s, at least %(bound).1f s needed"),
@@ -291,11 +292,13 @@ def fact_label(name: str) -> str:
 
 def fact_value(fact: Mapping[str, Any]) -> str:
     """A number of an event beside its bound, in words."""
-    figures = {"value": float(fact["value"]), "bound": float(fact["bound"]), "unit": str(fact.get("unit", ""))}
-    sentence = _sentence(str(fact["name"]), str(fact.get("relation", "")), str(figures["unit"]))
-    if fact["name"] == "direction" and float(fact["value"]) < 0:
+    value, bound, unit = float(fact["value"]), float(fact["bound"]), str(fact.get("unit", ""))
+    measured = f"{value:g}" if unit in ("", "1") else f"{value:g} {unit}"
+    figures = {"value": value, "bound": bound, "measured": measured}
+    sentence = _sentence(str(fact["name"]), str(fact.get("relation", "")), unit)
+    if fact["name"] == "direction" and value < 0:
         sentence = gettext_noop("against the arrow")
-    return _(sentence) % figures if sentence else f"{figures['value']:g} {figures['unit']}".strip()
+    return _(sentence) % figures if sentence else measured
 
 
 def _sentence(name: str, relation: str, unit: str) -> str | None:

@@ -25,6 +25,7 @@ PURE = {
     "backends/heads/detr backends/heads/dfine analytics/static_regions",
     "alerts": "events intake zones ground schedule transitions muting rota escalation quiet_hours engine archive_rows "
     "rehearsal rehearsal_items rehearsal_rows rehearsal_sequence rehearsal_summary rehearsal_tally "
+    "rehearsal_ledger counted "
     "why versions overrides masks proposals "
     "budgets answers links outcomes notifiers/addresses notifiers/base "
     "configuration/entries configuration/text configuration/difference "

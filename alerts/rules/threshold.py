@@ -28,7 +28,12 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
     labels: NoLabels = msgspec.field(default_factory=list)
     quantity: Annotated[
         str,
-        Meta(min_length=1, max_length=60, title=_("Quantity"), description=_("For example count, opacity or pm2.5.")),
+        Meta(
+            min_length=1,
+            max_length=60,
+            title=_("Quantity"),
+            description=_("What is measured here. count: how many go over this line."),
+        ),
     ] = "count"
     unit: Annotated[
         str | None, Meta(title=_("Unit"), description=_("As it is measured in, for example µg/m³; empty: any."))
@@ -48,7 +53,12 @@ class ThresholdConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 30.0
     gap_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, title=_("Gap (s)"), description=_("Without a measurement for longer, it is unknown.")),
+        Meta(
+            gt=0,
+            le=86_400,
+            title=_("Gap (s)"),
+            description=_("Longer without a number is unknown. Of a count: more than its interval."),
+        ),
     ] = 120.0
 
     def __post_init__(self) -> None:

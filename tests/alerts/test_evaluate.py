@@ -472,6 +472,29 @@ def test_the_numbers_of_a_counting_rule_are_kept_once(
     assert list(Count.objects.values_list("direction", "count", "seen_s").order_by("from_at", "direction")) == counted
 
 
+def test_a_threshold_on_what_is_counted_fires_when_it_is_reached(
+    log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
+) -> None:
+    lane.embedded["zones"][0].update(shape="line", points=[[0.5, 0.0], [0.5, 1.0]])
+    busy, version = Rule.objects.create(name="Busy", deployment=lane.rule.deployment, severity="high"), UUID(int=99)
+    RuleVersion.objects.create(
+        uid=version, rule=busy, number=1, kind="threshold", severity="high", deployment=GENERAL,
+        active_from_at=lane.active_from_at,
+        embedded={**lane.embedded, "rule": str(busy.uid), "version": str(version), "kind": "threshold",
+                  "config": {"quantity": "count", "bound": 2, "hold_s": 0, "gap_s": 60, "rearm_s": 0}},
+    )  # fmt: skip
+    lane.kind = lane.embedded["kind"] = "counting"
+    lane.embedded["config"] = {"labels": ["person"], "interval_s": 10}
+    lane.save()
+    twice = [*histories.walk(10, 14, 0.1, 0.95), *histories.walk(14.2, 18, 0.95, 0.1)]
+    append(log, seen := [*histories.walk(0, 8, 0.1, 0.95), *histories.nobody(8, 10), *twice, *histories.nobody(18, 34)])
+    turn(evaluators("one"), len(seen) + 3)
+
+    (event,) = Event.objects.values_list("content", flat=True)
+    assert event["kind"] == "threshold" and event["zone"] == str(LANE)
+    assert [fact["value"] for fact in event["facts"] if fact["name"] == "measured"] == [2.0]
+
+
 def test_the_turns_of_a_counting_rule_are_kept_once(
     log: Log, lane: RuleVersion, evaluators: Callable[..., Evaluator]
 ) -> None:
