@@ -577,7 +577,10 @@ def _expire(row: Delivery, now: datetime) -> bool:
 
 
 def resend_unknown(now: datetime) -> int:
-    """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many."""
+    """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many.
+
+    Where its contact was switched off meanwhile, whoever claims it gives the recipient's next one its turn.
+    """
     due = Q(finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S)) | Q(
         sender_ended=True, finished_at__lte=now - timedelta(seconds=GONE_RESEND_AFTER_S)
     )
@@ -586,8 +589,6 @@ def resend_unknown(now: datetime) -> int:
         state=State.UNKNOWN,
         resent_as__isnull=True,
         finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
-        contact__disabled_at__isnull=True,
-        contact__opted_out_at__isnull=True,
     ).exclude(alert__incident__state=Incident.State.RESOLVED)
     # Said as "is null" SQLite would find all that resend nothing by their index first: nearly every row.
     rows = rows.exclude(resends__isnull=False)

@@ -285,6 +285,24 @@ def test_it_never_sends_a_third_time(town: Town, twilio: FakeTwilio) -> None:
     assert len(twilio.messages) == 2
 
 
+def test_what_may_not_have_arrived_goes_to_the_next_contact_where_the_first_was_refused_meanwhile(
+    town: Town, twilio: FakeTwilio
+) -> None:
+    [row] = opened(town, SMS, ("sms", "+15005550011"), frame=None)
+    twilio.mode = "503"
+    assert send(row, at(1)) == "unknown"
+    Contact.objects.filter(pk=row.contact_id).update(opted_out_at=at(2))
+
+    for second in (61, 62, 63):
+        resend_unknown(at(second))
+        twilio.mode = "accept"
+        for queued in Delivery.objects.filter(state="queued"):
+            send(queued, at(second))
+
+    assert [message.to for message in twilio.messages] == [SMS[1], "+15005550011"]
+    assert sorted(Delivery.objects.values_list("state", flat=True)) == ["failed", "sent", "unknown"]
+
+
 def test_it_sends_nothing_more_of_unknown_outcome_once_acknowledged(town: Town, twilio: FakeTwilio) -> None:
     [row] = opened(town, SMS)
     twilio.mode = "503"
