@@ -137,9 +137,13 @@ def _cancel(keys: list[int], now: datetime) -> int:
 
 
 def mute_queued(incident: int, now: datetime) -> None:
-    """Put off whatever has not left of an incident (key), which is muted, inside the caller's transaction."""
+    """Put off whatever has not left of an incident (key), which is muted, inside the caller's transaction.
+
+    What waits for the end of somebody's quiet hours waits for that: a silence that ends at night wakes nobody.
+    """
     held = {"held": Delivery.Held.MUTED, "not_before_at": now + timedelta(seconds=holding.MUTED_S)}
-    Delivery.objects.filter(pk__in=_waiting(incident), state=State.QUEUED).update(**held)
+    rows = Delivery.objects.filter(pk__in=_waiting(incident), state=State.QUEUED)
+    rows.exclude(held=Delivery.Held.QUIET).update(**held)
 
 
 def unmute_queued(incident: int, now: datetime) -> None:
@@ -471,20 +475,30 @@ def _elsewhere(row: Delivery, owner: str, problem: str, now: datetime) -> str | 
 def queue_next(rows: Iterable[Delivery], problem: str, now: datetime) -> None:
     """Queue each of ``rows``, which failed with ``problem``, to the next contact of its recipient, if there is one."""
     for row in rows:
-        following = _next_contact(row, now)
+        following = _next_way(row, now)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
-        else:
-            _queue_once(row, following, now)
+            continue
+        contact, quiet_until_at = following
+        later = {"held": Delivery.Held.QUIET, "not_before_at": quiet_until_at} if quiet_until_at else {}
+        _queue_once(row, contact, now, **later)
 
 
-def _next_contact(row: Delivery, now: datetime) -> Contact | None:
-    """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
+def _next_way(row: Delivery, now: datetime) -> tuple[Contact, datetime | None] | None:
+    """The first usable contact that this alert has not gone to: of the same channel, else of any that suits.
+
+    Where only quiet hours are in the way of all, with when they are over.
+    """
+    incident = row.alert.incident
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
     left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
-    left = left.select_related("recipient")
-    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident, now)]
-    return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
+    contacts = sorted(
+        left.select_related("recipient").order_by("order", "id"), key=lambda one: one.channel != row.contact.channel
+    )
+    for contact in contacts:
+        if suits(contact, incident, now):
+            return contact, None
+    return (contacts[0], quiet_until(contacts[0], incident, now)) if contacts and not incident.late else None
 
 
 def _queue_once(row: Delivery, contact: Contact, now: datetime, **more: Any) -> bool:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,22 @@ def test_it_takes_another_channel_where_there_is_no_other_number(town: Town, twi
     send(row, at(1))
 
     assert Delivery.objects.exclude(pk__in=[row.pk, mail.pk]).get().contact.address == "bob@example.org"
+
+
+def test_a_number_that_stands_in_at_night_is_told_in_the_morning(
+    town: Town, twilio: FakeTwilio, smtp: FakeSmtp
+) -> None:
+    alice = town.person("Alice", EMAIL, SMS)
+    alice.quiet_from, alice.quiet_until = clock_time(11), clock_time(13)
+    alice.save()
+    smtp.mode = "550"
+    record([town.event(frame=None)], now=at(0))
+
+    assert deliver(Delivery.objects.get().uid, clock=lambda: at(1)) == "failed"
+
+    row = Delivery.objects.get(state="queued")
+    assert (row.contact.channel, row.held, row.not_before_at) == ("sms", "quiet", at(3600))
+    assert [deliver(row.uid, clock=lambda s=s: at(s)) for s in (3599, 3600)] == [None, "sent"]
 
 
 def test_it_uses_every_contact_once_and_then_stops(town: Town, twilio: FakeTwilio) -> None:
