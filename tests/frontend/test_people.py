@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from alerts.models import (
     RotaOverride,
     Team,
 )
+from alerts.policies import StepDraft, save_policy
 from frontend import health_tail, queries
 from frontend.models import User, ViewAudit
 from tests.services.twilio import FakeTwilio, twilio
@@ -394,6 +395,25 @@ def test_each_rule_that_reaches_nobody_is_named_and_one_that_names_nobody_is_mea
     assert queries.nobody_told() == ("Yard at night",)
     Contact.objects.update(confirmed_at=None)
     assert queries.nobody_told() == ("Lane", "Yard at night")
+
+
+def test_a_rule_whose_policy_has_only_ways_that_its_people_lost_is_named(town: Town) -> None:
+    alice, bob = make_person("Alice"), make_person("Bob")
+    rota = Rota.objects.create(name="Night", starts_on=date(2026, 1, 5), on_holidays=bob)
+    rule = new_rule(town, name="Lane")
+    policy = save_policy(EscalationPolicy(name="Night"), [StepDraft([alice], rotas=[rota], channels=["sms"])])
+    rule.policy = policy
+    rule.save()
+    assert queries.nobody_told() == ()
+    # Both still have an address, which the policy does not use.
+    for person in (alice, bob):
+        Contact.objects.create(
+            recipient=person, channel="email", address=f"{person.name}@example.org", confirmed_at=timezone.now()
+        )
+    Contact.objects.filter(channel="sms", recipient=alice).update(opted_out_at=timezone.now())
+    assert queries.nobody_told() == ()
+    Contact.objects.filter(channel="sms", recipient=bob).delete()
+    assert queries.nobody_told() == ("Lane",)
 
 
 def test_a_rule_goes_by_a_policy_unless_that_reaches_nobody(ada: Client, town: Town) -> None:
