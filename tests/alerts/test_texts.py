@@ -64,6 +64,61 @@ def test_it_counts_segments_as_they_are_paid(text: str, expected: int) -> None:
     assert segments(text) == expected
 
 
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+"""The default alphabet in the order of its codes, without the escape. Source: 3GPP TS 23.038, section 6.2.1."""
+EXTENSION = "\f^{}\\[~]|€"
+PLAIN, HAN, EMOJI = BASIC + EXTENSION, "車道闖入，。", "🚚👍🚨"
+
+
+def as_sent(text: str) -> list[str]:
+    """``text`` in the parts in which it goes over the air, each as full as it can be."""
+    gsm = set(text) <= set(PLAIN)
+    room, part = (160, 153) if gsm else (70, 67)
+
+    def size(piece: str) -> int:
+        return len(piece) + sum(c in EXTENSION for c in piece) if gsm else len(piece.encode("utf-16-be")) // 2
+
+    if size(text) <= room:
+        return [text]
+    parts = [""]
+    for character in text:
+        if size(parts[-1] + character) > part:
+            parts.append("")
+        parts[-1] += character
+    return parts
+
+
+def test_the_alphabet_is_whole() -> None:
+    assert (len(BASIC), len(EXTENSION)) == (127, 10)
+    assert septets(BASIC) == 127 and septets(EXTENSION) == 20
+    assert all(septets(character) is None for character in HAN + EMOJI + "`“ç\t")
+
+
+@given(st.one_of(*(st.text(alphabet, max_size=400) for alphabet in (PLAIN, EXTENSION, PLAIN + HAN, HAN + EMOJI))))
+def test_it_counts_the_parts_that_go_over_the_air(text: str) -> None:
+    assert segments(text) == len(as_sent(text))
+
+
+@given(st.text(PLAIN, max_size=400))
+def test_what_can_be_said_in_gsm_is_one_segment(text: str) -> None:
+    whole = fit(clean(text), ADDRESS)
+
+    assert len(as_sent(whole)) == 1
+    assert whole.endswith(f" {ADDRESS}")
+
+
+@given(st.text(HAN + EMOJI, max_size=200))
+def test_chinese_is_cut_between_characters_and_never_within_one(text: str) -> None:
+    whole = fit(text, ADDRESS)
+
+    assert len(as_sent(whole)) <= 2
+    said = whole.removesuffix(f" {ADDRESS}").removesuffix("…")
+    assert text.startswith(said) and "\ufffd" not in whole.encode("utf-16").decode("utf-16")
+
+
 @given(st.text(max_size=300))
 def test_it_fits_anything_and_never_cuts_the_address(text: str) -> None:
     whole = fit(clean(text), ADDRESS)
