@@ -595,13 +595,17 @@ def _facts(event: Event | None) -> list[dict[str, Any]]:
 def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
     incident = alert.incident
     zone = incident.site.time_zone
+    time = local_time(incident.happened_at, zone, beside=now)
+    bare_time = local_time(incident.happened_at, zone, beside=now, named=False)
+    known = local_time(incident.opened_at, zone, beside=now)
     return {
         "severity": severity_name(incident.severity),
         "headline": headline(incident),
         "place": place(incident),
         "camera": incident.camera.name if incident.camera else incident.site.name,
-        "time": local_time(incident.happened_at, zone, beside=now),
+        # Whatever is said of it later: what was long past when it became known must not look like news.
+        "time": _("%(time)s, known %(known)s") % {"time": bare_time, "known": known} if incident.late else time,
         "last": local_time(incident.last_event_at, zone, beside=now),
-        "bare_time": local_time(incident.happened_at, zone, beside=now, named=False),
-        "known": local_time(incident.opened_at, zone, beside=now),
+        "bare_time": bare_time,
+        "known": known,
     }

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from alerts import texts
+from alerts.delivery import deliver
 from alerts.incidents import record
-from alerts.models import Alert, Event, Incident
+from alerts.models import Alert, Delivery, Event, Incident
 from alerts.texts import (
     Back,
     clean,
@@ -31,6 +32,7 @@ from alerts.texts import (
 from detectors.labels import LABELS
 from streams.models import Camera
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at
+from tests.services.twilio import FakeTwilio
 
 ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556666/"
 
@@ -198,6 +200,32 @@ def test_it_says_both_times_when_it_is_late(town: Town) -> None:
     words = email(alert, None, at(3601), picture=False)
     assert "Happened: 2026-03-01 12:00:00 (Asia/Taipei)" in words.text
     assert "Known only at: 2026-03-01 13:00:00 (Asia/Taipei)" in words.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", ["worse", "reminder", "grown", "spread"])
+def test_it_says_both_times_of_what_was_known_late_whatever_is_said_of_it(town: Town, reason: str) -> None:
+    alert = _alert(town, reason, late_s=3600, severity="critical")
+
+    short = sms(alert, at(3700), Back("https://watch.example.org/a/" + "A" * 28, "47")).text
+    assert "12:00:00, known 13:00:00" in short and segments(short) == 1
+    assert "12:00:00, known 13:00:00 (Asia/Taipei)" in texts.chat(alert, at(3700)).text
+
+
+@pytest.mark.django_db
+def test_what_gets_critical_though_it_is_long_past_comes_by_sms_with_both_times(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    town.person("Alice", SMS)
+    record([town.event(happened_at=at(0), severity="medium", frame=None)], now=at(3600))
+    record([town.event(happened_at=at(60), severity="critical", frame=None)], now=at(3601))
+    [row] = Delivery.objects.all()
+
+    assert deliver(row.uid, clock=lambda: at(3602)) == "sent"
+    assert twilio.messages[0].body.startswith(
+        'Now Critical: Person in "Dock lane", 12:00:00, known 13:00:00 (Asia/Taipei). Gate'
+    )
 
 
 @pytest.mark.django_db
