@@ -33,6 +33,7 @@ from alerts import holding
 from alerts.announce import hold, stamp
 from alerts.confirmation import opt_out
 from alerts.handover import broker_away_s, hand_over
+from alerts.lateness import known_late
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.addresses import service
 from alerts.notifiers.base import SLOTS, DeliveryError, Message, Receipt
@@ -94,14 +95,14 @@ def queue_all(told: Iterable[tuple[Alert, Contact, datetime | None]], now: datet
     return Delivery.objects.bulk_create(made)
 
 
-def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
-    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical.
+def suits(contact: Contact, incident: Incident, now: datetime, *, late: bool) -> bool:
+    """What is long past (``late``), or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical.
 
     Every other channel is silenced where it is read: by the mail program, by the telephone for each chat.
     """
     if contact.channel != Contact.Channel.SMS or incident.severity == "critical":
         return True
-    return not incident.late and quiet_until(contact, incident, now) is None
+    return not late and quiet_until(contact, incident, now) is None
 
 
 def quiet_until(contact: Contact, incident: Incident, now: datetime) -> datetime | None:
@@ -489,16 +490,16 @@ def _next_way(row: Delivery, now: datetime) -> tuple[Contact, datetime | None] |
 
     Where only quiet hours are in the way of all, with when they are over.
     """
-    incident = row.alert.incident
+    incident, late = row.alert.incident, known_late(row.alert) is not None
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
     left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
     contacts = sorted(
         left.select_related("recipient").order_by("order", "id"), key=lambda one: one.channel != row.contact.channel
     )
     for contact in contacts:
-        if suits(contact, incident, now):
+        if suits(contact, incident, now, late=late):
             return contact, None
-    return (contacts[0], quiet_until(contacts[0], incident, now)) if contacts and not incident.late else None
+    return (contacts[0], quiet_until(contacts[0], incident, now)) if contacts and not late else None
 
 
 def _queue_once(row: Delivery, contact: Contact, now: datetime, **more: Any) -> bool:

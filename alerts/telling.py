@@ -306,7 +306,9 @@ def _ways(recipient: Recipient, incident: Incident, now: datetime, channels: Col
         for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
         if not channels or contact.channel in channels
     ]
-    suitable: list[_Way] = [(contact, None) for contact in contacts if suits(contact, incident, now)]
+    suitable: list[_Way] = [
+        (contact, None) for contact in contacts if suits(contact, incident, now, late=incident.late)
+    ]
     if suitable or incident.late:
         return suitable
     return [(contact, quiet_until(contact, incident, now)) for contact in contacts]

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgett
 
 from alerts.events import SEVERITIES
 from alerts.grouping import SITE_OUTAGE
+from alerts.lateness import known_late
 from alerts.models import Alert, Event, Incident
 
 SUBJECT_LENGTH = 300
@@ -489,7 +490,8 @@ def _addresses(incident: Incident, back: Back) -> list[str]:
 
 def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, back: Back = Back()) -> Words:
     """Subject, text and HTML for ``alert``; ``picture``: whether ``cid:picture`` comes with it."""
-    incident = alert.incident
+    incident, late = alert.incident, known_late(alert)
+    zone = incident.site.time_zone
     with translation.override(alert.recipient.language):
         subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % _parameters(alert, now))[:SUBJECT_LENGTH]
         context = {
@@ -499,8 +501,8 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, ba
             "place": place(incident),
             "severity": severity_name(incident.severity),
             "reason": alert.reason,
-            "happened": local_time(incident.happened_at, incident.site.time_zone),
-            "known": local_time(incident.opened_at, incident.site.time_zone) if incident.late else "",
+            "happened": local_time(late[0] if late else incident.happened_at, zone),
+            "known": local_time(late[1], zone) if late else "",
             "facts": [(fact_label(fact["name"]), fact_value(fact)) for fact in _facts(event)],
             "why": incident.why_it_matters,
             "steps": _steps(incident.procedure),
@@ -540,7 +542,7 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
     """One message about several alerts of one recipient, the worst first; ``short``: an SMS."""
     with translation.override(alerts[0].recipient.language):
         worst = sorted(alerts, key=lambda alert: (-SEVERITIES.index(alert.incident.severity), alert.created_at))
-        late = all(alert.reason == Alert.Reason.LATE for alert in alerts)
+        late = all(known_late(alert) is not None for alert in alerts)
         count = {"n": len(alerts)}
         first = (
             ngettext("%(n)d message, known late", "%(n)d messages, known late", len(alerts))
@@ -570,15 +572,14 @@ def _long_digest(first: str, worst: Sequence[Alert], late: bool) -> Words:
 
 def _line(alert: Alert) -> Line:
     """Always with both times where it was known late."""
-    incident = alert.incident
+    incident, late = alert.incident, known_late(alert)
     zone = incident.site.time_zone
-    late = incident.late or alert.reason == Alert.Reason.LATE
     return Line(
         clean(headline(incident)),
         clean(place(incident)),
         severity_name(incident.severity),
-        local_time(incident.happened_at, zone),
-        local_time(incident.opened_at, zone) if late else "",
+        local_time(late[0] if late else incident.happened_at, zone),
+        local_time(late[1], zone) if late else "",
         incident_address(incident),
     )
 
@@ -595,16 +596,18 @@ def _facts(event: Event | None) -> list[dict[str, Any]]:
 def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
     incident = alert.incident
     zone = incident.site.time_zone
-    time = local_time(incident.happened_at, zone, beside=now)
-    bare_time = local_time(incident.happened_at, zone, beside=now, named=False)
-    known = local_time(incident.opened_at, zone, beside=now)
+    late = known_late(alert)
+    happened_at, known_at = late or (incident.happened_at, incident.opened_at)
+    time = local_time(happened_at, zone, beside=now)
+    bare_time = local_time(happened_at, zone, beside=now, named=False)
+    known = local_time(known_at, zone, beside=now)
     return {
         "severity": severity_name(incident.severity),
         "headline": headline(incident),
         "place": place(incident),
         "camera": incident.camera.name if incident.camera else incident.site.name,
         # Whatever is said of it later: what was long past when it became known must not look like news.
-        "time": _("%(time)s, known %(known)s") % {"time": bare_time, "known": known} if incident.late else time,
+        "time": _("%(time)s, known %(known)s") % {"time": bare_time, "known": known} if late else time,
         "last": local_time(incident.last_event_at, zone, beside=now),
         "bare_time": bare_time,
         "known": known,

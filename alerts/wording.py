@@ -12,6 +12,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 from alerts import links, texts
 from alerts.answers import KEPT, free_code
+from alerts.lateness import known_late
 from alerts.models import Alert, Contact, Delivery, Event, Incident, ReplyCode
 from alerts.notifiers.base import Message
 
@@ -75,7 +76,7 @@ def _plain(alert: Alert) -> dict[str, object]:
         "time_zone": incident.site.time_zone,
         "happened_at": incident.happened_at.isoformat(),
         "opened_at": incident.opened_at.isoformat(),
-        "late": incident.late,
+        "late": known_late(alert) is not None,
         "address": texts.incident_address(incident),
     }
 
