@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts import telling
+from alerts.auditor import audit
 from alerts.duty import outlooks
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.incidents import acknowledge, record, resolve
@@ -252,6 +253,23 @@ def test_after_a_silence_the_steps_that_are_left_are_taken(town: Town) -> None:
     assert told() == [("Guard", 0), ("Chief", 1)]
     incident.refresh_from_db()
     assert not telling.go_on(incident, at(600))
+
+
+@pytest.mark.django_db
+def test_one_whose_step_cannot_be_taken_holds_no_other_up_and_is_found(town: Town) -> None:
+    guard = somebody("Guard", SMS, town=town)
+    rota = Rota.objects.create(name="Night", starts_on=(NOON - timedelta(7)).date())
+    policy_of(town, StepDraft([guard], wait_s=60), StepDraft([guard], rotas=[rota], wait_s=60))
+    record([town.event(), town.event(camera=town.yard.uid)], now=at(0))
+    sent_all()
+    # No clock of this name is known to this machine any more; of the two the first one due is told by it.
+    Rota.objects.update(time_zone="Mars/Olympus")
+    yard = Incident.objects.get(camera=town.yard)
+    Incident.objects.filter(pk=yard.pk).update(rule=None, next_step_at=at(61))
+
+    assert take_due_steps(at(62)) == 1
+    assert Alert.objects.filter(incident=yard, reason="reminder").count() == 1
+    assert "stopped" in [finding.code for finding in audit(at(200))]
 
 
 @pytest.mark.django_db
