@@ -121,7 +121,7 @@ def code_of(alert: Alert, now: datetime) -> str:
             return row.code
         code = free_code(_standing(alert.recipient_id), now)
         if not code:
-            logger.warning("alert %s: every code stands for something else; its message goes without", alert.uid)
+            logger.info("alert %s: every code stands for something else; its message goes without", alert.uid)
             return ""
         _give(alert, code, now)
     logger.warning("alert %s: no code in %s tries; its message goes without", alert.uid, CODE_TRIES)
