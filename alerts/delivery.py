@@ -26,7 +26,7 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from alerts import holding
@@ -525,9 +525,10 @@ def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tup
         Q(not_before_at__gt=F("created_at")) | Q(not_before_at__lte=now - timedelta(seconds=grace_s))
     )
     columns = ("uid", "alert__incident__severity", "contact__channel", "contact__address", "not_before_at")
-    found = rows.order_by("not_before_at").values_list(*columns)[:limit]
-    due = [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
-    return sorted(due, key=lambda row: (row[1] != "critical", row[3]))
+    # Before the limit, or a backlog of ordinary ones would hide a critical one for as long as it lasts.
+    urgent = Case(When(alert__incident__severity="critical", then=0), default=1)
+    found = rows.order_by(urgent, "not_before_at").values_list(*columns)[:limit]
+    return [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
 
 
 def any_unfinished(now: datetime) -> bool:

@@ -536,6 +536,18 @@ def test_it_lists_what_is_to_be_handed_over_with_the_critical_first(town: Town) 
     assert to_hand_over(at(5), grace_s=10) == []
 
 
+def test_a_backlog_of_ordinary_ones_hides_no_critical_one(town: Town) -> None:
+    for n in range(6):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    record([town.event(frame=None, severity="medium")], now=at(0))
+    town.rule.recipients.set(Recipient.objects.filter(name="Person 0"))
+    record([town.event(frame=None, severity="critical", camera=town.yard.uid, happened_at=at(60))], now=at(60))
+
+    due = to_hand_over(at(70), grace_s=0, limit=3)
+
+    assert [severity for _uid, severity, _service, _at in due] == ["critical", "medium", "medium"]
+
+
 def test_it_gives_no_grace_to_what_was_put_off(town: Town, twilio: FakeTwilio) -> None:
     [row] = opened(town, SMS)
     twilio.mode = "429"
