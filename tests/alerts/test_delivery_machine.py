@@ -112,24 +112,19 @@ def machine(town: Town, twilio: FakeTwilio, patch: pytest.MonkeyPatch) -> type[R
                 event = town.event(severity=severity, camera=camera.uid, happened_at=self.now, frame=None)
                 record([event], now=self.now)
 
-        @rule(answers=st.lists(st.sampled_from(ANSWERS), max_size=4))
-        def workers_run(self, answers: list[str]) -> None:
+        @rule(seconds=st.sampled_from([0, 1, 10, 40, 70, 200]), answers=st.lists(st.sampled_from(ANSWERS), max_size=4))
+        def time_passes(self, seconds: int, answers: list[str]) -> None:
+            """The sweep turns, and whatever is due by then is sent."""
+            self.t += seconds
+            self._sweep()
             twilio.script = list(answers)
             self._send()
-
-        @rule(seconds=st.sampled_from([1, 10, 40, 70, 200]))
-        def time_passes(self, seconds: int) -> None:
-            self.t += seconds
 
         @precondition(lambda self: self.t < WAKES_S)
         @rule()
         def bob_wakes(self) -> None:
             self._sweep()
             self.t = WAKES_S
-
-        @rule()
-        def the_sweep_turns(self) -> None:
-            self._sweep()
 
         @rule(when=st.sampled_from(["before its words", "before it left", "after it was taken"]))
         def a_worker_is_killed(self, when: str) -> None:

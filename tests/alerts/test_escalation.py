@@ -330,6 +330,20 @@ def test_only_what_is_critical_wakes_somebody(town: Town, severity: str, channel
 
 
 @pytest.mark.django_db
+def test_whoever_has_a_number_only_is_woken_when_it_gets_critical_and_by_nothing_before(town: Town) -> None:
+    sleeper(town, SMS)
+    record([town.event(severity="high")], now=at(0))
+    take_due_steps(at(130))
+    record([town.event(severity="high", camera=town.yard.uid)], now=at(140))
+    assert set(Delivery.objects.values_list("held", "not_before_at")) == {("quiet", at(3600))}
+
+    record([town.event(severity="critical", happened_at=at(200))], now=at(200))
+
+    told = Delivery.objects.exclude(held="quiet").values_list("alert__reason", "not_before_at")
+    assert list(told) == [("worse", at(200))]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("channel", ["webhook", "apprise"])
 def test_what_rings_no_telephone_comes_in_quiet_hours_too(town: Town, channel: str) -> None:
     sleeper(town, SMS, (channel, "https://hooks.example.org/x"))
