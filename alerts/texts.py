@@ -382,6 +382,8 @@ _PLAIN = str.maketrans(
 """One of these would make the whole message UCS-2 and more than double its price."""
 
 ONE_GSM, ONE_UCS2, PART_GSM, PART_UCS2 = 160, 70, 153, 67
+SHORTEST = 12
+"""Characters that are left of a headline at least."""
 MOST_UCS2 = 2
 """Chinese says it, with its address, in two segments; more is cut."""
 
@@ -426,8 +428,7 @@ def fit(text: str, address: str) -> str:
 
     Typographic characters that would alone force UCS-2 are written plainly first.
     """
-    plain = text.translate(_PLAIN)
-    text = plain if septets(plain) is not None else text
+    text = _plainly(text)
     whole = f"{text} {address}"
     while text and not _fits(whole):
         text = text[:-1]
@@ -436,10 +437,15 @@ def fit(text: str, address: str) -> str:
     return whole
 
 
+def _plainly(text: str) -> str:
+    """Without typographic characters where that saves it from UCS-2."""
+    plain = text.translate(_PLAIN)
+    return plain if septets(plain) is not None else text
+
+
 def fit_reply(text: str) -> str:
     """``text`` in one segment (in UCS-2: two), plainly where that is cheaper."""
-    plain = clean(text).translate(_PLAIN)
-    whole = text = plain if septets(plain) is not None else clean(text)
+    whole = text = _plainly(clean(text))
     while not _fits(whole):
         text = text[:-1]
         whole = f"{text.rstrip()}{'...' if septets(text) is not None else '…'}"
@@ -464,8 +470,18 @@ class Back:
 def sms(alert: Alert, now: datetime, back: Back = Back()) -> Words:
     """The SMS for ``alert``, in its recipient's language. ``alert`` comes with incident, site, camera, recipient."""
     with translation.override(alert.recipient.language):
-        text = clean(_(_SHORT[Alert.Reason(alert.reason)]) % _parameters(alert, now))
-        return Words("", fit(text, _ways_back(back, incident_address(alert.incident))), "")
+        end = _ways_back(back, incident_address(alert.incident))
+        return Words("", fit(_timely(_(_SHORT[Alert.Reason(alert.reason)]), _parameters(alert, now), end), end), "")
+
+
+def _timely(sentence: str, parameters: dict[str, str], end: str) -> str:
+    """``sentence``, its headline cut where its times would not fit before ``end`` otherwise; its place may not."""
+    headline = parameters["headline"]
+    for length in range(len(headline), SHORTEST, -1):
+        if _fits(f"{_plainly(clean(sentence % (parameters | {'place': ''})))} {end}"):
+            break
+        parameters = parameters | {"headline": f"{headline[: length - 1].rstrip()}…"}
+    return clean(sentence % parameters)
 
 
 def _ways_back(back: Back, address: str) -> str:
@@ -551,8 +567,9 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
         ) % count
         if short:
             said = _("%(count)s. The worst: %(sentence)s")
-            sentence = _(_SHORT[Alert.Reason(worst[0].reason)]) % _parameters(worst[0], now)
-            return Words("", fit(clean(said % {"count": first, "sentence": sentence}), room_address()), "")
+            sentence = said % {"count": first, "sentence": _(_SHORT[Alert.Reason(worst[0].reason)])}
+            end = room_address()
+            return Words("", fit(_timely(sentence, _parameters(worst[0], now), end), end), "")
         return _long_digest(first, worst, late)
 
 

@@ -8,14 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 from django.utils import translation
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pytest_django import Settings
 
 from alerts import texts
 from alerts.delivery import deliver
 from alerts.incidents import record
-from alerts.models import Alert, Delivery, Event, Incident
+from alerts.models import Alert, Delivery, Event, Incident, Recipient
 from alerts.texts import (
     Back,
     clean,
@@ -325,6 +326,30 @@ def test_it_speaks_the_recipients_language_whatever_the_process_speaks(town: Tow
     assert segments(short) <= 2
     with translation.override("zh-hant"):
         assert headline(Incident.objects.get()) in words.subject
+
+
+@pytest.mark.django_db
+# The town stays the same from one example to the next.
+@profile(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    zone=st.text(BASIC.replace("\n", "").replace("\r", "") + EXTENSION + HAN, max_size=100),
+    reason=st.sampled_from(list(Alert.Reason)),
+    late=st.booleans(),
+)
+def test_a_long_name_leaves_room_for_the_times(town: Town, zone: str, reason: str, late: bool) -> None:
+    Incident.objects.all().delete()
+    Recipient.objects.all().delete()
+    alert = _alert(town, reason, late_s=3600 if late else 1)
+    alert.incident.zone_name = zone
+    link = f"https://watch.example.org/a/{'A' * 28}"
+
+    text = sms(alert, at(3700), Back(link, "47")).text
+
+    assert segments(text) <= (1 if septets(text) is not None else 2)
+    assert text.endswith(link)
+    assert "12:00:00" in text
+    assert not late or reason == "again" or "13:00:00" in text
+    assert "12:00:00" in texts.digest([alert, alert], at(3700), short=True).text
 
 
 def test_it_has_words_for_every_reason() -> None:
