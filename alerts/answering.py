@@ -159,14 +159,20 @@ def _open_alerts(people: Iterable[Recipient], at: datetime, now: datetime) -> di
     """What ``people`` can acknowledge by code. One that was given after the answer was written means nothing in it."""
     if now - at > TOO_OLD:
         return {}
-    rows = ReplyCode.objects.filter(recipient__in=list(people), incident__state=Incident.State.OPEN)
+    rows = ReplyCode.objects.filter(recipient__in=list(people), given_at__lte=at + _CLOCKS_APART)
+    is_open = rows.filter(incident__state=Incident.State.OPEN).values("code")
     found: dict[str, list[Alert]] = {}
-    for row in rows.filter(given_at__lte=at + _CLOCKS_APART):
+    for row in rows.filter(code__in=is_open):
         alerts = Alert.objects.filter(recipient=row.recipient_id, incident=row.incident_id)
         alert = alerts.select_related("recipient__user", "incident__site", "incident__camera", "incident__rule").last()
-        if alert is not None:
+        if alert is not None and _may_be_meant(alert, at):
             found.setdefault(row.code, []).append(alert)
     return found
+
+
+def _may_be_meant(alert: Alert, at: datetime) -> bool:
+    """One that is over too, where somebody who shares the telephone was told of it by the same code a while ago."""
+    return alert.incident.state == Incident.State.OPEN or at - alert.created_at < answers.KEPT
 
 
 def _has_others(people: Iterable[Recipient], coded: Mapping[str, list[Alert]], at: datetime) -> bool:

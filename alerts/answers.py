@@ -10,12 +10,16 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 CODES = tuple(str(number) for number in range(10, 100))
+
+KEPT = timedelta(days=1)
+"""So long a code goes on standing for what it was last said of: as a link, a message can be answered for a day."""
 
 
 class Outcome(StrEnum):
@@ -91,11 +95,18 @@ def _named(code: str, open_alerts: Mapping[str, Sequence[T]], codes: tuple[str, 
     return Meant(Outcome.WHICH if alerts else Outcome.NO_SUCH_CODE if codes else Outcome.NOTHING_OPEN, codes=codes)
 
 
-def free_code(given: Sequence[str]) -> str:
-    """A code for the next alert, of those that were ``given`` (the oldest first): one that is free, else the oldest.
+def free_code(standing: Mapping[str, datetime | None], now: datetime) -> str:
+    """A code for the next incident of somebody; empty: none may be given, and the message carries its link only.
 
-    >>> free_code(["10", "12"]), free_code(list(CODES))
-    ('11', '10')
+    ``standing``: codes that stand for something, with when they were last said of it; None: it is open still. First
+    one that stands for nothing, then the one that nobody was shown for longest, if that is a day ago at least: an
+    answer to an older message must not acknowledge something else.
+
+    >>> free_code({"10": None, "12": None}, datetime(2026, 3, 1)), free_code(dict.fromkeys(CODES), datetime(2026, 3, 1))
+    ('11', '')
     """
-    taken = set(given)
-    return next((code for code in CODES if code not in taken), given[0] if given else CODES[0])
+    unused = next((code for code in CODES if code not in standing), "")
+    if unused:
+        return unused
+    over = {code: said_at for code, said_at in standing.items() if said_at is not None and now - said_at >= KEPT}
+    return min(over, key=lambda code: over[code], default="")

@@ -67,11 +67,13 @@ def _unheard_alerts(now: datetime) -> list[Alert]:
     on_the_way = Q(state__in=(State.QUEUED, State.SENDING, State.SENT, State.DELIVERED))
     doubtful = Q(state=State.UNKNOWN, finished_at__gt=now - timedelta(minutes=3))
     deliveries = Delivery.objects.filter(alert=OuterRef("pk"))
+    beside = Delivery.objects.filter(on_the_way | doubtful, alert__incident=OuterRef("incident"))
     rows = Alert.objects.filter(incident__in=_open_incidents(), created_at__gt=now - LOOK_BACK)
     rows = rows.filter(created_at__lte=now - timedelta(seconds=HEARD_WITHIN_S))
     rows = rows.exclude(created_at__lt=F("incident__reopened_at"), incident__reopened_at__isnull=False)
-    # Of people who could be told and were not, by decision: quiet hours, or the ways that a step uses.
-    left_out = ~Exists(deliveries) & Exists(Contact.objects.usable().filter(recipient=OuterRef("recipient")))
+    # Of people who could be told and were not, by decision: known late, or the ways that a step uses; but somebody was.
+    usable = Contact.objects.usable().filter(recipient=OuterRef("recipient"))
+    left_out = ~Exists(deliveries) & Exists(usable) & (Q(incident__late=True) | Exists(beside))
     rows = rows.exclude(Exists(deliveries.filter(on_the_way | doubtful))).exclude(left_out)
     return list(rows.select_related("incident__camera", "incident__site").order_by("-created_at")[:MOST])
 

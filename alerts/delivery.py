@@ -26,13 +26,14 @@ from uuid import UUID
 
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from alerts import holding
 from alerts.announce import hold, stamp
 from alerts.confirmation import opt_out
 from alerts.handover import broker_away_s, hand_over
+from alerts.lateness import known_late
 from alerts.models import Alert, Contact, Delivery, Event, Incident
 from alerts.notifiers.addresses import service
 from alerts.notifiers.base import SLOTS, DeliveryError, Message, Receipt
@@ -94,14 +95,14 @@ def queue_all(told: Iterable[tuple[Alert, Contact, datetime | None]], now: datet
     return Delivery.objects.bulk_create(made)
 
 
-def suits(contact: Contact, incident: Incident, now: datetime) -> bool:
-    """What is long past, or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical.
+def suits(contact: Contact, incident: Incident, now: datetime, *, late: bool) -> bool:
+    """What is long past (``late``), or comes in somebody's quiet hours, wakes nobody by SMS, unless it is critical.
 
     Every other channel is silenced where it is read: by the mail program, by the telephone for each chat.
     """
     if contact.channel != Contact.Channel.SMS or incident.severity == "critical":
         return True
-    return not incident.late and quiet_until(contact, incident, now) is None
+    return not late and quiet_until(contact, incident, now) is None
 
 
 def quiet_until(contact: Contact, incident: Incident, now: datetime) -> datetime | None:
@@ -137,9 +138,13 @@ def _cancel(keys: list[int], now: datetime) -> int:
 
 
 def mute_queued(incident: int, now: datetime) -> None:
-    """Put off whatever has not left of an incident (key), which is muted, inside the caller's transaction."""
+    """Put off whatever has not left of an incident (key), which is muted, inside the caller's transaction.
+
+    What waits for the end of somebody's quiet hours waits for that: a silence that ends at night wakes nobody.
+    """
     held = {"held": Delivery.Held.MUTED, "not_before_at": now + timedelta(seconds=holding.MUTED_S)}
-    Delivery.objects.filter(pk__in=_waiting(incident), state=State.QUEUED).update(**held)
+    rows = Delivery.objects.filter(pk__in=_waiting(incident), state=State.QUEUED)
+    rows.exclude(held=Delivery.Held.QUIET).update(**held)
 
 
 def unmute_queued(incident: int, now: datetime) -> None:
@@ -471,20 +476,30 @@ def _elsewhere(row: Delivery, owner: str, problem: str, now: datetime) -> str | 
 def queue_next(rows: Iterable[Delivery], problem: str, now: datetime) -> None:
     """Queue each of ``rows``, which failed with ``problem``, to the next contact of its recipient, if there is one."""
     for row in rows:
-        following = _next_contact(row, now)
+        following = _next_way(row, now)
         if following is None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
-        else:
-            _queue_once(row, following, now)
+            continue
+        contact, quiet_until_at = following
+        later = {"held": Delivery.Held.QUIET, "not_before_at": quiet_until_at} if quiet_until_at else {}
+        _queue_once(row, contact, now, **later)
 
 
-def _next_contact(row: Delivery, now: datetime) -> Contact | None:
-    """The first usable contact that this alert has not gone to: of the same channel, else of any that suits."""
+def _next_way(row: Delivery, now: datetime) -> tuple[Contact, datetime | None] | None:
+    """The first usable contact that this alert has not gone to: of the same channel, else of any that suits.
+
+    Where only quiet hours are in the way of all, with when they are over.
+    """
+    incident, late = row.alert.incident, known_late(row.alert) is not None
     tried = Delivery.objects.filter(alert=row.alert_id).values("contact")
     left = Contact.objects.usable().filter(recipient=row.alert.recipient_id).exclude(pk__in=tried)
-    left = left.select_related("recipient")
-    suitable = [contact for contact in left.order_by("order", "id") if suits(contact, row.alert.incident, now)]
-    return min(suitable, key=lambda contact: contact.channel != row.contact.channel, default=None)
+    contacts = sorted(
+        left.select_related("recipient").order_by("order", "id"), key=lambda one: one.channel != row.contact.channel
+    )
+    for contact in contacts:
+        if suits(contact, incident, now, late=late):
+            return contact, None
+    return (contacts[0], quiet_until(contacts[0], incident, now)) if contacts and not late else None
 
 
 def _queue_once(row: Delivery, contact: Contact, now: datetime, **more: Any) -> bool:
@@ -510,9 +525,10 @@ def to_hand_over(now: datetime, *, grace_s: float, limit: int = 500) -> list[tup
         Q(not_before_at__gt=F("created_at")) | Q(not_before_at__lte=now - timedelta(seconds=grace_s))
     )
     columns = ("uid", "alert__incident__severity", "contact__channel", "contact__address", "not_before_at")
-    found = rows.order_by("not_before_at").values_list(*columns)[:limit]
-    due = [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
-    return sorted(due, key=lambda row: (row[1] != "critical", row[3]))
+    # Before the limit, or a backlog of ordinary ones would hide a critical one for as long as it lasts.
+    urgent = Case(When(alert__incident__severity="critical", then=0), default=1)
+    found = rows.order_by(urgent, "not_before_at").values_list(*columns)[:limit]
+    return [(uid, severity, service(*where), at) for uid, severity, *where, at in found]
 
 
 def any_unfinished(now: datetime) -> bool:
@@ -577,7 +593,10 @@ def _expire(row: Delivery, now: datetime) -> bool:
 
 
 def resend_unknown(now: datetime) -> int:
-    """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many."""
+    """Send once more what may not have arrived, ``RESEND_AFTER_S`` later and once only. Returns how many.
+
+    Where its contact was switched off meanwhile, whoever claims it gives the recipient's next one its turn.
+    """
     due = Q(finished_at__lte=now - timedelta(seconds=RESEND_AFTER_S)) | Q(
         sender_ended=True, finished_at__lte=now - timedelta(seconds=GONE_RESEND_AFTER_S)
     )
@@ -586,8 +605,6 @@ def resend_unknown(now: datetime) -> int:
         state=State.UNKNOWN,
         resent_as__isnull=True,
         finished_at__gt=now - timedelta(seconds=RESEND_WITHIN_S),
-        contact__disabled_at__isnull=True,
-        contact__opted_out_at__isnull=True,
     ).exclude(alert__incident__state=Incident.State.RESOLVED)
     # Said as "is null" SQLite would find all that resend nothing by their index first: nearly every row.
     rows = rows.exclude(resends__isnull=False)

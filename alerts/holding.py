@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db.models import Min
 
 from alerts import budgets, spending
+from alerts.lateness import known_late
 from alerts.models import Alert, Contact, Delivery
 from alerts.notifiers.registry import is_for_programs
 
@@ -50,7 +51,7 @@ def hold(row: Delivery, now: datetime) -> Hold | None:
 def _gathered(row: Delivery, now: datetime) -> Hold | None:
     if row.held in TOGETHER or is_for_programs(row.contact.channel):
         return None
-    if row.alert.reason == Alert.Reason.LATE:
+    if known_late(row.alert) is not None and row.alert.reason != Alert.Reason.REMINDER:
         return Hold(Held.LATE, _next_digest_at(row, Held.LATE, now, LATE_GATHER_S))
     if is_flooded(row.alert.recipient_id, now):
         return Hold(Held.FLOOD, _next_digest_at(row, Held.FLOOD, now, DIGEST_EVERY_S))

@@ -76,7 +76,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """People are to be told of the group's incident, as it stood then: ``case`` decides whom, and by which way."""
+    """People are to be told of the group's incident, as it stood then: ``case`` decides whom, and by which way.
+
+    What became known late is told late, also of an incident that is not.
+    """
 
     key: str
     reason: Reason
@@ -99,7 +102,8 @@ def fold(known: Mapping[str, Case], batch: Iterable[Happening], now: datetime) -
         after, reason = _opened(happened, now) if case is None else _extended(case, happened, now)
         folded.cases[happened.key] = after
         if reason is not None:
-            folded.news.append(News(happened.key, reason, after))
+            told = replace(after, late=after.late or happened.is_late(now))
+            folded.news.append(News(happened.key, reason, told))
     return folded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
@@ -98,12 +98,18 @@ def policy_reaches(policy: EscalationPolicy) -> bool:
 
 
 def reaching_somebody() -> Q:
-    """The rules that tell somebody who can be reached, of themselves or by their policy's steps."""
-    usable = Contact.objects.usable().values("recipient")
-    people = Recipient.objects.filter(active=True, pk__in=usable)
-    told = ("recipients", "policy__steps__recipients", "policy__steps__teams__members")
-    on_duty = "policy__steps__rotas__places__recipient"
-    found = Q()
-    for path in (*told, on_duty):
-        found |= Q(**{f"{path}__in": people})
+    """The rules that tell somebody who can be reached, of themselves or by a step of their policy and its ways."""
+    ways: dict[int, set[str]] = {}
+    for person, channel in Contact.objects.usable().filter(recipient__active=True).values_list("recipient", "channel"):
+        ways.setdefault(person, set()).add(channel)
+    return Q(recipients__in=list(ways)) | Q(policy__in=_reaching(ways))
+
+
+def _reaching(ways: Mapping[int, set[str]]) -> set[int]:
+    """The keys of policies with a step that tells one of ``ways`` (people's keys) by a channel they have."""
+    found: set[int] = set()
+    for path in ("recipients", "teams__members", "rotas__places__recipient", "rotas__on_holidays"):
+        for policy, channels, person in EscalationStep.objects.values_list("policy", "channels", path):
+            if person in ways and (not channels or ways[person].intersection(channels)):
+                found.add(policy)
     return found

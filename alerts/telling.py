@@ -7,12 +7,14 @@ same row that an acknowledgement changes. So a step is taken once, by whichever 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+from django.db import Error as DatabaseError
 from django.db import models, transaction
 from django.db.models import Max, Prefetch, Q
 
@@ -22,6 +24,8 @@ from alerts.delivery import channels_pending, hand_over, queue_all, quiet_until,
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.grouping import SITE_OUTAGE
 from alerts.models import Alert, Contact, EscalationStep, Incident, Recipient, Rota, Rule
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 200
 """Steps of one look. What is left is due still, and taken a second later."""
@@ -93,10 +97,23 @@ def inform(incident: Incident, reason: Alert.Reason, decided: Decided, now: date
 
 
 def take_due_steps(now: datetime) -> int:
-    """Take the step of every open incident whose time has come; returns how many. Safe to call at any moment."""
+    """Take the step of every open incident whose time has come; returns how many. Safe to call at any moment.
+
+    One that cannot be taken holds no other up; the auditor finds it. Raises the database's errors.
+    """
     due = Incident.objects.filter(state=Incident.State.OPEN, next_step_at__lte=now)
     found = due.select_related("rule__policy", "site").order_by("next_step_at", "pk")[:AT_ONCE]
-    return sum(_take_due(incident, now) for incident in found)
+    return sum(_take_guarded(incident, now) for incident in found)
+
+
+def _take_guarded(incident: Incident, now: datetime) -> bool:
+    try:
+        return _take_due(incident, now)
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("incident %s: its next step was not taken; those of others are", incident.uid)
+        return False
 
 
 def _take_due(incident: Incident, now: datetime) -> bool:
@@ -306,8 +323,9 @@ def _ways(recipient: Recipient, incident: Incident, now: datetime, channels: Col
         for contact in first_of_each_channel(recipient.usable)  # type: ignore[attr-defined]
         if not channels or contact.channel in channels
     ]
-    suitable: list[_Way] = [(contact, None) for contact in contacts if suits(contact, incident, now)]
-    if suitable or incident.late:
+    late = incident.late
+    suitable: list[_Way] = [(contact, None) for contact in contacts if suits(contact, incident, now, late=late)]
+    if suitable or late:
         return suitable
     return [(contact, quiet_until(contact, incident, now)) for contact in contacts]
 

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgett
 
 from alerts.events import SEVERITIES
 from alerts.grouping import SITE_OUTAGE
+from alerts.lateness import known_late
 from alerts.models import Alert, Event, Incident
 
 SUBJECT_LENGTH = 300
@@ -384,6 +385,8 @@ _PLAIN = str.maketrans(
 """One of these would make the whole message UCS-2 and more than double its price."""
 
 ONE_GSM, ONE_UCS2, PART_GSM, PART_UCS2 = 160, 70, 153, 67
+SHORTEST = 12
+"""Characters that are left of a headline at least."""
 MOST_UCS2 = 2
 """Chinese says it, with its address, in two segments; more is cut."""
 
@@ -428,8 +431,7 @@ def fit(text: str, address: str) -> str:
 
     Typographic characters that would alone force UCS-2 are written plainly first.
     """
-    plain = text.translate(_PLAIN)
-    text = plain if septets(plain) is not None else text
+    text = _plainly(text)
     whole = f"{text} {address}"
     while text and not _fits(whole):
         text = text[:-1]
@@ -438,10 +440,15 @@ def fit(text: str, address: str) -> str:
     return whole
 
 
+def _plainly(text: str) -> str:
+    """Without typographic characters where that saves it from UCS-2."""
+    plain = text.translate(_PLAIN)
+    return plain if septets(plain) is not None else text
+
+
 def fit_reply(text: str) -> str:
     """``text`` in one segment (in UCS-2: two), plainly where that is cheaper."""
-    plain = clean(text).translate(_PLAIN)
-    whole = text = plain if septets(plain) is not None else clean(text)
+    whole = text = _plainly(clean(text))
     while not _fits(whole):
         text = text[:-1]
         whole = f"{text.rstrip()}{'...' if septets(text) is not None else '…'}"
@@ -466,8 +473,18 @@ class Back:
 def sms(alert: Alert, now: datetime, back: Back = Back()) -> Words:
     """The SMS for ``alert``, in its recipient's language. ``alert`` comes with incident, site, camera, recipient."""
     with translation.override(alert.recipient.language):
-        text = clean(_(_SHORT[Alert.Reason(alert.reason)]) % _parameters(alert, now))
-        return Words("", fit(text, _ways_back(back, incident_address(alert.incident))), "")
+        end = _ways_back(back, incident_address(alert.incident))
+        return Words("", fit(_timely(_(_SHORT[Alert.Reason(alert.reason)]), _parameters(alert, now), end), end), "")
+
+
+def _timely(sentence: str, parameters: dict[str, str], end: str) -> str:
+    """``sentence``, its headline cut where its times would not fit before ``end`` otherwise; its place may not."""
+    headline = parameters["headline"]
+    for length in range(len(headline), SHORTEST, -1):
+        if _fits(f"{_plainly(clean(sentence % (parameters | {'place': ''})))} {end}"):
+            break
+        parameters = parameters | {"headline": f"{headline[: length - 1].rstrip()}…"}
+    return clean(sentence % parameters)
 
 
 def _ways_back(back: Back, address: str) -> str:
@@ -492,7 +509,8 @@ def _addresses(incident: Incident, back: Back) -> list[str]:
 
 def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, back: Back = Back()) -> Words:
     """Subject, text and HTML for ``alert``; ``picture``: whether ``cid:picture`` comes with it."""
-    incident = alert.incident
+    incident, late = alert.incident, known_late(alert)
+    zone = incident.site.time_zone
     with translation.override(alert.recipient.language):
         subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % _parameters(alert, now))[:SUBJECT_LENGTH]
         context = {
@@ -502,8 +520,8 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, ba
             "place": place(incident),
             "severity": severity_name(incident.severity),
             "reason": alert.reason,
-            "happened": local_time(incident.happened_at, incident.site.time_zone),
-            "known": local_time(incident.opened_at, incident.site.time_zone) if incident.late else "",
+            "happened": local_time(late[0] if late else incident.happened_at, zone),
+            "known": local_time(late[1], zone) if late else "",
             "facts": [(fact_label(fact["name"]), fact_value(fact)) for fact in _facts(event)],
             "why": incident.why_it_matters,
             "steps": _steps(incident.procedure),
@@ -543,7 +561,7 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
     """One message about several alerts of one recipient, the worst first; ``short``: an SMS."""
     with translation.override(alerts[0].recipient.language):
         worst = sorted(alerts, key=lambda alert: (-SEVERITIES.index(alert.incident.severity), alert.created_at))
-        late = all(alert.reason == Alert.Reason.LATE for alert in alerts)
+        late = all(known_late(alert) is not None for alert in alerts)
         count = {"n": len(alerts)}
         first = (
             ngettext("%(n)d message, known late", "%(n)d messages, known late", len(alerts))
@@ -552,8 +570,9 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
         ) % count
         if short:
             said = _("%(count)s. The worst: %(sentence)s")
-            sentence = _(_SHORT[Alert.Reason(worst[0].reason)]) % _parameters(worst[0], now)
-            return Words("", fit(clean(said % {"count": first, "sentence": sentence}), room_address()), "")
+            sentence = said % {"count": first, "sentence": _(_SHORT[Alert.Reason(worst[0].reason)])}
+            end = room_address()
+            return Words("", fit(_timely(sentence, _parameters(worst[0], now), end), end), "")
         return _long_digest(first, worst, late)
 
 
@@ -573,15 +592,14 @@ def _long_digest(first: str, worst: Sequence[Alert], late: bool) -> Words:
 
 def _line(alert: Alert) -> Line:
     """Always with both times where it was known late."""
-    incident = alert.incident
+    incident, late = alert.incident, known_late(alert)
     zone = incident.site.time_zone
-    late = incident.late or alert.reason == Alert.Reason.LATE
     return Line(
         clean(headline(incident)),
         clean(place(incident)),
         severity_name(incident.severity),
-        local_time(incident.happened_at, zone),
-        local_time(incident.opened_at, zone) if late else "",
+        local_time(late[0] if late else incident.happened_at, zone),
+        local_time(late[1], zone) if late else "",
         incident_address(incident),
     )
 
@@ -598,13 +616,19 @@ def _facts(event: Event | None) -> list[dict[str, Any]]:
 def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
     incident = alert.incident
     zone = incident.site.time_zone
+    late = known_late(alert)
+    happened_at, known_at = late or (incident.happened_at, incident.opened_at)
+    time = local_time(happened_at, zone, beside=now)
+    bare_time = local_time(happened_at, zone, beside=now, named=False)
+    known = local_time(known_at, zone, beside=now)
     return {
         "severity": severity_name(incident.severity),
         "headline": headline(incident),
         "place": place(incident),
         "camera": incident.camera.name if incident.camera else incident.site.name,
-        "time": local_time(incident.happened_at, zone, beside=now),
+        # Whatever is said of it later: what was long past when it became known must not look like news.
+        "time": _("%(time)s, known %(known)s") % {"time": bare_time, "known": known} if late else time,
         "last": local_time(incident.last_event_at, zone, beside=now),
-        "bare_time": local_time(incident.happened_at, zone, beside=now, named=False),
-        "known": local_time(incident.opened_at, zone, beside=now),
+        "bare_time": bare_time,
+        "known": known,
     }

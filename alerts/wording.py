@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Q, Subquery
 
 from alerts import links, texts
-from alerts.answers import free_code
-from alerts.models import Alert, Contact, Delivery, Event, ReplyCode
+from alerts.answers import KEPT, free_code
+from alerts.lateness import known_late
+from alerts.models import Alert, Contact, Delivery, Event, Incident, ReplyCode
 from alerts.notifiers.base import Message
 
 logger = logging.getLogger(__name__)
@@ -74,7 +76,7 @@ def _plain(alert: Alert) -> dict[str, object]:
         "time_zone": incident.site.time_zone,
         "happened_at": incident.happened_at.isoformat(),
         "opened_at": incident.opened_at.isoformat(),
-        "late": incident.late,
+        "late": known_late(alert) is not None,
         "address": texts.incident_address(incident),
     }
 
@@ -109,23 +111,48 @@ def way_back(alert: Alert, now: datetime) -> texts.Back:
 
 
 def code_of(alert: Alert, now: datetime) -> str:
-    """The two digits that stand for ``alert``'s incident in messages to its recipient; given at the first of them."""
+    """The two digits that stand for ``alert``'s incident in messages to its recipient; given at the first of them.
+
+    Empty where each stands for something else that the recipient may still answer.
+    """
     mine = ReplyCode.objects.filter(recipient=alert.recipient_id)
     for _ in range(CODE_TRIES):
         if row := mine.filter(incident=alert.incident_id).first():
             return row.code
-        given = list(mine.order_by("given_at", "pk").values_list("code", flat=True))
-        _give(alert, free_code(given), now)
+        code = free_code(_standing(alert.recipient_id), now)
+        if not code:
+            logger.info("alert %s: every code stands for something else; its message goes without", alert.uid)
+            return ""
+        _give(alert, code, now)
     logger.warning("alert %s: no code in %s tries; its message goes without", alert.uid, CODE_TRIES)
     return ""
+
+
+def _standing(recipient: int) -> dict[str, datetime | None]:
+    """Each code on the telephones of a recipient (by key), with when it was last said; None: it stands for an open one.
+
+    Of whoever shares one of them too: an answer tells no more than the telephone that it comes from.
+    """
+    numbers = Contact.objects.filter(recipient=recipient, channel=Contact.Channel.SMS).values("address")
+    sharing = Contact.objects.filter(channel=Contact.Channel.SMS, address__in=numbers).values("recipient")
+    told = Alert.objects.filter(recipient=OuterRef("recipient"), incident=OuterRef("incident"))
+    last = Subquery(told.order_by("-created_at").values("created_at")[:1])
+    rows = ReplyCode.objects.filter(Q(recipient=recipient) | Q(recipient__in=sharing)).annotate(last=last)
+    standing: dict[str, datetime | None] = {}
+    for code, state, given_at, last_at in rows.values_list("code", "incident__state", "given_at", "last"):
+        said_at = max(given_at, last_at or given_at)
+        before = standing.get(code, said_at)
+        standing[code] = None if state == Incident.State.OPEN or before is None else max(before, said_at)
+    return standing
 
 
 def _give(alert: Alert, code: str, now: datetime) -> None:
     """Let ``code`` stand for the alert's incident, unless somebody gave it just now."""
     given = {"incident_id": alert.incident_id, "given_at": now}
+    free = ReplyCode.objects.filter(recipient=alert.recipient_id, code=code, given_at__lte=now - KEPT)
     try:
         with transaction.atomic():
-            if not ReplyCode.objects.filter(recipient=alert.recipient_id, code=code).update(**given):
+            if not free.update(**given):
                 ReplyCode.objects.create(recipient_id=alert.recipient_id, code=code, **given)
     except IntegrityError:
         pass

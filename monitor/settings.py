@@ -61,10 +61,29 @@ def _load() -> dict[str, Any]:
             "bytes": env.integer("POLISCOPE_ARCHIVE_GB", 50, low=1, high=100_000) * 1_000_000_000,
             "leave_bytes": env.integer("POLISCOPE_ARCHIVE_LEAVE_MB", 1000, low=0, high=10_000_000) * 1_000_000,
         },
+        "twilio": _twilio(),
         "sms_per_minute": env.integer("POLISCOPE_SMS_PER_MINUTE", 60, low=1, high=60_000),
         "sms_per_month": env.integer("POLISCOPE_SMS_PER_MONTH", 5000, low=0, high=10_000_000),
         "trial_s": env.integer("POLISCOPE_MODEL_TRIAL_S", 120, low=2, high=3600),
     }
+
+
+def _twilio() -> dict[str, Any]:
+    """Twilio's account. Raises ``SettingError`` where it is to call back and nothing of that could be believed."""
+    given = {
+        "account": env.text("TWILIO_ACCOUNT_SID", ""),
+        "token": env.text("TWILIO_AUTH_TOKEN", ""),
+        "sender": env.text("TWILIO_FROM", ""),
+        "base_url": env.text("TWILIO_BASE_URL", ""),
+        # Status and answers are asked for anyway; called back, they only come sooner.
+        "callbacks": env.flag("TWILIO_CALLBACKS"),
+    }
+    if given["callbacks"] and not given["token"]:
+        raise SettingError(
+            "TWILIO_AUTH_TOKEN: expected a value with TWILIO_CALLBACKS, got none: nothing that is called back could be "
+            "believed; set it, or leave TWILIO_CALLBACKS out: then Twilio is asked"
+        )
+    return given
 
 
 def own_origins(address: str) -> list[str]:
@@ -234,14 +253,7 @@ POLISCOPE_SMTP_URL = env.text("POLISCOPE_SMTP_URL", "")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("POLISCOPE_MAIL_FROM", "poliscope@localhost")
 
-TWILIO: dict[str, Any] = {
-    "account": env.text("TWILIO_ACCOUNT_SID", ""),
-    "token": env.text("TWILIO_AUTH_TOKEN", ""),
-    "sender": env.text("TWILIO_FROM", ""),
-    "base_url": env.text("TWILIO_BASE_URL", ""),
-    # Status and answers are asked for anyway; called back, they only come sooner.
-    "callbacks": env.flag("TWILIO_CALLBACKS"),
-}
+TWILIO: dict[str, Any] = _given["twilio"]
 SMS_PER_MINUTE: int = _given["sms_per_minute"]
 """Segments that the sending number passes on; more would wait at the provider, where nothing critical can overtake."""
 SMS_PER_MONTH: int = _given["sms_per_month"]

@@ -9,11 +9,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from alerts.answering import REPLIES_MOST, poll
+from alerts.answers import CODES, KEPT
 from alerts.delivery import deliver
 from alerts.incidents import acknowledge, record, resolve
-from alerts.models import Alert, Contact, Delivery, InboundMessage, Incident, ReplyCode
+from alerts.models import Alert, Contact, Delivery, InboundMessage, Incident, Recipient, ReplyCode
 from alerts.notifiers import sms as sms_module
 from alerts.texts import segments
+from alerts.wording import way_back
+from streams.models import Camera
 from tests.alerts.town import SMS, Town
 from tests.services.twilio import FakeTwilio
 
@@ -143,6 +146,97 @@ def test_a_code_acknowledges_its_own_incident_and_no_other(town: Town, twilio: F
 
     assert Incident.objects.get(camera=town.yard).state == "acknowledged"
     assert Incident.objects.get(camera=town.gate).state == "open"
+
+
+# Ninety codes, and no more
+
+
+def many(town: Town, count: int) -> list[Camera]:
+    return [
+        Camera.objects.get_or_create(name=f"Camera {n}", defaults={"site": town.site, "group": town.gate.group})[0]
+        for n in range(count)
+    ]
+
+
+def coded(town: Town, person: Recipient, now: datetime, count: int) -> list[Incident]:
+    """So many open incidents that ``person`` was told of, each with its code, as so many messages would have left."""
+    cameras = many(town, count)
+    record([town.event(camera=camera.uid, happened_at=now, frame=None) for camera in cameras], now=now)
+    alerts = Alert.objects.filter(recipient=person, incident__camera__in=cameras).order_by("incident")
+    for alert in alerts.select_related("incident"):
+        way_back(alert, now)
+    return list(Incident.objects.filter(camera__in=cameras).order_by("pk"))
+
+
+def test_the_ninety_first_open_alert_has_no_code_and_no_answer_is_taken_for_another(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    alice = town.person("Alice", SMS)
+    incidents = coded(town, alice, now, len(CODES))
+    record([town.event(happened_at=now, frame=None)], now=now)
+    alert = Alert.objects.select_related("incident").get(incident__camera=town.gate)
+
+    back = way_back(alert, now)
+    assert back.code == "" and back.link
+    twilio.text_in(ALICE, CODES[0])
+    twilio.text_in(ALICE, CODES[-1])
+    poll(timezone.now())
+
+    taken = Incident.objects.filter(state="acknowledged")
+    assert set(taken) == {incidents[0], incidents[-1]}
+
+
+def test_a_code_is_not_given_to_something_else_while_its_message_may_be_answered(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    alice = town.person("Alice", SMS)
+    [first, *_others] = coded(town, alice, now, len(CODES))
+    acknowledge(first.uid, by=town.alice, through="screen", now=now)
+    record([town.event(happened_at=now, frame=None)], now=now)
+    alert = Alert.objects.select_related("incident").get(incident__camera=town.gate)
+
+    assert way_back(alert, now).code == ""
+    twilio.text_in(ALICE, CODES[0])
+    poll(timezone.now())
+    assert Incident.objects.get(camera=town.gate).state == "open"
+
+    # A day after that message its code stands for the next one.
+    assert way_back(alert, now + KEPT).code == CODES[0]
+
+
+def test_people_who_share_a_telephone_have_different_codes_for_different_things(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    town.person("Alice", SMS)
+    told(town, now)
+    town.rule.recipients.clear()
+    town.person("Bob", SMS)
+    told(town, now, town.yard)
+    alices, bobs = ReplyCode.objects.order_by("pk")
+    assert alices.code != bobs.code
+    twilio.text_in(ALICE, bobs.code)
+
+    poll(timezone.now())
+
+    assert dict(Incident.objects.values_list("camera__name", "state")) == {"Gate": "open", "Yard": "acknowledged"}
+
+
+def test_where_they_have_the_same_all_the_same_an_answer_to_what_is_over_takes_nothing_else(
+    town: Town, twilio: FakeTwilio, now: datetime
+) -> None:
+    town.person("Alice", SMS)
+    [code] = told(town, now)
+    town.rule.recipients.clear()
+    town.person("Bob", SMS)
+    told(town, now, town.yard)
+    ReplyCode.objects.update(code=code)
+    acknowledge(Incident.objects.get(camera=town.gate).uid, by=town.alice, through="screen", now=now)
+    twilio.text_in(ALICE, code)
+
+    poll(timezone.now())
+
+    assert Incident.objects.get(camera=town.yard).state == "open"
+    assert InboundMessage.objects.get().outcome == "which"
 
 
 @pytest.mark.parametrize("text", ["hello?", "resolve", "99 bottles of 88", "2"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.answers import CODES, Outcome, free_code, meaning
+from alerts.answers import CODES, KEPT, Outcome, free_code, meaning
 
 ONE, TWO = {"47": ["dock"]}, {"47": ["dock"], "48": ["gate"]}
 
@@ -66,9 +68,30 @@ def test_nothing_is_acknowledged_that_is_not_open(text: str, open_alerts: dict[s
     assert meant.alert is None or any(meant.alert in alerts for alerts in open_alerts.values())
 
 
-@given(st.lists(st.sampled_from(CODES), unique=True))
-def test_a_code_in_use_is_given_again_only_when_none_is_left(given_codes: list[str]) -> None:
-    code = free_code(given_codes)
+NOW = datetime(2026, 3, 1, 4, tzinfo=UTC)
 
-    assert code in CODES
-    assert (code in given_codes) == (len(given_codes) == len(CODES))
+
+@given(st.dictionaries(st.sampled_from(CODES), st.none() | st.integers(0, 200), min_size=70))
+def test_a_code_is_given_again_only_when_none_is_unused_and_nobody_was_shown_it_for_a_day(
+    hours_ago: dict[str, int | None],
+) -> None:
+    standing = {code: None if ago is None else NOW - timedelta(hours=ago) for code, ago in hours_ago.items()}
+
+    code = free_code(standing, NOW)
+
+    may_go = {code: ago for code, ago in hours_ago.items() if ago is not None and ago >= KEPT / timedelta(hours=1)}
+    if len(standing) < len(CODES):
+        assert code in set(CODES) - set(standing)
+    elif not may_go:
+        assert code == ""
+    else:
+        assert may_go[code] == max(may_go.values())
+
+
+def test_of_codes_that_all_stand_for_something_the_one_goes_that_was_shown_longest_ago() -> None:
+    standing: dict[str, datetime | None] = dict.fromkeys(CODES)
+    assert free_code(standing, NOW) == ""
+    standing |= {"33": NOW - KEPT + timedelta(seconds=1)}
+    assert free_code(standing, NOW) == ""
+    standing |= {"44": NOW - KEPT, "55": NOW - 2 * KEPT}
+    assert free_code(standing, NOW) == "55"

@@ -103,6 +103,42 @@ def test_a_policy_of_an_empty_team_is_found_when_it_should_tell(town: Town, ada:
     assert found(61) == ["unheard"]
 
 
+def by_sms_only(town: Town, *people: Recipient) -> None:
+    """The town's rule tells one after the other, each by SMS and nothing else."""
+    steps = [StepDraft([person], channels=["sms"], wait_s=60) for person in people]
+    town.rule.policy = save_policy(EscalationPolicy(name="Night"), steps)
+    town.rule.save()
+    town.rule.recipients.clear()
+
+
+def test_a_policy_whose_ways_nobody_has_any_more_is_found_when_it_should_tell(town: Town, ada: Recipient) -> None:
+    by_sms_only(town, town.person("Alice", SMS, EMAIL), town.person("Bob", ("sms", "+15005550077"), EMAIL))
+    Contact.objects.filter(channel="sms").exclude(recipient=ada).update(disabled_at=at(-1))
+    record([town.event(frame=None)], now=at(0))
+    for second in (1, 2, 3):
+        take_due_steps(at(second))
+
+    assert (Delivery.objects.count(), found(61)) == (0, ["unheard"])
+    assert {row.contact.recipient for row in Delivery.objects.all()} == {ada}
+
+
+def test_whoever_a_step_leaves_out_was_not_forgotten_where_another_one_was_told(town: Town, ada: Recipient) -> None:
+    by_sms_only(town, town.person("Alice", EMAIL), town.person("Bob", SMS))
+    record([town.event(frame=None)], now=at(0))
+    take_due_steps(at(1))
+    deliver(Delivery.objects.get().uid, clock=lambda: at(2))
+
+    assert found(61) == []
+
+
+def test_what_was_known_late_wakes_nobody_who_has_a_number_only(town: Town, ada: Recipient) -> None:
+    town.person("Alice", SMS)
+    record([town.event(frame=None, happened_at=at(-3600))], now=at(0))
+    take_due_steps(at(1))
+
+    assert (Delivery.objects.count(), found(61)) == (0, [])
+
+
 @pytest.mark.parametrize("changes", [{"muted_by": "window"}, {"state": "acknowledged"}, {"kind": "system"}])
 def test_an_incident_that_nobody_need_be_told_of_is_none(town: Town, ada: Recipient, changes: dict[str, str]) -> None:
     town.person("Alice", SMS, active=False)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,22 @@ def test_it_takes_another_channel_where_there_is_no_other_number(town: Town, twi
     assert Delivery.objects.exclude(pk__in=[row.pk, mail.pk]).get().contact.address == "bob@example.org"
 
 
+def test_a_number_that_stands_in_at_night_is_told_in_the_morning(
+    town: Town, twilio: FakeTwilio, smtp: FakeSmtp
+) -> None:
+    alice = town.person("Alice", EMAIL, SMS)
+    alice.quiet_from, alice.quiet_until = clock_time(11), clock_time(13)
+    alice.save()
+    smtp.mode = "550"
+    record([town.event(frame=None)], now=at(0))
+
+    assert deliver(Delivery.objects.get().uid, clock=lambda: at(1)) == "failed"
+
+    row = Delivery.objects.get(state="queued")
+    assert (row.contact.channel, row.held, row.not_before_at) == ("sms", "quiet", at(3600))
+    assert [deliver(row.uid, clock=lambda s=s: at(s)) for s in (3599, 3600)] == [None, "sent"]
+
+
 def test_it_uses_every_contact_once_and_then_stops(town: Town, twilio: FakeTwilio) -> None:
     opened(town, SMS, ("sms", "+15005550012"), ("sms", "+15005550013"))
     twilio.mode = "21614"
@@ -283,6 +300,24 @@ def test_it_never_sends_a_third_time(town: Town, twilio: FakeTwilio) -> None:
     assert send(row.resent_as, at(62)) == "unknown"
     assert resend_unknown(at(10_000)) == 0
     assert len(twilio.messages) == 2
+
+
+def test_what_may_not_have_arrived_goes_to_the_next_contact_where_the_first_was_refused_meanwhile(
+    town: Town, twilio: FakeTwilio
+) -> None:
+    [row] = opened(town, SMS, ("sms", "+15005550011"), frame=None)
+    twilio.mode = "503"
+    assert send(row, at(1)) == "unknown"
+    Contact.objects.filter(pk=row.contact_id).update(opted_out_at=at(2))
+
+    for second in (61, 62, 63):
+        resend_unknown(at(second))
+        twilio.mode = "accept"
+        for queued in Delivery.objects.filter(state="queued"):
+            send(queued, at(second))
+
+    assert [message.to for message in twilio.messages] == [SMS[1], "+15005550011"]
+    assert sorted(Delivery.objects.values_list("state", flat=True)) == ["failed", "sent", "unknown"]
 
 
 def test_it_sends_nothing_more_of_unknown_outcome_once_acknowledged(town: Town, twilio: FakeTwilio) -> None:
@@ -499,6 +534,18 @@ def test_it_lists_what_is_to_be_handed_over_with_the_critical_first(town: Town) 
 
     assert [row[1] for row in to_hand_over(at(5), grace_s=2)] == ["critical", "low"]
     assert to_hand_over(at(5), grace_s=10) == []
+
+
+def test_a_backlog_of_ordinary_ones_hides_no_critical_one(town: Town) -> None:
+    for n in range(6):
+        town.person(f"Person {n}", ("sms", f"+1500555{n:04}"))
+    record([town.event(frame=None, severity="medium")], now=at(0))
+    town.rule.recipients.set(Recipient.objects.filter(name="Person 0"))
+    record([town.event(frame=None, severity="critical", camera=town.yard.uid, happened_at=at(60))], now=at(60))
+
+    due = to_hand_over(at(70), grace_s=0, limit=3)
+
+    assert [severity for _uid, severity, _service, _at in due] == ["critical", "medium", "medium"]
 
 
 def test_it_gives_no_grace_to_what_was_put_off(town: Town, twilio: FakeTwilio) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts import telling
+from alerts.auditor import audit
 from alerts.duty import outlooks
 from alerts.escalation import IMPLICIT, Plan, next_at, told_otherwise
 from alerts.incidents import acknowledge, record, resolve
@@ -255,6 +256,23 @@ def test_after_a_silence_the_steps_that_are_left_are_taken(town: Town) -> None:
 
 
 @pytest.mark.django_db
+def test_one_whose_step_cannot_be_taken_holds_no_other_up_and_is_found(town: Town) -> None:
+    guard = somebody("Guard", SMS, town=town)
+    rota = Rota.objects.create(name="Night", starts_on=(NOON - timedelta(7)).date())
+    policy_of(town, StepDraft([guard], wait_s=60), StepDraft([guard], rotas=[rota], wait_s=60))
+    record([town.event(), town.event(camera=town.yard.uid)], now=at(0))
+    sent_all()
+    # No clock of this name is known to this machine any more; of the two the first one due is told by it.
+    Rota.objects.update(time_zone="Mars/Olympus")
+    yard = Incident.objects.get(camera=town.yard)
+    Incident.objects.filter(pk=yard.pk).update(rule=None, next_step_at=at(61))
+
+    assert take_due_steps(at(62)) == 1
+    assert Alert.objects.filter(incident=yard, reason="reminder").count() == 1
+    assert "stopped" in [finding.code for finding in audit(at(200))]
+
+
+@pytest.mark.django_db
 def test_an_edit_holds_from_the_next_step_on(town: Town) -> None:
     guard, chief, mayor = (somebody(name, ("email", f"{name}@example.org"), town=town) for name in "GCM")
     policy = policy_of(town, StepDraft([guard], wait_s=60), StepDraft([chief], wait_s=60))
@@ -309,6 +327,20 @@ def test_only_what_is_critical_wakes_somebody(town: Town, severity: str, channel
     sleeper(town, SMS, EMAIL)
     record([town.event(severity=severity)], now=at(0))
     assert sorted(Delivery.objects.values_list("contact__channel", flat=True)) == channels
+
+
+@pytest.mark.django_db
+def test_whoever_has_a_number_only_is_woken_when_it_gets_critical_and_by_nothing_before(town: Town) -> None:
+    sleeper(town, SMS)
+    record([town.event(severity="high")], now=at(0))
+    take_due_steps(at(130))
+    record([town.event(severity="high", camera=town.yard.uid)], now=at(140))
+    assert set(Delivery.objects.values_list("held", "not_before_at")) == {("quiet", at(3600))}
+
+    record([town.event(severity="critical", happened_at=at(200))], now=at(200))
+
+    told = Delivery.objects.exclude(held="quiet").values_list("alert__reason", "not_before_at")
+    assert list(told) == [("worse", at(200))]
 
 
 @pytest.mark.django_db

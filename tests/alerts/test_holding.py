@@ -241,6 +241,59 @@ def test_late_news_comes_in_one_message_with_both_times(town: Town, smtp: FakeSm
     assert states() == {"sent"}
 
 
+def test_what_is_learnt_late_of_incidents_that_were_told_in_time_comes_in_one_message_with_both_times(
+    town: Town, twilio: FakeTwilio, smtp: FakeSmtp
+) -> None:
+    """Nothing was read for an hour, and what happened meanwhile becomes known within seconds."""
+    town.person("Alice", SMS, EMAIL)
+    alarms(town, 3, 0, severity="medium")
+    turn(at(5))
+    told = len(twilio.messages), len(smtp.received)
+    acknowledge(Incident.objects.order_by("pk")[0].uid, by=None, through="screen", now=at(6))
+    for i, camera in enumerate(cameras(town, 3)):
+        worse = town.event(camera=camera.uid, happened_at=at(600 + i), severity="high", frame=None)
+        record([worse], now=at(4200 + i / 10))
+
+    run(4201, 4260)
+
+    assert (len(twilio.messages), len(smtp.received)) == (told[0], told[1] + 1)
+    _, message = smtp.received[-1]
+    text = message.get_body("plain").get_content()
+    assert message["Subject"].strip().startswith("3 messages, known late: Person in")
+    assert text.count("Happened: 2026-03-01 12:10:0") == text.count("Known only at: 2026-03-01 13:10:00") == 3
+    assert not Incident.objects.filter(late=True).exists()
+
+
+def test_one_that_got_critical_meanwhile_comes_at_once_with_both_times(town: Town, twilio: FakeTwilio) -> None:
+    town.person("Alice", SMS)
+    alarms(town, 1, 0, severity="medium")
+    turn(at(1))
+    [camera] = cameras(town, 1)
+    worse = town.event(camera=camera.uid, happened_at=at(600), severity="critical", frame=None)
+    record([worse], now=at(4200))
+
+    turn(at(4200))
+
+    said = 'Now Critical: Person in "Dock lane", 12:10:00, known 13:10:00 (Asia/Taipei). '
+    assert [message.body.startswith(said) for message in twilio.messages] == [False, True]
+
+
+def test_it_wakes_nobody_by_sms_about_the_past_in_place_of_an_email_that_was_refused(
+    town: Town, twilio: FakeTwilio, smtp: FakeSmtp
+) -> None:
+    town.person("Alice", EMAIL, SMS)
+    alarms(town, 1, 0, severity="medium")
+    turn(at(5))
+    told, smtp.mode = len(twilio.messages), "550"
+    [camera] = cameras(town, 1)
+    record([town.event(camera=camera.uid, happened_at=at(600), severity="high", frame=None)], now=at(4200))
+
+    run(4200, 4300)
+
+    assert len(twilio.messages) == told
+    assert Delivery.objects.get(state="failed").contact.channel == "email"
+
+
 # Budgets
 
 

@@ -1,11 +1,11 @@
-"""Any order of events, decisions, silences and time: no alert is lost, nothing is acknowledged by itself or goes back.
+"""Any order of events, decisions, silences, windows, outages and time: no alert is lost, nothing is acknowledged by
+itself or goes back, and whatever mutes refuses nobody an acknowledgement or a resolution.
 
 A machine does what people and cameras may do, in any order, on a real database, and keeps a book of its own beside it.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -36,11 +36,21 @@ from alerts.incidents import (
     reopen,
     resolve,
 )
-from alerts.models import Alert, Delivery, Event, Incident, IncidentTransition, Recipient, Silence
-from alerts.silences import end_silence, make_silence
+from alerts.models import (
+    Alert,
+    Delivery,
+    Event,
+    Incident,
+    IncidentTransition,
+    MaintenanceWindow,
+    Recipient,
+    Silence,
+)
+from alerts.silences import end_silence, make_silence, remove_window, save_window
 from alerts.telling import take_due_steps
-from alerts.transitions import ENGINE, IllegalTransition, following
+from alerts.transitions import ENGINE, STEPS, IllegalTransition, following
 from frontend.models import User
+from streams.models import BlindSpan, Source
 from tests.alerts.town import SMS, Town, at, build_town
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -63,7 +73,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for rows in (Incident, Event, Silence):
+        for rows in (Incident, Event, Silence, MaintenanceWindow, BlindSpan):
             rows.objects.all().delete()
 
     def later(self, seconds: float) -> Any:
@@ -95,15 +105,27 @@ class Life(RuleBasedStateMachine):
         keep_mutes(now)
         take_due_steps(now)
 
+    @rule(gate=st.booleans())
+    def a_camera_goes_or_comes_back(self, gate: bool) -> None:
+        camera, now = self.town.gate if gate else self.town.yard, self.later(1)
+        if not BlindSpan.objects.filter(camera=camera, to_at__isnull=True).update(to_at=now):
+            BlindSpan.objects.create(camera=camera, from_at=now, reason="unreachable")
+
     # What people do
 
     def person(self, do: Any, n: int, **given: Any) -> None:
-        """Whatever is refused changes nothing: the invariants see to it."""
+        """Whatever is refused changes nothing: the invariants see to it. Nothing refuses a step of the table."""
         incident = self.pick(n)
-        if incident is not None:
-            with contextlib.suppress(IllegalTransition, AnotherUnresolved):
-                do(incident.uid, by=self.alice, through="screen", now=self.later(1), **given)
-                self.decided[do.__name__] += 1
+        if incident is None:
+            return
+        step = STEPS.get(do.__name__)
+        try:
+            do(incident.uid, by=self.alice, through="screen", now=self.later(1), **given)
+            self.decided[do.__name__] += 1
+        except AnotherUnresolved:
+            pass
+        except IllegalTransition:
+            assert step is None or incident.state not in step.before, (incident.state, incident.muted_by)
 
     @rule(n=st.integers(0, 5))
     def alice_acknowledges(self, n: int) -> None:
@@ -141,6 +163,16 @@ class Life(RuleBasedStateMachine):
         now = self.later(1)
         for silence in Silence.objects.filter(until_at__gt=now):
             end_silence(silence, by=self.alice, now=now)
+
+    @rule(exists=st.booleans())
+    def alice_plans_a_drill_around_noon(self, exists: bool) -> None:
+        now = self.later(1)
+        for window in MaintenanceWindow.objects.all():
+            remove_window(window, now=now)
+        if exists:
+            schedule = [{"days": [6], "from": "11:00", "until": "13:00"}]
+            given = {"name": "Drill", "site": self.town.site, "author": self.alice, "schedule": schedule}
+            save_window(MaintenanceWindow(**given), now=now)
 
     # What must hold after each of it
 
@@ -194,12 +226,25 @@ class Life(RuleBasedStateMachine):
             assert (incident.state == "resolved") == bool(incident.resolved_at) == bool(incident.disposition)
             assert not (incident.state == "resolved" and (incident.muted_by or incident.untold))
 
+    def teardown(self) -> None:
+        """Nothing mutes any more: all that was withheld and is still news has been told."""
+        now = self.later(1)
+        MaintenanceWindow.objects.all().delete()
+        BlindSpan.objects.filter(to_at__isnull=True).update(to_at=now)
+        Silence.objects.filter(until_at__gt=now).delete()
+        keep_mutes(self.later(1))
+        assert not Incident.objects.exclude(muted_by="", untold="").exists()
+        for incident in Incident.objects.filter(state="open"):
+            assert incident.alerts.filter(deliveries__isnull=False).exists(), incident.uid
+
 
 @pytest.fixture
 def _populated() -> Iterator[None]:
     Life.town = build_town()
     Life.alice = Life.town.alice
     Life.town.person("Guard", SMS)
+    for camera in (Life.town.gate, Life.town.yard):
+        Source.objects.create(camera=camera, address="rtsp://192.0.2.1/live")
     assert Recipient.objects.count() == 1
     yield
 

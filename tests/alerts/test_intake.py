@@ -63,6 +63,13 @@ def test_what_is_long_past_opens_it_late_and_what_happens_now_is_news() -> None:
     assert folded.cases["lane"].happened_at == NOW
 
 
+@pytest.mark.parametrize(("seconds", "late"), [(0, True), (990, False)])
+def test_what_is_new_and_long_past_is_told_late_and_its_incident_is_not(seconds: float, late: bool) -> None:
+    folded = fold({"lane": replace(CASE, late=False)}, [Seen(severity="high", happened_at=at(seconds))], NOW)
+    assert [(one.reason, one.case.late) for one in folded.news] == [("worse", late)]
+    assert not folded.cases["lane"].late
+
+
 def test_groups_are_kept_apart_and_news_comes_in_the_order_of_the_batch() -> None:
     batch = [Seen(key="b"), Seen(key="a"), Seen(key="b", severity="high"), Seen(key="a", severity="critical")]
     folded = fold({}, batch, NOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -72,6 +72,39 @@ def test_a_message_that_is_queued_waits_until_nothing_mutes_its_incident(
 
     end_silence(made, by=town.alice, now=at(300))
     assert deliver(row.uid, clock=lambda: at(300)) == "sent"
+
+
+def test_what_waits_for_the_end_of_quiet_hours_waits_on_when_a_silence_ends_before(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    alice = town.person("Alice", SMS)
+    alice.quiet_from, alice.quiet_until = time(11), time(13)
+    alice.save()
+    record([town.event(frame=None)], now=at(0))
+    made = silence(town, from_s=1, now=at(1))
+    end_silence(made, by=town.alice, now=at(300))
+    row = Delivery.objects.get()
+
+    assert [deliver(row.uid, clock=lambda s=s: at(s)) for s in (300, HOUR - 1)] == [None] * 2
+    assert (Delivery.objects.get().held, twilio.messages) == ("quiet", [])
+    assert deliver(row.uid, clock=lambda: at(HOUR)) == "sent"
+
+
+def test_one_that_is_silenced_when_quiet_hours_end_waits_for_both(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    alice = town.person("Alice", SMS)
+    alice.quiet_from, alice.quiet_until = time(11), time(13)
+    alice.save()
+    record([town.event(frame=None)], now=at(0))
+    made = silence(town, from_s=1, until_s=3 * HOUR, now=at(1))
+    row = Delivery.objects.get()
+
+    assert deliver(row.uid, clock=lambda: at(HOUR)) is None
+    end_silence(made, by=town.alice, now=at(2 * HOUR))
+    assert deliver(row.uid, clock=lambda: at(2 * HOUR)) == "sent"
 
 
 def test_a_message_that_failed_is_not_tried_again_while_its_incident_is_muted(

@@ -29,6 +29,7 @@ from alerts.sweep import (
 )
 from streams.log import Log
 from streams.log_redis import RedisLog
+from streams.models import Camera
 from streams.topics import standing_topics
 from tests.alerts.town import NOON, SMS, Town, at
 from tests.services.twilio import FakeTwilio
@@ -246,6 +247,22 @@ def test_it_goes_on_when_a_step_fails(
 
     assert len(broker.published) == 1
     assert sweeper.pulse().problem == "sweep"
+
+
+@pytest.mark.django_db
+@pytest.mark.valkey
+def test_its_figures_say_how_loaded_people_are_and_what_was_spent(town: Town, sweeper: Sweeper, clock: Clock) -> None:
+    row = queued(town)
+    Delivery.objects.filter(pk=row.pk).update(state="sent", attempted_at=NOON, segments=2)
+    for number in range(10):
+        camera = Camera.objects.create(name=f"Dock {number}", site=town.site, group=town.gate.group)
+        record([town.event(frame=None, camera=camera.uid)], now=NOON)
+    clock.s = 5
+
+    sweeper.turn()
+
+    figures = sweeper.pulse().figures
+    assert figures == {"leading": 1.0, "alerts_10min_most": 11.0, "in_flood": 1.0, "sms_month": 2.0}
 
 
 # The broker

@@ -8,13 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 from django.utils import translation
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as profile
 from hypothesis import strategies as st
 from pytest_django import Settings
 
 from alerts import texts
+from alerts.delivery import deliver
 from alerts.incidents import record
-from alerts.models import Alert, Event, Incident
+from alerts.models import Alert, Delivery, Event, Incident, Recipient
 from alerts.texts import (
     Back,
     clean,
@@ -31,6 +33,7 @@ from alerts.texts import (
 from detectors.labels import LABELS
 from streams.models import Camera
 from tests.alerts.town import EMAIL, NOON, SMS, Town, at
+from tests.services.twilio import FakeTwilio
 
 ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556666/"
 
@@ -62,6 +65,61 @@ ADDRESS = "https://watch.example.org/incidents/0193f3c0-1111-7222-8333-444455556
 )
 def test_it_counts_segments_as_they_are_paid(text: str, expected: int) -> None:
     assert segments(text) == expected
+
+
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+"""The default alphabet in the order of its codes, without the escape. Source: 3GPP TS 23.038, section 6.2.1."""
+EXTENSION = "\f^{}\\[~]|€"
+PLAIN, HAN, EMOJI = BASIC + EXTENSION, "車道闖入，。", "🚚👍🚨"
+
+
+def as_sent(text: str) -> list[str]:
+    """``text`` in the parts in which it goes over the air, each as full as it can be."""
+    gsm = set(text) <= set(PLAIN)
+    room, part = (160, 153) if gsm else (70, 67)
+
+    def size(piece: str) -> int:
+        return len(piece) + sum(c in EXTENSION for c in piece) if gsm else len(piece.encode("utf-16-be")) // 2
+
+    if size(text) <= room:
+        return [text]
+    parts = [""]
+    for character in text:
+        if size(parts[-1] + character) > part:
+            parts.append("")
+        parts[-1] += character
+    return parts
+
+
+def test_the_alphabet_is_whole() -> None:
+    assert (len(BASIC), len(EXTENSION)) == (127, 10)
+    assert septets(BASIC) == 127 and septets(EXTENSION) == 20
+    assert all(septets(character) is None for character in HAN + EMOJI + "`“ç\t")
+
+
+@given(st.one_of(*(st.text(alphabet, max_size=400) for alphabet in (PLAIN, EXTENSION, PLAIN + HAN, HAN + EMOJI))))
+def test_it_counts_the_parts_that_go_over_the_air(text: str) -> None:
+    assert segments(text) == len(as_sent(text))
+
+
+@given(st.text(PLAIN, max_size=400))
+def test_what_can_be_said_in_gsm_is_one_segment(text: str) -> None:
+    whole = fit(clean(text), ADDRESS)
+
+    assert len(as_sent(whole)) == 1
+    assert whole.endswith(f" {ADDRESS}")
+
+
+@given(st.text(HAN + EMOJI, max_size=200))
+def test_chinese_is_cut_between_characters_and_never_within_one(text: str) -> None:
+    whole = fit(text, ADDRESS)
+
+    assert len(as_sent(whole)) <= 2
+    said = whole.removesuffix(f" {ADDRESS}").removesuffix("…")
+    assert text.startswith(said) and "\ufffd" not in whole.encode("utf-16").decode("utf-16")
 
 
 @given(st.text(max_size=300))
@@ -143,6 +201,32 @@ def test_it_says_both_times_when_it_is_late(town: Town) -> None:
     words = email(alert, None, at(3601), picture=False)
     assert "Happened: 2026-03-01 12:00:00 (Asia/Taipei)" in words.text
     assert "Known only at: 2026-03-01 13:00:00 (Asia/Taipei)" in words.text
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reason", ["worse", "reminder", "grown", "spread"])
+def test_it_says_both_times_of_what_was_known_late_whatever_is_said_of_it(town: Town, reason: str) -> None:
+    alert = _alert(town, reason, late_s=3600, severity="critical")
+
+    short = sms(alert, at(3700), Back("https://watch.example.org/a/" + "A" * 28, "47")).text
+    assert "12:00:00, known 13:00:00" in short and segments(short) == 1
+    assert "12:00:00, known 13:00:00 (Asia/Taipei)" in texts.chat(alert, at(3700)).text
+
+
+@pytest.mark.django_db
+def test_what_gets_critical_though_it_is_long_past_comes_by_sms_with_both_times(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    town.person("Alice", SMS)
+    record([town.event(happened_at=at(0), severity="medium", frame=None)], now=at(3600))
+    record([town.event(happened_at=at(60), severity="critical", frame=None)], now=at(3601))
+    [row] = Delivery.objects.all()
+
+    assert deliver(row.uid, clock=lambda: at(3602)) == "sent"
+    assert twilio.messages[0].body.startswith(
+        'Now Critical: Person in "Dock lane", 12:00:00, known 13:00:00 (Asia/Taipei). Gate'
+    )
 
 
 @pytest.mark.django_db
@@ -242,6 +326,30 @@ def test_it_speaks_the_recipients_language_whatever_the_process_speaks(town: Tow
     assert segments(short) <= 2
     with translation.override("zh-hant"):
         assert headline(Incident.objects.get()) in words.subject
+
+
+@pytest.mark.django_db
+# The town stays the same from one example to the next.
+@profile(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    zone=st.text(BASIC.replace("\n", "").replace("\r", "") + EXTENSION + HAN, max_size=100),
+    reason=st.sampled_from(list(Alert.Reason)),
+    late=st.booleans(),
+)
+def test_a_long_name_leaves_room_for_the_times(town: Town, zone: str, reason: str, late: bool) -> None:
+    Incident.objects.all().delete()
+    Recipient.objects.all().delete()
+    alert = _alert(town, reason, late_s=3600 if late else 1)
+    alert.incident.zone_name = zone
+    link = f"https://watch.example.org/a/{'A' * 28}"
+
+    text = sms(alert, at(3700), Back(link, "47")).text
+
+    assert segments(text) <= (1 if septets(text) is not None else 2)
+    assert text.endswith(link)
+    assert "12:00:00" in text
+    assert not late or reason == "again" or "13:00:00" in text
+    assert "12:00:00" in texts.digest([alert, alert], at(3700), short=True).text
 
 
 def test_it_has_words_for_every_reason() -> None:

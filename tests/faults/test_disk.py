@@ -12,10 +12,7 @@ import pytest
 from tests.faults.way import Way, fill, mounted, unmount
 from tests.services.installation import wait_for
 
-pytestmark = [
-    *(pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)),
-    pytest.mark.parametrize("_open_way", ["sqlite"], indirect=True),
-]
+pytestmark = [pytest.mark.valkey, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLACES = (0, 8)
 SAID_S, AGAIN_S = 10.0, 30.0
@@ -46,6 +43,7 @@ def test_messages_leave_while_the_disk_for_pictures_and_the_archive_is_full(way:
     wait_for("it is kept again", lambda: way.is_well("evaluate", since_s), AGAIN_S + 10, 0.5)
 
 
+@pytest.mark.parametrize("_open_way", ["sqlite"], indirect=True)
 def test_nothing_is_lost_while_the_disk_of_the_database_is_full(way: Way) -> None:
     if way.disk is None:
         pytest.skip("needs the right to mount a tmpfs")

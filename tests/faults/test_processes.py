@@ -24,7 +24,6 @@ def number(place: int) -> str:
     return f"+8869120000{place:02d}"
 
 
-@pytest.mark.parametrize("_open_way", ["sqlite"], indirect=True)
 def test_a_child_that_is_killed_while_sending_and_then_its_whole_group_lose_nothing(way: Way) -> None:
     """Two children of a worker with processes each wait for Twilio, which took the message and does not answer."""
     way.installation.kill("worker")
@@ -49,7 +48,6 @@ def test_a_child_that_is_killed_while_sending_and_then_its_whole_group_lose_noth
             way.installation.kill("processes")
 
 
-@pytest.mark.parametrize("_open_way", ["postgres"], indirect=True)
 def test_a_rolling_restart_loses_nothing_and_tells_nothing_twice(way: Way) -> None:
     """Twilio takes two seconds for each message, so whoever is told to stop is in the middle of some."""
     way.twilio.modes = {number(place): "slow" for place in PHONES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from alerts.models import (
     RotaOverride,
     Team,
 )
+from alerts.policies import StepDraft, save_policy
 from frontend import health_tail, queries
 from frontend.models import User, ViewAudit
 from tests.services.twilio import FakeTwilio, twilio
@@ -269,6 +270,40 @@ def test_nobody_on_duty_is_said_in_the_strip_of_every_page(ada: Client, town: To
     assert "Nobody is on duty" not in text(ada.get("/"))
 
 
+def test_a_gap_of_tomorrow_is_said_in_the_strip_today_and_one_of_next_week_is_not(ada: Client, town: Town) -> None:
+    alice, bob = make_person("Alice"), make_person("Bob", confirmed=False)
+    rota = make_rota(alice)
+    rule = new_rule(town, policy=save_policy(EscalationPolicy(name="Night"), [StepDraft(rotas=[rota])]))
+    rule.save()
+    for ahead, said in ((timedelta(days=7), False), (timedelta(hours=20), True)):
+        RotaOverride.objects.all().delete()
+        begins_at = timezone.now() + ahead
+        rota.overrides.create(
+            recipient=bob, from_at=begins_at, until_at=begins_at + timedelta(hours=8), created_at=timezone.now()
+        )
+        queries.forget()
+        shown = text(ada.get("/"))
+        assert ("nobody can be told who is on duty (Night)" in shown) is said
+    assert "Nobody is on duty" not in shown
+
+
+def test_the_load_of_each_operator_is_a_figure_on_the_screen(ada: Client, town: Town) -> None:
+    alice, bob = make_person("Alice"), make_person("Bob")
+    now = timezone.now()
+    for person, count in ((alice, 10), (bob, 1)):
+        for _ in range(count):
+            incident = new_incident(town.gate, town.site, opened_at=now)
+            Alert.objects.create(incident=incident, recipient=person, reason="opened", created_at=now)
+    queries.forget()
+
+    outbox, strip = text(ada.get("/outbox/")), text(ada.get("/room/strip/"))
+
+    assert "<b>Alice: 10 alerts in ten minutes</b>" in outbox
+    assert "Bob: 1 alert in ten minutes" in outbox
+    assert "Alice: 10 alerts in ten minutes; ordinary ones go out together." in strip
+    assert "Bob: 1" not in strip
+
+
 def test_somebody_takes_a_night_by_the_rotas_own_clock_and_gives_it_back(ada: Client) -> None:
     alice, bob = make_person("Alice"), make_person("Bob")
     rota = make_rota(alice)
@@ -394,6 +429,25 @@ def test_each_rule_that_reaches_nobody_is_named_and_one_that_names_nobody_is_mea
     assert queries.nobody_told() == ("Yard at night",)
     Contact.objects.update(confirmed_at=None)
     assert queries.nobody_told() == ("Lane", "Yard at night")
+
+
+def test_a_rule_whose_policy_has_only_ways_that_its_people_lost_is_named(town: Town) -> None:
+    alice, bob = make_person("Alice"), make_person("Bob")
+    rota = Rota.objects.create(name="Night", starts_on=date(2026, 1, 5), on_holidays=bob)
+    rule = new_rule(town, name="Lane")
+    policy = save_policy(EscalationPolicy(name="Night"), [StepDraft([alice], rotas=[rota], channels=["sms"])])
+    rule.policy = policy
+    rule.save()
+    assert queries.nobody_told() == ()
+    # Both still have an address, which the policy does not use.
+    for person in (alice, bob):
+        Contact.objects.create(
+            recipient=person, channel="email", address=f"{person.name}@example.org", confirmed_at=timezone.now()
+        )
+    Contact.objects.filter(channel="sms", recipient=alice).update(opted_out_at=timezone.now())
+    assert queries.nobody_told() == ()
+    Contact.objects.filter(channel="sms", recipient=bob).delete()
+    assert queries.nobody_told() == ("Lane",)
 
 
 def test_a_rule_goes_by_a_policy_unless_that_reaches_nobody(ada: Client, town: Town) -> None:

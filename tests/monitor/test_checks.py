@@ -43,7 +43,6 @@ WRONG: list[tuple[dict[str, Any], dict[str, str], str, str]] = [
     ({}, {"POLISCOPE_CAMERA_ALLOW": "10.0.0.5"}, "poliscope.E007", "POLISCOPE_CAMERA_ALLOW=10.0.0.5:8554"),
     ({}, {"POLISCOPE_WEBHOOK_ALLOW": "10.0.0.5"}, "poliscope.E007", "POLISCOPE_WEBHOOK_ALLOW=10.0.0.5:8080"),
     ({"MEDIA_ROOT": "/dev/null/media"}, {}, "poliscope.E008", "chown"),
-    ({"TWILIO": NO_TWILIO | {"callbacks": True}}, {}, "poliscope.E009", "TWILIO_AUTH_TOKEN"),
     (
         {"TWILIO": CALLED_BACK, "PUBLIC_URL": "http://127.0.0.1:8000"},
         {},

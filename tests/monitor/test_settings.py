@@ -35,6 +35,7 @@ BAD = [
     ({"POLISCOPE_SECRET_KEY": "short"}, ["POLISCOPE_SECRET_KEY", "at least 50 characters, got 5", "secrets.token"]),
     ({"POLISCOPE_URL": "watch.example.org"}, ["POLISCOPE_URL", "https://", "'watch.example.org'", "for example"]),
     ({"POLISCOPE_DEBUG": "perhaps"}, ["POLISCOPE_DEBUG", "expected 1 or 0", "'perhaps'", "write"]),
+    ({"TWILIO_CALLBACKS": "1"}, ["TWILIO_AUTH_TOKEN", "with TWILIO_CALLBACKS", "leave TWILIO_CALLBACKS out"]),
     ({"DATABASE_URL": "oracle9://x:geheim@y/z"}, ["DATABASE_URL", "postgres://", "mend"]),
 ]
 
@@ -47,6 +48,25 @@ def test_a_malformed_setting_stops_it_with_the_remedy(tmp_path: Path, values: di
     for word in words:
         assert word in last
     assert "geheim" not in last
+
+
+@pytest.mark.parametrize("part", ["monitor.asgi", "monitor.celery"])
+def test_no_part_starts_where_callbacks_could_not_be_believed(tmp_path: Path, part: str) -> None:
+    """Uvicorn and Celery run no checks of ours."""
+    program = f"import {part} as part; getattr(part, 'app', None) and part.app.conf.broker_url"
+    given = {"PATH": os.environ["PATH"], "POLISCOPE_SECRET_KEY": SECRET, "POLISCOPE_DATA": str(tmp_path)}
+    environment = {**given, "DJANGO_SETTINGS_MODULE": "monitor.settings", "TWILIO_CALLBACKS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "TWILIO_AUTH_TOKEN: expected a value with TWILIO_CALLBACKS" in done.stderr
 
 
 def test_it_is_clean_for_production(tmp_path: Path) -> None:
