@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from datetime import UTC, datetime, time, timedelta
+
+from streams.time_zones import clock
 
 
 def quiet_ends_at(quiet_from: time | None, quiet_until: time | None, time_zone: str, at: datetime) -> datetime | None:
@@ -17,7 +18,7 @@ def quiet_ends_at(quiet_from: time | None, quiet_until: time | None, time_zone: 
     """
     if quiet_from is None or quiet_until is None:
         return None
-    zone = zoneinfo.ZoneInfo(time_zone)
+    zone = clock(time_zone)
     now = at.astimezone(zone)
     begun, before_end = now.time() >= quiet_from, now.time() < quiet_until
     if not (begun and before_end if quiet_from <= quiet_until else begun or before_end):

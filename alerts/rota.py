@@ -6,12 +6,12 @@ so an hour that comes twice or not at all hands over once all the same.
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Literal
+
+from streams.time_zones import clock
 
 WEEK_DAYS = 7
 
@@ -56,11 +56,6 @@ class Turn:
     why: Why = "turn"
 
 
-@lru_cache(maxsize=256)
-def _zone(name: str) -> zoneinfo.ZoneInfo:
-    return zoneinfo.ZoneInfo(name)
-
-
 def on_duty(rota: Rota, at: datetime) -> int | None:
     """Exactly who has the duty at the aware moment ``at``; None: nobody, which is a gap."""
     return _holder(rota, at)[0]
@@ -80,7 +75,7 @@ def _holder(rota: Rota, at: datetime) -> tuple[int | None, Why]:
 
 def _is_holiday(rota: Rota, at: datetime) -> bool:
     # The clock may go back over midnight, so the day before is asked too.
-    today = at.astimezone(_zone(rota.time_zone)).date()
+    today = at.astimezone(clock(rota.time_zone)).date()
     near = (today + timedelta(days=shift) for shift in (-1, 0, 1))
     return any(day in rota.holidays and _midnight(rota, day) <= at < _midnight(rota, _next(day)) for day in near)
 
@@ -88,7 +83,7 @@ def _is_holiday(rota: Rota, at: datetime) -> bool:
 def _turns_since_start(rota: Rota, at: datetime) -> int:
     """How many hand-overs there were since the first, that one counted 0; negative before it."""
     first = _hand_over_day(rota, rota.starts_on)
-    today = at.astimezone(_zone(rota.time_zone)).date()
+    today = at.astimezone(clock(rota.time_zone)).date()
     number = (today - first).days // WEEK_DAYS
     # On the day itself it depends on the hour, and a zone may skip a whole day.
     while _hand_over(rota, first, number) > at:
@@ -113,7 +108,7 @@ def _midnight(rota: Rota, day: date) -> datetime:
 
 def _instant(rota: Rota, day: date, at: time) -> datetime:
     """Of an hour that comes twice the first; one that does not come is taken as if the clock had not been put on."""
-    return datetime.combine(day, at, _zone(rota.time_zone)).astimezone(UTC)
+    return datetime.combine(day, at, clock(rota.time_zone)).astimezone(UTC)
 
 
 def _next(day: date) -> date:

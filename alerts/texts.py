@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -22,6 +21,7 @@ from alerts.events import SEVERITIES
 from alerts.grouping import SITE_OUTAGE
 from alerts.lateness import known_late
 from alerts.models import Alert, Event, Incident
+from streams.time_zones import clock
 
 SUBJECT_LENGTH = 300
 
@@ -357,11 +357,11 @@ def local_time(at: datetime, time_zone: str, *, beside: datetime | None = None, 
     >>> local_time(datetime(2026, 1, 2, 20, 5, 6, tzinfo=UTC), "Asia/Taipei")
     '2026-01-03 04:05:06 (Asia/Taipei)'
     """
-    zone = ZoneInfo(time_zone)
+    zone = clock(time_zone)
     local = at.astimezone(zone)
     same_day = beside is not None and beside.astimezone(zone).date() == local.date()
     time = f"{local:%H:%M:%S}" if same_day else f"{local:%Y-%m-%d %H:%M:%S}"
-    return f"{time} ({time_zone})" if named else time
+    return f"{time} ({zone})" if named else time
 
 
 def incident_address(incident: Incident) -> str:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerts.quiet_hours import quiet_ends_at
 from alerts.rota import Override, Rota, gaps, on_duty, turns
+from alerts.texts import local_time
 
 ALICE, BOB, CHARLIE = 1, 2, 3
 MONDAY = date(2026, 3, 2)
@@ -49,6 +51,14 @@ def test_it_begins_with_the_first_hand_over_on_or_after_its_first_day() -> None:
 def test_nobody_is_on_duty_in_a_rota_without_members() -> None:
     rota = weekly(members=())
     assert on_duty(rota, moment("2026-03-10T12:00")) is None
+
+
+def test_a_clock_that_this_machine_does_not_know_leaves_nobody_without_a_duty() -> None:
+    lost, utc = weekly(time_zone="Mars/Base"), weekly()
+    at = moment("2026-03-09T08:00:00")
+    assert on_duty(lost, at) == on_duty(utc, at) == BOB
+    assert quiet_ends_at(time(22), time(7), "Mars/Base", at) is None
+    assert local_time(at, "Mars/Base") == "2026-03-09 08:00:00 (UTC)"
 
 
 def test_somebody_who_takes_a_night_has_it_and_nothing_more() -> None:
