@@ -6,6 +6,7 @@ field in ``msgspec.Meta``, and forms, validation and the API's errors derive fro
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -167,6 +168,11 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def sought(self) -> dict[str, list[str]]:
         """By setting, the labels that the model must give, every one of them, for this to fire as it is meant to."""
         return {"labels": self.labels}
+
+    @property
+    def heights(self) -> tuple[float, float]:
+        """The least and the most height, in picture heights, of a box that is looked at."""
+        return self.min_height or 0.0, math.inf if self.max_height is None else self.max_height
 
     @property
     def on_ground(self) -> list[str]:

@@ -179,7 +179,7 @@ class Following(Generic[C, S]):
     def __init__(self, config: C, zone: EmbeddedZone, state: State[S]) -> None:
         self._config, self._zone, self._state = config, zone, state
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
-        self._least_height, self._most_height = config.min_height or 0.0, config.max_height or math.inf
+        self._least_height, self._most_height = config.heights
         self._ground = None if zone.ground is None else Plane.of(zone.ground)
         if self._ground is None and config.on_ground:
             raise ValueError(
