@@ -162,17 +162,13 @@ def test_what_stands_under_one_number_after_another_has_not_moved(jump: float) -
 
 
 def test_what_came_and_parked_hides_nobody_though_its_number_changes() -> None:
-    parks = [
-        *comes(until=40),
-        *(one for i in range(4, 50) for one in rests(10 * i, 10 * i + 9, i, 0.6 + 0.03 * (i % 2))),
-    ]
-    joined = [
-        picture(one.sequence, *one.tracks, track(90, 0.2 + 0.02 * (one.sequence - 300), 0.95))
-        for one in parks
-        if one.sequence in range(300, 330)
-    ]
-    history = [one for one in parks if one.sequence not in range(300, 330)] + joined
-    history.sort(key=lambda one: one.sequence)
+    def car(i: int) -> list[Any]:
+        return [] if i % 10 == 9 else [track(i // 10, 0.6 + 0.03 * (i // 10 % 2))]
+
+    def man(i: int) -> list[Any]:
+        return [track(90, 0.2 + 0.02 * (i - 300), 0.95)] if 300 <= i < 330 else []
+
+    history = [*comes(until=40), *(picture(i, *car(i), *man(i)) for i in range(40, 500))]
     assert [event.track for event in fired("presence", *history)] == [1, 90]  # type: ignore[union-attr]
 
 
