@@ -44,6 +44,7 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     """A thing stands in the zone for ``hold_s`` and its owner has been away for ``away_s``."""
 
     unused: ClassVar[frozenset[str]] = frozenset({"min_travel"})
+    memory_s: ClassVar[float] = REMEMBER_S
 
     labels: Annotated[
         list[str],

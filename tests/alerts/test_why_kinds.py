@@ -11,7 +11,21 @@ from alerts.archive import Archive, Query
 from alerts.rules.config import EmbeddedRule, EmbeddedZone, Schedule, ScheduleSpan
 from alerts.why import Answer, Question, why_not
 from streams.observations import Observation
-from tests.alerts.histories import GATE, LANE, LANE_CORNERS, VIEW, at, nobody, rule, seen, source, tick, walk, walker
+from tests.alerts.histories import (
+    GATE,
+    LANE,
+    LANE_CORNERS,
+    VIEW,
+    at,
+    nobody,
+    rule,
+    seen,
+    source,
+    stays,
+    tick,
+    walk,
+    walker,
+)
 from tests.alerts.test_camera_health import lasting
 from tests.alerts.test_left import HIDES, LEFT, scene, thing
 from tests.alerts.test_rehearsal import fold_and_keep
@@ -64,6 +78,9 @@ CASES: list[tuple[str, str, list[Observation], dict[str, Any], float, str, str]]
     ("its owner just left", "left", LEFT, {"hold_s": 5, "away_s": 100}, 60, "owner_away", "away_s"),
     ("its owner vanished beside it", "left", [*HIDES, *scene(20, 80, thing())],
      {"hold_s": 5, "hidden_s": 100}, 60, "owner_hidden", "hidden_s"),
+    ("its owner vanished long ago", "left",
+     [*HIDES, *scene(20, 30, thing()), *stays("quiet", 29.5, 395), source(395, "active"), *scene(395, 406, thing())],
+     {"hold_s": 5, "hidden_s": 1000}, 400, "owner_hidden", "hidden_s"),
 ]  # fmt: skip
 
 
