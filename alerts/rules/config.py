@@ -184,8 +184,8 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
         Every setting in seconds counts, that of a kind to come too.
         """
-        waits = (name for name in self.__struct_fields__ if name.endswith("_s") and name not in self.afterwards)
-        return self.memory_s + sum(getattr(self, name) for name in waits)
+        waits = [name for name in self.__struct_fields__ if name.endswith("_s") and name not in self.afterwards]
+        return self.memory_s + sum(float(getattr(self, name)) for name in waits)
 
     @property
     def on_ground(self) -> list[str]:

@@ -30,6 +30,7 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 class CountingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counts objects of these labels over the line."""
 
+    unused: ClassVar[frozenset[str]] = frozenset({"rearm", "rearm_s", "stale_s", "group_by", "news_after_s"})
     # A rehearsal tells only whole intervals.
     afterwards: ClassVar[frozenset[str]] = LineConfig.afterwards | {"interval_s"}
 

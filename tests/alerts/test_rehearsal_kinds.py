@@ -70,13 +70,13 @@ def draft_of(kind: str) -> EmbeddedRule:
 
 def after(log: Sequence[Observation], more: Sequence[Observation]) -> list[Observation]:
     """``more`` half a minute after ``log``, in a session of its own."""
-    ends = max((_time(one) for one in log), default=START)
+    ends = max((time_of(one) for one in log), default=START)
     session = 1 + max((getattr(one, "session", 0) for one in log), default=0)
     begins_s = (ends - START).total_seconds() + 30
     return [*log, tick(begins_s), *moved(more, camera=GATE, deployment=GENERAL, to=at(begins_s), session=session)]
 
 
-def _time(one: Any) -> Any:
+def time_of(one: Any) -> Any:
     return one.captured_at if hasattr(one, "captured_at") else one.at
 
 
@@ -117,7 +117,7 @@ def test_a_rehearsal_gives_the_events_that_happened(
 ) -> None:
     draft = draft_of(kind)
     log = after(after(history_of(before), SCENES[kind][1]), history_of(behind))
-    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
+    log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
     cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
@@ -134,7 +134,7 @@ LASTS_S = 1200
 
 def then_quiet(log: Sequence[Observation]) -> list[Observation]:
     """``log``, and then nothing changes for long."""
-    ends_s = (_time(log[-1]) - START).total_seconds()
+    ends_s = (time_of(log[-1]) - START).total_seconds()
     return [*log, *stays("quiet", ends_s, ends_s + LASTS_S + 100)]
 
 
@@ -218,7 +218,7 @@ def test_a_rehearsal_counts_what_was_counted(
     lines = {"zones": [line(), OTHER_LINE], "turns": True} if data.draw(st.booleans()) else {}
     draft = of("counting", **{**EASY["counting"], "least_way": 0.01, "interval_s": 10, **lines})
     log = after(after(history_of(before), walk(0, 6, 0.2, 0.8)), history_of(behind))
-    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
+    log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
     cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
