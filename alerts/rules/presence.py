@@ -42,7 +42,12 @@ class PresenceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_field
     ] = 1.0
     leave_s: Annotated[
         float,
-        Meta(ge=0, le=60, title=_("Forgive absence (s)"), description=_("A shorter step outside does not count.")),
+        Meta(
+            ge=0,
+            le=60,
+            title=_("Forgive absence (s)"),
+            description=_("A shorter step outside, or time out of sight, does not count."),
+        ),
     ] = 1.0
     min_speed_kmh: MinSpeed = None
 
