@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alerts.engine import Engine
 from alerts.rules.registry import BadConfig, read_config
 from tests.alerts.actors import film, fired, goes, picture, told, track
 from tests.alerts.histories import nobody, rule, run, seen, source, tick, walk, walker
@@ -142,6 +143,15 @@ def test_who_walked_in_and_stands_under_another_number_is_told_once(hold_s: floa
     [event] = fired("presence", *history, hold_s=hold_s)
     # Its name is that of its first confirmed picture.
     assert event.first == (1, 2)  # type: ignore[union-attr]
+
+
+def test_whom_the_tracker_takes_for_another_is_told_once_all_the_same() -> None:
+    first, then = goes((0, 0.2, 0.6), (3, 0.5, 0.6), size=(0.02, 0.2)), goes((3.2, 0.58, 0.6), (12, 0.58, 0.6))
+    history = film(12, first, then)
+    engine = Engine([rule(hold_s=5.0)])
+    outcomes = [engine.step(one) for one in history]
+    assert {track.number for one in outcomes for track in one.tracks or []} == {1, 2}
+    assert len([event for one in outcomes for event in one.events]) == 1
 
 
 def test_a_visit_that_was_told_is_not_told_again_under_another_number() -> None:

@@ -74,6 +74,8 @@ CASES: list[tuple[str, str, list[Observation], dict[str, Any], float, str, str]]
      66, "said", ""),
     ("nobody brought it", "left", [*nobody(1, 20, 1.0), *scene(20, 80, thing())], {"hold_s": 10, "away_s": 5},
      66, "owner", "owner"),
+    ("too small", "left", LEFT, {"hold_s": 5, "min_height": 0.2}, 32, "min_height", "min_height"),
+    ("too large", "left", LEFT, {"hold_s": 5, "max_height": 0.04}, 32, "max_height", "max_height"),
     ("not for long", "left", LEFT, {"hold_s": 100}, 60, "left_for", "hold_s"),
     ("its owner just left", "left", LEFT, {"hold_s": 5, "away_s": 100}, 60, "owner_away", "away_s"),
     ("its owner vanished beside it", "left", [*HIDES, *scene(20, 80, thing())],
