@@ -110,9 +110,8 @@ def propose_for(
 
 
 def _warm_up_s(rule: EmbeddedRule) -> float:
-    """Long enough for the rule to be as it was: held, and ready again."""
-    config = read_config(rule.kind, rule.config)
-    return min(WARM_UP_S, SETTLE_S + config.rearm_s + float(getattr(config, "hold_s", 0.0)))
+    """Long enough for the rule to be as it was: all that it waits for has lasted, and it is ready again."""
+    return min(WARM_UP_S, SETTLE_S + read_config(rule.kind, rule.config).looks_back_s)
 
 
 def _judged(incident: Incident) -> list[Incident]:

@@ -51,7 +51,7 @@ def _reach_s(rule: EmbeddedRule, sources: Mapping[UUID, EmbeddedRule], above: fr
     if config is None:
         return max(WARM_UP_S, settling_s(rule))
     behind = (_reach_s(sources[uid], sources, above) for uid in followed(rule) if uid in sources and uid not in above)
-    return config.within_s + settling_s(rule) + max(behind, default=0.0)
+    return settling_s(rule) + max(behind, default=0.0)
 
 
 def _items(what: Rehearsal, read: Reader) -> Iterator[Item]:

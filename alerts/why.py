@@ -137,7 +137,9 @@ class Question:
     @property
     def from_at(self) -> datetime:
         """The earliest observation that is asked for."""
-        return self.at - timedelta(seconds=max([WARM_UP_S, *(warm_up_s(rule) for rule in self.rules)]))
+        # A sequence waits for events.
+        waits_s = (warm_up_s(rule) for rule in self.rules if rule.kind != SEQUENCE)
+        return self.at - timedelta(seconds=max([WARM_UP_S, *waits_s]))
 
     @property
     def until_at(self) -> datetime:
@@ -151,12 +153,9 @@ def warm_up_s(rule: EmbeddedRule) -> float:
 
 
 def settling_s(rule: EmbeddedRule) -> float:
-    """Long enough for ``rule`` to be as it was: held, and ready again."""
+    """Long enough for ``rule`` to be as it was: all that it waits for has lasted, and it is ready again."""
     config = _config(rule)
-    if config is None:
-        return WARM_UP_S
-    lasts_s = float(getattr(config, "hold_s", getattr(config, "for_s", 0.0)))
-    return WARM_UP_S + config.rearm_s + lasts_s
+    return WARM_UP_S + (0.0 if config is None else config.looks_back_s)
 
 
 def why_not(question: Question, batches: Iterable[Batch]) -> list[Answer]:

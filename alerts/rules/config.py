@@ -6,6 +6,7 @@ field in ``msgspec.Meta``, and forms, validation and the API's errors derive fro
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -93,6 +94,10 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Without what it cannot be told whether it would have fired; see ``alerts.rehearsal_ledger``."""
     metric: ClassVar[tuple[str, ...]] = ()
     """Settings in metres or km/h; without a value they are not used."""
+    afterwards: ClassVar[frozenset[str]] = frozenset({"stale_s", "news_after_s"})
+    """Settings in seconds that it does not wait for: they are about what has been told."""
+    memory_s: ClassVar[float] = 0.0
+    """What it remembers for so long, whatever its settings, may decide."""
 
     labels: Annotated[
         list[str],
@@ -169,6 +174,20 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def sought(self) -> dict[str, list[str]]:
         """By setting, the labels that the model must give, every one of them, for this to fire as it is meant to."""
         return {"labels": self.labels}
+
+    @property
+    def heights(self) -> tuple[float, float]:
+        """The least and the most height, in picture heights, of a box that is looked at."""
+        return self.min_height or 0.0, math.inf if self.max_height is None else self.max_height
+
+    @property
+    def looks_back_s(self) -> float:
+        """How long ago something may have begun that decides now: as if it waited for one after the other.
+
+        Every setting in seconds counts, that of a kind to come too.
+        """
+        waits = [name for name in self.__struct_fields__ if name.endswith("_s") and name not in self.afterwards]
+        return self.memory_s + sum(float(getattr(self, name)) for name in waits)
 
     @property
     def on_ground(self) -> list[str]:

@@ -9,7 +9,7 @@ can also count turns: which line an object came in by and which one it went out 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -29,6 +29,10 @@ DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 
 class CountingConfig(LineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Counts objects of these labels over the line."""
+
+    unused: ClassVar[frozenset[str]] = frozenset({"rearm", "rearm_s", "stale_s", "group_by", "news_after_s"})
+    # A rehearsal tells only whole intervals.
+    afterwards: ClassVar[frozenset[str]] = LineConfig.afterwards | {"interval_s"}
 
     interval_s: Annotated[
         int,

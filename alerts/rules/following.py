@@ -84,6 +84,8 @@ class Stay(msgspec.Struct):
     """What is known of one track with regard to the zone. Points are fractions of the picture."""
 
     start: Point
+    origin: Point | None = None
+    """Where its present track began; None: at ``start``."""
     sightings: list[tuple[float, bool]] = msgspec.field(default_factory=list)
     confirmed: tuple[int, int] | None = None
     confirmed_count: int = 0
@@ -179,7 +181,7 @@ class Following(Generic[C, S]):
     def __init__(self, config: C, zone: EmbeddedZone, state: State[S]) -> None:
         self._config, self._zone, self._state = config, zone, state
         self._labels = frozenset().union(*(expand(label) for label in config.labels))
-        self._least_height, self._most_height = config.min_height or 0.0, config.max_height or math.inf
+        self._least_height, self._most_height = config.heights
         self._ground = None if zone.ground is None else Plane.of(zone.ground)
         if self._ground is None and config.on_ground:
             raise ValueError(
@@ -278,6 +280,10 @@ class Following(Generic[C, S]):
     def _break(self, stay: S) -> None:
         """What it did since it was last seen is not to be counted."""
 
+    def _go_on(self, stay: S, at: Point) -> None:
+        """It goes on ``at`` another place under another number. Nobody saw it come there: that is no travel."""
+        stay.origin = at
+
     def _least(self, track: Track, at_s: float) -> float:
         """The score that counts for ``track``."""
         return self._config.confidence
@@ -331,7 +337,7 @@ class Following(Generic[C, S]):
         if stay.confirmed is None or stay.confirmed_count < self._config.confirm_n:
             self._count(stay, at_s, good)
             self._confirm(stay, seen)
-        left, top = stay.start
+        left, top = stay.origin or stay.start
         travel = math.hypot((x - left) * seen.aspect, y - top)
         if travel > stay.travel:
             stay.travel = travel
@@ -355,7 +361,11 @@ class Following(Generic[C, S]):
     def _begin(self, seen: Seen, track: Track, shown: set[int], at: Point) -> S:
         stays = self._state.stays
         old = self._vanished(seen, track, shown, at) if self.takes_over_s else None
-        stay = self.stay(start=at, seen_at_s=seen.at_s) if old is None else stays.pop(old)
+        if old is None:
+            stay = self.stay(start=at, seen_at_s=seen.at_s)
+        else:
+            stay = stays.pop(old)
+            self._go_on(stay, at)
         stays[track.number] = stay
         return stay
 
@@ -490,13 +500,14 @@ P = TypeVar("P", bound=Standing)
 
 
 class Inside(Following[Z, P]):
-    """Following that knows how long each track has been in the polygon."""
+    """Following that knows how long each track has been in the polygon, and goes on over a lost one for ``leave_s``."""
 
     lasting = "in_zone"
     """What its ``held_s`` is called."""
 
     def __init__(self, config: Z, zone: EmbeddedZone, state: State[P]) -> None:
         super().__init__(config, zone, state)
+        self.takes_over_s = config.leave_s
         self._hold_s = config.hold_s if isinstance(config, HoldConfig) else 0.0
         self._gap_s = max(config.leave_s, 1.0)
         self._by_overlap = config.anchor == "overlap"
@@ -574,14 +585,10 @@ class Inside(Following[Z, P]):
 
 
 class InZone(Inside[Z, P], Fresh[Z, P]):
-    """``Inside`` that goes on over a lost track for ``leave_s``, and starts anew with its schedule.
+    """``Inside`` that starts anew with its schedule.
 
     Only what the rule is about keeps the zone from being quiet: a busy street is never empty.
     """
-
-    def __init__(self, config: Z, zone: EmbeddedZone, state: State[P]) -> None:
-        super().__init__(config, zone, state)
-        self.takes_over_s = config.leave_s
 
     def _occupies(self, stay: P) -> bool:
         return super()._occupies(stay) and self._due(stay)

@@ -44,6 +44,7 @@ class LeftConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     """A thing stands in the zone for ``hold_s`` and its owner has been away for ``away_s``."""
 
     unused: ClassVar[frozenset[str]] = frozenset({"min_travel"})
+    memory_s: ClassVar[float] = REMEMBER_S
 
     labels: Annotated[
         list[str],
@@ -179,8 +180,7 @@ class _Left:
         others = [track.xyxy for track in seen.tracks if track.label in self._ignore and self._is_sure(track)]
         self._trace(owners, seen.at_s)
         self._follow(owners, seen)
-        wanted = [track for track in seen.tracks if track.label in self._labels]
-        wanted = [track for track in wanted if overlap(self._zone.points, track.xyxy) >= 0.5]
+        wanted = [track for track in seen.tracks if track.label in self._labels and self._is_thing(track)]
         shown = {track.number for track in wanted}
         for track in wanted:
             self._recall(track, shown)
@@ -275,6 +275,11 @@ class _Left:
             return []
         since_s = state.fired_at_s if config.rearm == "interval" else state.standing_at_s
         return [short("rearm", config.rearm_s, tenths(elapsed_s(since_s, at_s)), "rearm_s")]
+
+    def _is_thing(self, track: Track) -> bool:
+        """Whether it lies in the zone and is of a size that counts; owners and what hides them may have any size."""
+        least, most = self._config.heights
+        return least <= track.xyxy[3] - track.xyxy[1] <= most and overlap(self._zone.points, track.xyxy) >= 0.5
 
     def _is_sure(self, track: Track) -> bool:
         return track.score >= self._config.confidence

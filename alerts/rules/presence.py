@@ -1,9 +1,10 @@
 """Zone presence: an object of these labels is in the zone. Pure.
 
 Fires once per stay: the object is confirmed (k of n analysed pictures within a time), has stood in the zone for
-``hold_s`` (short steps outside are forgiven), and has moved at least ``min_travel``, so a parked car or a poster never
-fires. With a least speed it must also be so fast, in the zone. Then the zone is ready again only after a fixed interval
-or after nothing has moved in it for a while: what is parked hides nobody who comes later.
+``hold_s`` (short steps outside are forgiven, and so is a lost track that goes on under another number), and has moved
+at least ``min_travel``, so a parked car or a poster never fires. With a least speed it must also be so fast, in the
+zone. Then the zone is ready again only after a fixed interval or after nothing has moved in it for a while: what is
+parked hides nobody who comes later.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ class PresenceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_field
     ] = 1.0
     leave_s: Annotated[
         float,
-        Meta(ge=0, le=60, title=_("Forgive absence (s)"), description=_("A shorter step outside does not count.")),
+        Meta(
+            ge=0,
+            le=60,
+            title=_("Forgive absence (s)"),
+            description=_("A shorter step outside, or time out of sight, does not count."),
+        ),
     ] = 1.0
     min_speed_kmh: MinSpeed = None
 
@@ -61,6 +67,8 @@ class _Visit(Standing):
     """Where it was when it last had moved by the least travel."""
     moved_at_s: float | None = None
     """When that was; None: not since it began, or since it left the zone after it was told."""
+    smoothed: int = SMOOTHED
+    """It is at the median of so many of its last places: of those under its present number."""
 
 
 class _Presence(Inside[PresenceConfig, _Visit]):
@@ -73,12 +81,17 @@ class _Presence(Inside[PresenceConfig, _Visit]):
         return None if self._config.min_speed_kmh else super().wake_at_s
 
     def _place(self, stay: _Visit, seen: Seen, track: Track) -> None:
-        here = middle(stay.path[-SMOOTHED:])
+        here = middle(stay.path[-stay.smoothed :])
+        stay.smoothed = min(SMOOTHED, stay.smoothed + 1)
         if stay.rest is None:
             stay.rest = here
         elif distance(stay.rest, here, seen.aspect) >= self._config.min_travel:
             stay.rest, stay.moved_at_s = here, seen.at_s
         super()._place(stay, seen, track)
+
+    def _go_on(self, stay: _Visit, at: Point) -> None:
+        super()._go_on(stay, at)
+        stay.rest, stay.smoothed = None, 1
 
     def _release(self, stay: _Visit) -> None:
         if stay.fired:

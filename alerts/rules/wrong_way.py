@@ -104,6 +104,13 @@ class _WrongWay(InZone[WrongWayConfig, _Course]):
         stay.recent, stay.top = [], None
         self._go(stay, 0.0)
 
+    def _go_on(self, stay: _Course, at: Point) -> None:
+        """Another may drive close behind: only what each was seen to go counts, and together."""
+        super()._go_on(stay, at)
+        by = at[0] - stay.path[-1][0], at[1] - stay.path[-1][1]
+        stay.recent = [_moved(point, by) for point in stay.recent]
+        stay.top = None if stay.top is None else _moved(stay.top, by)
+
     def _place(self, stay: _Course, seen: Seen, track: Track) -> None:
         super()._place(stay, seen, track)
         if not stay.inside:
@@ -173,3 +180,7 @@ class _WrongWay(InZone[WrongWayConfig, _Course]):
             *self._ground_facts(stay, speed_kmh(stay.steps)),
             *super()._facts(stay),
         ]
+
+
+def _moved(point: Point, by: Point) -> Point:
+    return point[0] + by[0], point[1] + by[1]

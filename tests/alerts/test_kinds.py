@@ -169,6 +169,30 @@ def test_logic_goes_on_from_its_snapshot_as_json_at_every_moment(
         names |= set(told)
 
 
+WAITS = {"confirm_within_s", "leave_s", "rearm_s", "hold_s", "for_s", "within_s", "hidden_s", "away_s", "gap_s"}
+NO_WAITS = {"stale_s", "news_after_s", "interval_s"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_looks_back_over_all_that_it_waits_for(kind: str) -> None:
+    given = EASY.get(kind, {})
+    fields = [name for name in rule_kind(kind).__struct_fields__ if name.endswith("_s")]
+    # Whoever adds a time says here whether anything waits for it.
+    assert set(fields) <= WAITS | NO_WAITS
+    for name in fields:
+        short, long = (read_config(kind, {**given, name: value}) for value in (30, 60))
+        assert long.looks_back_s - short.looks_back_s == (30 if name in WAITS else 0), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_setting_in_seconds_is_named_so_and_no_other_is(kind: str) -> None:
+    info = inspect.type_info(rule_kind(kind))
+    assert isinstance(info, inspect.StructType)
+    for field in info.fields:
+        title = (getattr(field.type, "extra_json_schema", None) or {}).get("title", "")
+        assert ("(s)" in title) == field.name.endswith("_s"), (field.name, title)
+
+
 NUMBERS = (math.nan, math.inf, -math.inf, -1, -1e-9, 1e12)
 SIGNED = {"bound", "clear"}
 """Of a threshold: what is measured may be below zero."""

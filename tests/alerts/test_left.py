@@ -70,6 +70,9 @@ def test_a_bag_whose_owner_has_gone_is_left() -> None:
         ({"owners": ["dog"]}, 0),
         ({"owners": ["dog"], "owner": "any"}, 1),
         ({"confirm_k": 50, "confirm_n": 50, "confirm_within_s": 3}, 0),
+        ({"min_height": 0.04, "max_height": 0.06}, 1),  # the bag's 0.05; its owner has 0.2
+        ({"min_height": 0.06}, 0),
+        ({"max_height": 0.04}, 0),
     ],
 )
 def test_each_bound_counts(settings: dict[str, Any], fires: int) -> None:
@@ -120,6 +123,19 @@ def test_another_box_of_the_same_thing_is_not_another_thing() -> None:
 def test_short_of_its_time_a_lost_track_goes_on() -> None:
     history = [*OWNER, *scene(20, 35, thing()), *scene(35, 40), *scene(40, 60, thing())]
     assert fired(history) == [45.5]  # what lay between is unknown
+
+
+@pytest.mark.parametrize("settings, fires", [({}, 1), ({"min_height": 0.1}, 0), ({"max_height": 0.02}, 0)])
+def test_a_size_counts_of_a_bag_that_a_detector_knows_too(settings: dict[str, Any], fires: int) -> None:
+    bag = thing(label="suitcase")
+    history = [*walks(0, 6, 0.2, 0.58), *walks(6, 12, 0.58, 0.98, bag), *scene(12, 60, bag)]
+    assert len(fired(history, labels=["bag"], **settings)) == fires
+
+
+def test_the_sizes_are_those_of_the_thing_and_not_of_its_owner_nor_of_a_parked_car() -> None:
+    stays = [*walks(0, 6, 0.2, 0.58), *scene(6, 80, walker(0.58), thing())]
+    assert fired(stays, max_height=0.1) == []
+    assert fired([*OWNER, *scene(20, 80, thing(), CAR)], max_height=0.1) == []
 
 
 def test_an_owner_who_comes_back_starts_the_time_again() -> None:

@@ -19,10 +19,10 @@ from alerts import archive
 from alerts.archive_writer import ArchiveWriter
 from alerts.engine import Engine, Outcome
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.registry import RULES
+from alerts.rules.registry import RULES, rule_kind
 from streams.observations import Observation
 from tests.alerts.actors import film, goes, line, of
-from tests.alerts.histories import GATE, GENERAL, START, at, fold, nobody, tick, walk
+from tests.alerts.histories import GATE, GENERAL, START, at, fold, nobody, stays, tick, walk
 from tests.alerts.kept import moved
 from tests.alerts.sequenced import (
     CROSSES,
@@ -37,8 +37,8 @@ from tests.alerts.sequenced import (
 from tests.alerts.test_camera_health import lasting
 from tests.alerts.test_engine import history_of, steps
 from tests.alerts.test_kinds import EASY, OTHER_LINE
-from tests.alerts.test_left import LEFT
-from tests.alerts.test_rehearsal import LOG, PARTITION, counts_of, events_of, rehearsed
+from tests.alerts.test_left import HIDES, LEFT, scene, thing
+from tests.alerts.test_rehearsal import LOG, PARTITION, counts_of, events_of, fold_and_keep, rehearsed
 from tests.alerts.test_threshold import series
 from tests.alerts.test_zone_kinds import LYING, UPRIGHT, car, person, stands
 
@@ -70,13 +70,13 @@ def draft_of(kind: str) -> EmbeddedRule:
 
 def after(log: Sequence[Observation], more: Sequence[Observation]) -> list[Observation]:
     """``more`` half a minute after ``log``, in a session of its own."""
-    ends = max((_time(one) for one in log), default=START)
+    ends = max((time_of(one) for one in log), default=START)
     session = 1 + max((getattr(one, "session", 0) for one in log), default=0)
     begins_s = (ends - START).total_seconds() + 30
     return [*log, tick(begins_s), *moved(more, camera=GATE, deployment=GENERAL, to=at(begins_s), session=session)]
 
 
-def _time(one: Any) -> Any:
+def time_of(one: Any) -> Any:
     return one.captured_at if hasattr(one, "captured_at") else one.at
 
 
@@ -117,7 +117,7 @@ def test_a_rehearsal_gives_the_events_that_happened(
 ) -> None:
     draft = draft_of(kind)
     log = after(after(history_of(before), SCENES[kind][1]), history_of(behind))
-    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
+    log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
     cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
@@ -125,6 +125,47 @@ def test_a_rehearsal_gives_the_events_that_happened(
         event(f"{kind}: {'fires' if live else 'silent'}")
         assert live == fold(Engine([draft]), log).events
         assert events_of(rehearsed(Path(folder), draft)) == live
+
+
+# What a rule waits for may have begun long before the span.
+
+LASTS_S = 1200
+
+
+def then_quiet(log: Sequence[Observation]) -> list[Observation]:
+    """``log``, and then nothing changes for long."""
+    ends_s = (time_of(log[-1]) - START).total_seconds()
+    return [*log, *stays("quiet", ends_s, ends_s + LASTS_S + 100)]
+
+
+HIDES_BESIDE = [*HIDES, *scene(20, 30, thing())]
+WAITING: dict[str, tuple[str, dict[str, Any], Sequence[Observation]]] = {
+    **{kind: (kind, {"hold_s": LASTS_S}, then_quiet(SCENES[kind][1]))
+       for kind in ("presence", "dwell", "crowd", "stopped", "appearance", "absence", "person_down", "left")},
+    "left, its owner away": ("left", {"hold_s": 10, "away_s": LASTS_S}, then_quiet(LEFT)),
+    "left, its owner hidden": ("left", {"hold_s": 10, "hidden_s": LASTS_S}, then_quiet(HIDES_BESIDE)),
+    "threshold": ("threshold", {"hold_s": LASTS_S}, [*nobody(0, 1), *series(30, *[60] * 140, start_s=2.0)]),
+    "threshold, seldom measured": ("threshold", {"hold_s": LASTS_S, "gap_s": 1000.0},
+                                   [*nobody(0, 1), *series(60, 60, 60, start_s=2.0, step_s=900.0)]),
+    "health": ("health", {"for_s": LASTS_S}, [*nobody(0, 1), *lasting(1, LASTS_S + 100, "blind", "stalled")]),
+}  # fmt: skip
+
+
+def test_every_kind_that_waits_has_such_a_scene() -> None:
+    waits = {"hold_s", "for_s"}
+    assert {kind for kind in SCENES if waits & set(rule_kind(kind).__struct_fields__)} <= set(WAITING)
+
+
+@pytest.mark.parametrize("case", WAITING)
+def test_what_began_long_before_the_span_fires_as_it_did(case: str, tmp_path: Path) -> None:
+    kind, changes, log = WAITING[case]
+    draft = of(kind, **{**SCENES[kind][0], **changes})
+    live = fold_and_keep(tmp_path, [tick(0), *log], [draft])
+    assert len(live) == 1
+    just_before_s = (live[0].happened_at - START).total_seconds() - 1
+    assert events_of(rehearsed(tmp_path, draft, from_s=just_before_s)) == live
+    if kind != "health":  # capture says itself when a trouble began
+        assert events_of(rehearsed(tmp_path, draft, from_s=just_before_s, warm_up_s=800.0)) == []
 
 
 # What is made of other rules' firings.
@@ -177,7 +218,7 @@ def test_a_rehearsal_counts_what_was_counted(
     lines = {"zones": [line(), OTHER_LINE], "turns": True} if data.draw(st.booleans()) else {}
     draft = of("counting", **{**EASY["counting"], "least_way": 0.01, "interval_s": 10, **lines})
     log = after(after(history_of(before), walk(0, 6, 0.2, 0.8)), history_of(behind))
-    log += [tick((_time(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
+    log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
     cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))

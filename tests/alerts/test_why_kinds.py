@@ -11,7 +11,21 @@ from alerts.archive import Archive, Query
 from alerts.rules.config import EmbeddedRule, EmbeddedZone, Schedule, ScheduleSpan
 from alerts.why import Answer, Question, why_not
 from streams.observations import Observation
-from tests.alerts.histories import GATE, LANE, LANE_CORNERS, VIEW, at, nobody, rule, seen, source, tick, walk, walker
+from tests.alerts.histories import (
+    GATE,
+    LANE,
+    LANE_CORNERS,
+    VIEW,
+    at,
+    nobody,
+    rule,
+    seen,
+    source,
+    stays,
+    tick,
+    walk,
+    walker,
+)
 from tests.alerts.test_camera_health import lasting
 from tests.alerts.test_left import HIDES, LEFT, scene, thing
 from tests.alerts.test_rehearsal import fold_and_keep
@@ -60,10 +74,15 @@ CASES: list[tuple[str, str, list[Observation], dict[str, Any], float, str, str]]
      66, "said", ""),
     ("nobody brought it", "left", [*nobody(1, 20, 1.0), *scene(20, 80, thing())], {"hold_s": 10, "away_s": 5},
      66, "owner", "owner"),
+    ("too small", "left", LEFT, {"hold_s": 5, "min_height": 0.2}, 32, "min_height", "min_height"),
+    ("too large", "left", LEFT, {"hold_s": 5, "max_height": 0.04}, 32, "max_height", "max_height"),
     ("not for long", "left", LEFT, {"hold_s": 100}, 60, "left_for", "hold_s"),
     ("its owner just left", "left", LEFT, {"hold_s": 5, "away_s": 100}, 60, "owner_away", "away_s"),
     ("its owner vanished beside it", "left", [*HIDES, *scene(20, 80, thing())],
      {"hold_s": 5, "hidden_s": 100}, 60, "owner_hidden", "hidden_s"),
+    ("its owner vanished long ago", "left",
+     [*HIDES, *scene(20, 30, thing()), *stays("quiet", 29.5, 395), source(395, "active"), *scene(395, 406, thing())],
+     {"hold_s": 5, "hidden_s": 1000}, 400, "owner_hidden", "hidden_s"),
 ]  # fmt: skip
 
 

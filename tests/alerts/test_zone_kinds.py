@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from alerts.rules.config import Schedule, ScheduleSpan
+from alerts.rules.logic import Seen
 from alerts.rules.registry import BadConfig, read_config
+from detectors.tracking import Track
 from tests.alerts.actors import Actor, Key, film, fired, goes, line, picture, told, track, zone
 from tests.alerts.histories import Box, dropped, seen, source, stays, tick
 
@@ -76,6 +78,12 @@ def test_a_stay_that_was_told_is_not_told_again_under_another_number() -> None:
     assert len(fired("dwell", *first, *second, hold_s=5.0, rearm="interval", rearm_s=1.0)) == 1
 
 
+def test_two_that_are_parked_side_by_side_have_not_moved() -> None:
+    history = [picture(i, track(1 + i // 10, 0.6 + 0.05 * (i // 10 % 2))) for i in range(100)]
+    assert fired("dwell", *history, hold_s=5.0) == []
+    assert len(fired("dwell", *history, hold_s=5.0, min_travel=0.0)) == 1
+
+
 def test_dwell_counts_quiet_time_and_no_blind_time() -> None:
     begin = film(5, IN_AND_STAY)
     assert len(told("dwell", [*begin, *stays("quiet", 4.8, 60)], hold_s=30.0)) == 1
@@ -128,6 +136,32 @@ def test_a_crowd_lasts_in_quiet_time_and_not_in_blind() -> None:
     begin = film(4, *people(4))
     assert len(told("crowd", [*begin, *stays("quiet", 3.8, 40)], count=4, hold_s=20.0)) == 1
     assert told("crowd", [*begin, *stays("blind", 3.8, 40)], count=4, hold_s=20.0) == []
+
+
+def standing(i: int, *numbers: int) -> Seen:
+    return picture(i, *(track(number, 0.42 + 0.09 * place, 0.4) for place, number in enumerate(numbers)))
+
+
+@pytest.mark.parametrize("lost", [0, 2, 4])
+def test_a_crowd_is_as_large_and_lasts_though_a_number_changes(lost: int) -> None:
+    before = [standing(i, 1, 2, 3, 4) for i in range(30)]
+    missing = [standing(i, 1, 2, 3) for i in range(30, 30 + lost)]
+    after = [standing(i, 1, 2, 3, 5) for i in range(30 + lost, 55)]
+    [found] = fired("crowd", *before, *missing, *after, count=4, hold_s=8.0, clear_share=1.0)
+    assert found.first == (1, 2)  # type: ignore[union-attr]
+    # Who goes on under another number is not one more.
+    assert fired("crowd", *before, *missing, *after, count=5, hold_s=0.0) == []
+
+
+def test_two_of_a_crowd_that_cross_each_other_are_two() -> None:
+    def meet(i: int, *numbers: int) -> Seen:
+        left, right = 0.45 + 0.005 * i, 0.75 - 0.005 * i
+        return picture(i, *(track(number, x, 0.4) for number, x in zip(numbers, (left, right, 0.5), strict=False)))
+
+    history = [*(meet(i, 1, 2, 3) for i in range(28)), *(meet(i, 1) for i in range(28, 31))]
+    history += [meet(i, 1, 4, 5) for i in range(31, 60)]
+    assert len(fired("crowd", *history, count=3, hold_s=8.0, clear_share=1.0)) == 1
+    assert fired("crowd", *history, count=4, hold_s=0.0) == []
 
 
 # Stopped
@@ -216,6 +250,37 @@ def test_two_that_pass_each_other_are_told_apart() -> None:
     assert event.path[-1][0] == pytest.approx(0.7, abs=0.01)
 
 
+def drives(number: int, first: int, last: int, y1: float, y2: float, x: float = 0.6) -> dict[int, Track]:
+    """Where a car with that number is, by picture; up the picture is the right way."""
+    step = (y2 - y1) / (last - 1 - first)
+    return {i: track(number, x, y1 + step * (i - first), label="car") for i in range(first, last)}
+
+
+def pictures(*cars: dict[int, Track]) -> list[Seen]:
+    return [picture(i, *(car[i] for car in cars if i in car)) for i in range(max(max(car) for car in cars) + 1)]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 4])
+def test_a_wrong_way_goes_on_under_another_number(lost: int) -> None:
+    before, behind = drives(1, 0, 12, 0.4, 0.51), drives(2, 12 + lost, 24 + lost, 0.52, 0.63)
+    assert len(fired("wrong_way", *pictures(before, behind))) == 1
+    # Neither part alone is far enough, nor are both with the unseen way between them.
+    assert fired("wrong_way", *pictures(before)) == fired("wrong_way", *pictures(behind)) == []
+    assert fired("wrong_way", *pictures(before, drives(2, 16, 20, 0.62, 0.65))) == []
+
+
+def test_who_follows_close_behind_on_the_right_way_is_not_wrong() -> None:
+    ahead, behind = drives(1, 0, 12, 0.7, 0.4), drives(2, 15, 35, 0.65, 0.45)
+    assert fired("wrong_way", *pictures(ahead, behind)) == []
+
+
+def test_two_that_pass_each_other_and_are_lost_where_they_meet_are_told_apart() -> None:
+    right, wrong = drives(1, 0, 12, 0.8, 0.62, x=0.55), drives(2, 0, 12, 0.4, 0.58, x=0.65)
+    right_on, wrong_on = drives(3, 14, 26, 0.6, 0.42, x=0.55), drives(4, 14, 26, 0.6, 0.78, x=0.65)
+    [found] = fired("wrong_way", *pictures(right, wrong, right_on, wrong_on), against=0.25)
+    assert found.track == 4  # type: ignore[union-attr]
+
+
 def test_a_way_that_was_not_seen_is_not_wrong() -> None:
     here, there = (
         film(1.2, car((0, 0.6, 0.4), (1.2, 0.6, 0.44))),
@@ -270,6 +335,18 @@ def test_the_night_has_its_own_bounds_on_the_sites_clock(clock: str, settings: R
 def test_a_confidence_for_a_label_that_is_none_is_refused() -> None:
     with pytest.raises(BadConfig, match="'fier' is not one of"):
         read_config("appearance", {"confidences": {"fier": 0.5}})
+
+
+@pytest.mark.parametrize("lost", [0, 2, 4])
+def test_what_appears_is_confirmed_and_told_once_though_its_number_changes(lost: int) -> None:
+    def fire(first: int, last: int, number: int) -> list[Seen]:
+        return [picture(i, track(number, 0.6, label="fire")) for i in range(first, last)]
+
+    parts = [*fire(0, 3, 1), *fire(3 + lost, 6 + lost, 2)]
+    assert fired("appearance", *parts[:3], confirm_k=4, confirm_n=9) == []
+    assert len(fired("appearance", *parts, confirm_k=4, confirm_n=9)) == 1
+    long = [*parts, *fire(12 + lost, 60, 3)]
+    assert len(fired("appearance", *long, confirm_k=4, confirm_n=9, rearm="interval", rearm_s=0.0)) == 1
 
 
 # Absence
