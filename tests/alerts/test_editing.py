@@ -329,7 +329,7 @@ def test_a_sequence_follows_rules_of_its_own_site(town: Town, rule: Rule) -> Non
     config = {"first": str(rule.uid), "then": str(rule.uid)}
     save_rule(new_rule(town, name="Twice", kind="sequence", config=config), zones=[town.zone], author=None, now=NOW)
     nobody = {**config, "then": "0192f5c1-7a00-7c11-9d3a-5a3f0c6f1b99"}
-    with pytest.raises(Refused, match="There is no rule") as refused:
+    with pytest.raises(Refused, match="has been deleted") as refused:
         save_rule(new_rule(town, name="Odd", kind="sequence", config=nobody), zones=[town.zone], author=None, now=NOW)
     assert refused.value.field == "then"
 

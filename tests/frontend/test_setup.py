@@ -763,7 +763,7 @@ def test_the_difference_names_rules_windows_and_silences_as_people_do(ada: Clien
     waits = {"first": str(lane.uid), "then": str(lane.uid)}
     both = new_rule(town, name="Both", kind="sequence", config=waits)
     save_rule(both, zones=[town.zone], author=town.ada, now=timezone.now())
-    car = new_rule(town, name="Car", enabled=False)
+    car = new_rule(town, name="Car")
     save_rule(car, zones=[town.zone], author=town.ada, now=timezone.now())
     more = """
 [[window]]
