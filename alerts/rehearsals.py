@@ -26,10 +26,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from alerts.awaited import COUNTING, SEQUENCE, embedded, version_in_force, why_it_fires_nothing
+from alerts.awaited import COUNTING, embedded, version_in_force, why_it_fires_nothing
 from alerts.models import Rehearsal, Rule
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.sequence import followed
+from alerts.sequences import KIND as SEQUENCE
 from streams.models import Camera
 
 logger = logging.getLogger(__name__)

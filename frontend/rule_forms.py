@@ -127,7 +127,7 @@ class SetupRuleForm(ShownForm):
     def _narrow_rules(self) -> None:
         """Where a setting names a rule: those of this site, itself left out."""
         for field in self.fields.values():
-            if isinstance(field, RuleField):
+            if isinstance(field, RuleField) and field.queryset is not None:
                 here = field.queryset.filter(zones__view__camera__site=self.camera.site_id)
                 field.queryset = here.exclude(pk=self.instance.pk).distinct()
 
