@@ -280,9 +280,12 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _field_of(message: str) -> str:
-    """The setting that msgspec's message names (``… - at `$.hold_s` ``, ``… unknown field `speed` ``)."""
-    _head, _at, tail = message.partition("`$.")
-    return tail.split("`")[0].split("[")[0].split(".")[0] if _at else ""
+    """The setting that a message names: msgspec's (``… - at `$.hold_s` ``), or ours (``presence: min_height: …``)."""
+    _head, at, tail = message.partition("`$.")
+    if at:
+        return tail.split("`")[0].split("[")[0].split(".")[0]
+    _kind, *found = message.split(": ")
+    return found[0] if len(found) > 1 and found[0].isidentifier() else ""
 
 
 def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:

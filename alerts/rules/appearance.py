@@ -56,7 +56,18 @@ class AppearanceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check([*self.confidences, *self.night_confidences])
+        for table in ("confidences", "night_confidences"):
+            self._check_asked(table)
+
+    def _check_asked(self, table: str) -> None:
+        """Every score there is of something that may be looked at."""
+        check(getattr(self, table))
+        for term in getattr(self, table):
+            if not any(expand(term) & expand(label) for label in self.labels):
+                raise ValueError(
+                    f"{table}: expected labels that are looked for ({', '.join(self.labels)}), got {term}; its score "
+                    f"would never be asked for, look for it too or leave it out"
+                )
 
     def needs(self) -> Needs:
         """Two pictures a second are enough for what stays where it appears."""

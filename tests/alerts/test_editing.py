@@ -268,6 +268,7 @@ REFUSALS = {
     "huge": (config(rearm_s=10**30), "rearm_s", "ordinary number"),
     "beyond its bound": (config(confidence=1.5), "confidence", "<= 1.0"),
     "7 of the last 5": (config(confirm_k=7), "confirm_k", "7 of the last 5"),
+    "a least height above the most": (config(min_height=0.5, max_height=0.2), "min_height", "less than max_height"),
     "no label": (config(labels=[]), "labels", "labels"),
     "a label nobody knows": (config(labels=["unicorn"]), "", "unicorn"),
     "a label the model never gives": (config(labels=["dog"]), "labels", "never reports “dog”"),

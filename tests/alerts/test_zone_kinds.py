@@ -272,6 +272,15 @@ def test_a_confidence_for_a_label_that_is_none_is_refused() -> None:
         read_config("appearance", {"confidences": {"fier": 0.5}})
 
 
+@pytest.mark.parametrize("table", ["confidences", "night_confidences"])
+def test_a_confidence_for_a_label_that_is_not_looked_for_is_refused(table: str) -> None:
+    with pytest.raises(BadConfig, match=rf"{table}: expected labels that are looked for \(fire, smoke\), got person"):
+        read_config("appearance", {table: {"smoke": 0.6, "person": 0.5}})
+    # Above what is looked for, or below it, a score has its effect.
+    read_config("appearance", {table: {"hazard": 0.5, "smoke": 0.6}})
+    read_config("appearance", {"labels": ["vehicle"], table: {"car": 0.5}})
+
+
 # Absence
 
 GUARD = stands(200.0)

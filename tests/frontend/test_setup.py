@@ -483,6 +483,17 @@ def add_rule(ada: Client, town: Town, **changes: Any) -> Rule:
     return Rule.objects.get(name="Person in the lane")
 
 
+def test_a_confidence_for_a_label_that_is_not_looked_for_is_refused_beside_its_field(ada: Client, town: Town) -> None:
+    page = f"/setup/cameras/{town.gate.uid}/rules/add/?kind=appearance"
+    form = rule_typed(
+        town, setting_night_from="20:00", setting_night_until="06:00", setting_confidences="person 0.6, car 0.5"
+    )
+    refused = text(ada.post(page, form))
+    said = re.search(r'name="setting_confidences"[^>]*aria-invalid="true".*?<em class="error">([^<]*)', refused)
+    assert said is not None and "expected labels that are looked for (person), got car" in said[1]
+    assert ada.post(page, form | {"setting_confidences": "person 0.6"}).status_code == 302
+
+
 def test_a_rule_is_live_with_its_demand_and_somebody_new_to_tell(ada: Client, town: Town) -> None:
     rule = add_rule(
         ada, town, recipient_name="Guard post", recipient_sms="+886 912-345-678", recipient_language="zh-hant"
