@@ -61,6 +61,13 @@ def test_a_draft_fires_over_the_archive_and_nothing_else_happens(town: Town) -> 
     assert not RuleVersion.objects.exists()
 
 
+def test_a_mask_of_the_view_takes_out_what_stands_in_it(town: Town) -> None:
+    archived(town, walks(0, 0, 0), hours=2)
+    mask = Zone.objects.create(view=town.zone.view, name="Tree", shape="exclusion", points=town.zone.points)
+    assert ran(started(town)).summary["fired"] == 3
+    assert ran(started(town, zones=[town.zone, mask])).summary["fired"] == 0
+
+
 def test_it_is_compared_with_the_version_in_force(town: Town) -> None:
     archived(town, walks(0, 0, 20), hours=2)
     rule = new_rule(town)

@@ -336,6 +336,19 @@ def zone_of(town: Town, **changes: Any) -> dict[str, Any]:
     return {"zone": "", "name": "Dock lane", "shape": "polygon", "points": json.dumps(SQUARE), **changes}
 
 
+def test_a_mask_is_made_and_what_a_rule_takes_with_it_runs(ada: Client, town: Town) -> None:
+    corners = [[0.2, 0.2], [0.3, 0.2], [0.3, 0.4], [0.2, 0.4]]
+    drawn = zone_of(town, name="Tree", shape="exclusion", points=json.dumps(corners))
+    made = ada.post(f"/setup/cameras/{town.gate.uid}/zones/", drawn).json()
+    mask = Zone.objects.get(uid=made["uid"])
+    assert (mask.shape, mask.points, made["shape"]) == ("exclusion", corners, "exclusion")
+    rule = add_rule(ada, town, zones=[town.zone.pk, mask.pk])
+    [runs] = [zone for zone in rule.versions.get().embedded["zones"] if zone["shape"] == "exclusion"]
+    assert (runs["name"], runs["points"]) == ("Tree", corners)
+    alone = ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, name="Alone", zones=[mask.pk]))
+    assert "The rule has nothing but masks, so it could never fire." in text(alone)
+
+
 def test_a_zone_is_made_and_changed(ada: Client, town: Town) -> None:
     address = f"/setup/cameras/{town.yard.uid}/zones/"
     made = ada.post(address, zone_of(town)).json()
