@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from django.utils.translation import gettext_noop
 from alerts.awaited import COUNTING, embedded, version_in_force, why_it_fires_nothing
 from alerts.models import Rehearsal, Rule
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.sequence import followed
+from alerts.rules.sequence import followed, sequence_of
 from alerts.sequences import KIND as SEQUENCE
 from streams.models import Camera
 
@@ -135,8 +135,22 @@ def _made_of(wanted: Wanted, in_force: EmbeddedRule | None) -> tuple[list[Embedd
                 _("“%(rule)s” watches none of these cameras, so the sequence could never be complete. Choose others.")
                 % {"rule": source.name}
             )
+    _check_common_camera(wanted.draft, needed, asked & at_its_sites)
     watched = set[UUID]().union(*(source.cameras for source in sources)) & asked & at_its_sites
     return sources, list(Camera.objects.filter(uid__in=watched).order_by("name").values_list("uid", flat=True))
+
+
+def _check_common_camera(sequence: EmbeddedRule, sources: Mapping[UUID, EmbeddedRule], cameras: set[UUID]) -> None:
+    """To be made on one camera, both rules watch one of ``cameras``. Raises ``CannotRehearse``."""
+    config = sequence_of(sequence)
+    both = [sources[uid] for uid in followed(sequence)]
+    if config is None or config.scope != "camera" or any(source.kind == SEQUENCE for source in both):
+        return
+    if not cameras.intersection(*(source.cameras for source in both)):
+        raise CannotRehearse(
+            _("“%(first)s” and “%(then)s” watch none of these cameras in common. Choose others.")
+            % {"first": both[0].name, "then": both[-1].name}
+        )
 
 
 def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRule]:

@@ -158,6 +158,22 @@ def test_cameras_that_one_of_a_sequences_rules_never_sees_are_refused(town: Town
         started(town, sequence_of(town, gate, yard), cameras=[town.gate.uid])
 
 
+def test_cameras_on_none_of_which_it_can_be_made_are_refused(town: Town) -> None:
+    dock = Camera.objects.create(name="Dock", site=town.site, group=town.gate.group)
+    gate, yard = laned(town, "At the gate", town.gate), laned(town, "At the yard", town.yard)
+    lanes = [zone for rule in (gate, yard) for zone in rule.zones.select_related("view__camera__site")]
+    editing.save_rule(gate, zones=lanes, author=None, now=timezone.now())
+    there = Zone.objects.create(view=View.objects.create(camera=dock), name="Dock", points=town.zone.points)
+    editing.save_rule(yard, zones=[lanes[1], there], author=None, now=timezone.now())
+    sequence = sequence_of(town, gate, yard, scope="camera")
+    with pytest.raises(rehearsals.CannotRehearse, match="“At the gate” and “At the yard” watch none of these cameras"):
+        started(town, sequence, cameras=[town.gate.uid, dock.uid])
+    assert started(town, sequence, cameras=[town.gate.uid, town.yard.uid]).cameras == [
+        str(town.gate.uid),
+        str(town.yard.uid),
+    ]
+
+
 def test_a_counting_draft_is_added_up_beside_the_version_in_force(town: Town) -> None:
     line = Zone.objects.create(view=town.zone.view, name="Kerb", shape="line", points=[[0.2, 0.1], [0.2, 0.95]])
     rule = new_rule(town, name="Over the kerb", kind="counting", config={"labels": ["person"], "interval_s": 60})

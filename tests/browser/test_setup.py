@@ -203,6 +203,43 @@ def test_a_mask_is_drawn_and_a_rule_runs_with_it(room: Room, enter: Enter) -> No
     assert shapes["Court"][0] == "polygon" and shapes["Tree"] == ("exclusion", zones(room)["Tree"])
 
 
+def test_deleting_a_zone_says_which_sequence_will_not_fire_any_more(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/")
+    page.click(".card:has-text('North gate') a")
+    expect(page.locator("#hint")).not_to_be_empty()
+    for name in ("Ramp", "Roof"):
+        page.keyboard.press("z")
+        click(page, [*CORNERS, CORNERS[0]])
+        save_as(page, name)
+    camera = page.url
+    page.click("#zones li:has-text('Ramp') a:has-text('Make a rule')")
+    page.click(".go.bar button:has-text('Save')")
+    expect(page.locator(".rule:has-text('Person in Ramp')")).to_have_count(1)
+    page.goto(f"{camera}rules/add/?kind=sequence")
+    page.fill("[name=name]", "Up the ramp twice")
+    page.click(".pick label:has-text('Roof')")
+    for field in ("setting_first", "setting_then"):
+        page.select_option(f"[name={field}]", label="Person in Ramp")
+    page.click(".go.bar button:has-text('Save')")
+    expect(page.locator(".rule:has-text('Up the ramp twice')")).to_have_count(1)
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    page.click("#zones .line:has-text('Ramp')")
+    page.click("[data-do=delete]")
+    line = page.locator(".rule:has-text('Up the ramp twice')")
+    expect(line).to_contain_text("Cannot fire: “Person in Ramp”, which the sequence waits for, is switched off.")
+    assert asked == [
+        "Delete “Ramp”? Rules that have no other zone are switched off. These sequences wait for them and will not "
+        "fire any more: Up the ramp twice."
+    ]
+
+
 def test_a_zone_is_deleted_when_asked_twice(bench: Page, room: Room) -> None:
     asked: list[str] = []
 
