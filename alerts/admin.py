@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Count as CountOf
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
@@ -23,6 +23,7 @@ from alerts import (
     signals,  # noqa: F401  Django imports this file in every process, so edits are noticed wherever they are made
     texts,
 )
+from alerts.awaited import starved_without
 from alerts.contacts import clean_address
 from alerts.ground import BadGround, check_ground, stored
 from alerts.models import Contact, Count, Delivery, Event, InboundMessage, Recipient, RuleVersion, Zone
@@ -46,6 +47,29 @@ class Authored(Page):
         """The same."""
         obj._author = request.user
         super().delete_model(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """With the sequences that stay and will not fire any more."""
+        listed, *others = super().get_deleted_objects(objs, request)
+        text = _("What the sequence “%(sequence)s” waits for: it stays and will not fire any more")
+        lost = [text % {"sequence": sequence.name} for sequence in starved_without(_zones_in(objs))]
+        return [*listed, *lost], *others
+
+
+def _zones_in(places: Iterable[Any]) -> list[Zone]:
+    """The zones that go with ``places``, each a zone itself, a view, a camera or a site."""
+    zones = Q(pk__in=[])
+    for place in places:
+        match place:
+            case Zone():
+                zones |= Q(pk=place.pk)
+            case View():
+                zones |= Q(view=place)
+            case Camera():
+                zones |= Q(view__camera=place)
+            case Site():
+                zones |= Q(view__camera__site=place)
+    return list(Zone.objects.filter(zones))
 
 
 class PlaceForm(ModelForm[Any]):

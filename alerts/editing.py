@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from alerts.awaited import Part, Standing, starved_by
 from alerts.events import SEVERITIES, Severity
 from alerts.ground import BadGround, Ground, Plane, check_ground, stored
 from alerts.models import Recipient, Rule, RuleVersion, Zone
@@ -26,7 +27,6 @@ from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Needs,
 from alerts.rules.counting import CountingConfig
 from alerts.rules.lines import LineConfig, has_two_sides
 from alerts.rules.registry import BadConfig, read_config
-from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import check_schedule, follows_sun
 from alerts.versions import Beside, Told
 from alerts.zones import BadPoints, check_points
@@ -62,14 +62,24 @@ def touch() -> int:
 
 
 def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
-    """The settings of ``rule`` when it can fire on ``zones``. Raises ``Refused``; writes nothing."""
+    """The settings of ``rule`` when it can fire on ``zones``, and whatever waits for it still can.
+
+    Raises ``Refused``; writes nothing.
+    """
+    config = check_alone(rule, zones=zones)
+    check_followed(rule, zones=zones)
+    check_awaited([(rule, zones)])
+    return config
+
+
+def check_alone(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
+    """The settings of ``rule`` when it can fire on ``zones``, whatever becomes of other rules. Raises ``Refused``."""
     _check_name(rule)
     config = _read_config(rule)
+    _check_effect(config)
     _check_zones(zones, config)
     _check_ground(zones, config)
     _read_schedule(rule, zones)
-    if isinstance(config, SequenceConfig):
-        _check_followed(config, zones)
     if isinstance(config, CountingConfig):
         _check_turns(config, zones)
     if isinstance(config, LineConfig):
@@ -79,9 +89,30 @@ def check_rule(rule: Rule, *, zones: Sequence[Zone]) -> CommonConfig:
     return config
 
 
+def check_followed(rule: Rule, *, zones: Sequence[Zone]) -> None:
+    """What ``rule`` waits for, where it is a sequence, can make it complete. Raises ``Refused``."""
+    if (problem := Standing([(rule, zones)]).problem(rule)) is not None:
+        raise Refused(problem.text, field=problem.field)
+
+
+def check_awaited(changed: Collection[Part]) -> None:
+    """Once ``changed`` is so, every sequence that can be complete now still can. Raises ``Refused``."""
+    for sequence in starved_by(changed):
+        awaited = Standing(changed).awaited_by(sequence) - {sequence.uid}
+        names = ", ".join(rule.name for rule, _zones in changed if rule.uid in awaited)
+        raise Refused(
+            _(
+                "The sequence “%(sequence)s” waits for “%(rule)s” and could never be complete any more. Change the "
+                "sequence or switch it off first."
+            )
+            % {"sequence": sequence.name, "rule": names or sequence.name}
+        )
+
+
 def check_settings(rule: Rule) -> CommonConfig:
     """Kind, settings and spans of ``rule``, wherever it is to run. Raises ``Refused``."""
     config = _read_config(rule)
+    _check_effect(config)
     _read_spans(rule.schedule, [])
     return config
 
@@ -90,9 +121,12 @@ def check_zone(zone: Zone) -> None:
     """The geometry of ``zone``, and that every enabled rule on it can still fire. Raises ``Refused``."""
     check_geometry(zone)
     if zone.pk:
+        changed: list[Part] = []
         for rule in zone.rules.filter(enabled=True):
-            others = rule.zones.exclude(pk=zone.pk).select_related("view__camera__site")
-            check_rule(rule, zones=[*others, zone])
+            zones = [*rule.zones.exclude(pk=zone.pk).select_related("view__camera__site"), zone]
+            check_alone(rule, zones=zones)
+            changed.append((rule, zones))
+        check_awaited(changed)
 
 
 Place = Site | Camera | View
@@ -114,16 +148,19 @@ def rules_in(place: Place) -> QuerySet[Rule]:
 
 def check_place(place: Place) -> None:
     """A change of ``place``, not yet saved, leaves every enabled rule in it able to fire. Raises ``Refused``."""
+    changed: list[Part] = []
     for rule in rules_in(place):
         zones = list(rule.zones.select_related("view__camera__site"))
         for zone in zones:
             _put(zone, place)
         try:
-            check_rule(rule, zones=zones)
+            check_alone(rule, zones=zones)
         except Refused as refused:
             raise Refused(
                 _("The rule “%(rule)s” depends on it: %(problem)s") % {"rule": rule, "problem": refused}
             ) from None
+        changed.append((rule, zones))
+    check_awaited(changed)
 
 
 def _put(zone: Zone, place: Place) -> None:
@@ -232,6 +269,13 @@ def _read_config(rule: Rule) -> CommonConfig:
     return config
 
 
+def _check_effect(config: CommonConfig) -> None:
+    try:
+        config.check_effect()
+    except ValueError as error:
+        raise Refused(str(error), field=str(error).partition(":")[0]) from None
+
+
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Every number in plain ``value`` with the name of the top setting it stands under."""
     if isinstance(value, dict):
@@ -245,9 +289,12 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _field_of(message: str) -> str:
-    """The setting that msgspec's message names (``… - at `$.hold_s` ``, ``… unknown field `speed` ``)."""
-    _head, _at, tail = message.partition("`$.")
-    return tail.split("`")[0].split("[")[0].split(".")[0] if _at else ""
+    """The setting that a message names: msgspec's (``… - at `$.hold_s` ``), or ours (``presence: min_height: …``)."""
+    _head, at, tail = message.partition("`$.")
+    if at:
+        return tail.split("`")[0].split("[")[0].split(".")[0]
+    _kind, *found = message.split(": ")
+    return found[0] if len(found) > 1 and found[0].isidentifier() else ""
 
 
 def _check_zones(zones: Sequence[Zone], config: CommonConfig) -> None:
@@ -328,20 +375,6 @@ def _check_lines(config: LineConfig, zones: Sequence[Zone]) -> None:
             )
 
 
-def _check_followed(config: SequenceConfig, zones: Sequence[Zone]) -> None:
-    """Both rules that a sequence waits for fire somewhere at its zones' sites."""
-    sites = {zone.view.camera.site_id for zone in zones}
-    for field in ("first", "then"):
-        wanted = Rule.objects.filter(uid=getattr(config, field))
-        if not wanted.filter(zones__view__camera__site__in=sites).exists():
-            name = wanted.values_list("name", flat=True).first() or getattr(config, field)
-            raise Refused(
-                _("There is no rule “%(name)s” at the site of the zones, so the sequence could never be complete.")
-                % {"name": name},
-                field=field,
-            )
-
-
 def _check_labels(deployment: Deployment, labels: Collection[str], setting: str) -> None:
     given = set(deployment.labels)
     for label in labels:
@@ -417,14 +450,16 @@ def save_rule(
     author: AbstractBaseUser | None,
     now: datetime,
     recipients: Iterable[Recipient] | None = None,
+    alone: bool = False,
 ) -> RuleVersion:
     """Write ``rule``, what runs of it, and what that needs, in one transaction. Raises ``Refused``.
 
     ``recipients``: who is told from now on; None leaves them. Whatever changed makes a new version; where that is
     nothing that the engine reads (words, who is told), its state lives on. Where nothing did, the newest is returned. A
-    disabled rule's version acts in no time at all: [now, now).
+    disabled rule's version acts in no time at all: [now, now). ``alone``: whatever becomes of sequences, for what
+    follows from another edit, or is one of many that are looked at together in the end.
     """
-    config = check_rule(rule, zones=zones)
+    config = check_alone(rule, zones=zones) if alone else check_rule(rule, zones=zones)
     with transaction.atomic():
         rule.name = rule.name.strip()
         rule.config = msgspec.to_builtins(config)
@@ -474,10 +509,10 @@ def save_ground(view: View, ground: Any | None, *, author: AbstractBaseUser | No
 def republish(rule: Rule, *, now: datetime, author: AbstractBaseUser | None = None) -> None:
     """Something that a version of ``rule`` embeds changed: bring what runs in step. Raises ``Refused``."""
     zones = list(rule.zones.select_related("view__camera__site"))
-    if not zones:
+    if all(zone.shape == Zone.Shape.EXCLUSION for zone in zones):
         retire_rule(rule)
     elif rule.enabled:
-        save_rule(rule, zones=zones, author=author, now=now)
+        save_rule(rule, zones=zones, author=author, now=now, alone=True)
 
 
 def write_demand(rule: Rule) -> None:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from alerts.archive import Archive, Query
 from alerts.archive_files import Folder
 from alerts.archive_rows import Batch
+from alerts.awaited import embedded
 from alerts.model_labels import labels_by_model
 from alerts.models import Rehearsal, RehearsalRow
 from alerts.rehearsal import rehearse
@@ -26,7 +27,7 @@ from alerts.rehearsal_items import Rehearsal as What
 from alerts.rehearsal_rows import Firing, figures, firing
 from alerts.rehearsal_sequence import rehearse_sequence
 from alerts.rehearsal_summary import Gathered
-from alerts.rehearsals import archive_root, embedded, finish, notice_lost
+from alerts.rehearsals import archive_root, finish, notice_lost
 from alerts.sequences import KIND as SEQUENCE
 from alerts.track_pictures import picture_of
 from detectors.tracking import TrackerConfig

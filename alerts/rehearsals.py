@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,14 +26,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from alerts.models import Rehearsal, Rule, RuleVersion
+from alerts.awaited import COUNTING, embedded, version_in_force, why_it_fires_nothing
+from alerts.models import Rehearsal, Rule
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.sequence import followed
+from alerts.rules.sequence import followed, sequence_of
+from alerts.sequences import KIND as SEQUENCE
 from streams.models import Camera
 
 logger = logging.getLogger(__name__)
 
-SEQUENCE, COUNTING = "sequence", "counting"
 TASK = "alerts.rehearse"
 QUEUE = "jobs"
 DAYS = (1, 7, 14)
@@ -96,7 +97,7 @@ def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
         finish(Rehearsal.objects.filter(author_id=author.pk, state__in=UNDER_WAY), State.CANCELLED)
         if Rehearsal.objects.filter(state__in=UNDER_WAY).count() >= AT_ONCE:
             raise CannotRehearse(_("Others are rehearsing just now. Try again in a minute."))
-        version = _version_in_force(wanted.draft.rule)
+        version = version_in_force(wanted.draft.rule)
         sources, cameras = _made_of(wanted, embedded(version.embedded) if version else None)
         rehearsal = Rehearsal.objects.create(
             author_id=author.pk,
@@ -114,24 +115,6 @@ def start(wanted: Wanted, *, author: AbstractBaseUser) -> Rehearsal:
         _forget_surplus(author)
         transaction.on_commit(lambda: _publish_soon(rehearsal.uid))
     return rehearsal
-
-
-def _version_in_force(rule: UUID) -> RuleVersion | None:
-    version = RuleVersion.objects.filter(rule__uid=rule, active_until_at__isnull=True).order_by("-number").first()
-    if version is None:
-        return None
-    try:
-        embedded(version.embedded)
-    except msgspec.ValidationError as error:
-        # It does not run either: evaluate leaves it out and says so.
-        logger.warning("rule version %s cannot be read, so the draft is compared with none: %s", version.uid, error)
-        return None
-    return version
-
-
-def embedded(plain: Any) -> EmbeddedRule:
-    """The rule that is stored as plain values. Raises ``msgspec.ValidationError``."""
-    return msgspec.convert(plain, EmbeddedRule)
 
 
 # What a sequence is made of.
@@ -152,8 +135,22 @@ def _made_of(wanted: Wanted, in_force: EmbeddedRule | None) -> tuple[list[Embedd
                 _("“%(rule)s” watches none of these cameras, so the sequence could never be complete. Choose others.")
                 % {"rule": source.name}
             )
+    _check_common_camera(wanted.draft, needed, asked & at_its_sites)
     watched = set[UUID]().union(*(source.cameras for source in sources)) & asked & at_its_sites
     return sources, list(Camera.objects.filter(uid__in=watched).order_by("name").values_list("uid", flat=True))
+
+
+def _check_common_camera(sequence: EmbeddedRule, sources: Mapping[UUID, EmbeddedRule], cameras: set[UUID]) -> None:
+    """To be made on one camera, both rules watch one of ``cameras``. Raises ``CannotRehearse``."""
+    config = sequence_of(sequence)
+    both = [sources[uid] for uid in followed(sequence)]
+    if config is None or config.scope != "camera" or any(source.kind == SEQUENCE for source in both):
+        return
+    if not cameras.intersection(*(source.cameras for source in both)):
+        raise CannotRehearse(
+            _("“%(first)s” and “%(then)s” watch none of these cameras in common. Choose others.")
+            % {"first": both[0].name, "then": both[-1].name}
+        )
 
 
 def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRule]:
@@ -167,27 +164,14 @@ def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRu
         uid = todo.pop(0)
         if uid in found or uid == sequence.rule:
             continue
-        version = _version_in_force(uid)
+        version = version_in_force(uid)
         source = None if version is None else embedded(version.embedded)
         if complete and (source is None or source.kind == COUNTING):
-            raise CannotRehearse(_why_it_fires_nothing(uid))
+            raise CannotRehearse(why_it_fires_nothing(Rule.objects.filter(uid=uid).first()))
         if source is not None and source.kind != COUNTING:
             found[uid] = source
             todo += followed(source)
     return found
-
-
-def _why_it_fires_nothing(uid: UUID) -> str:
-    rule = Rule.objects.filter(uid=uid).first()
-    if rule is None:
-        return _("A rule that the sequence waits for has been deleted. Choose another.")
-    if not rule.enabled:
-        text = _("“%(rule)s”, which the sequence waits for, is switched off. Switch it on, or choose another rule.")
-    elif rule.kind == COUNTING:
-        text = _("“%(rule)s”, which the sequence waits for, counts and fires nothing. Choose another rule.")
-    else:
-        text = _("“%(rule)s”, which the sequence waits for, cannot run. Save it again, or choose another rule.")
-    return text % {"rule": rule.name}
 
 
 def _cameras_beside(rules: Sequence[EmbeddedRule]) -> set[UUID]:

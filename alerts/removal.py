@@ -10,6 +10,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.files.storage import default_storage
 from django.db import transaction
 
+from alerts.awaited import starved_without
 from alerts.models import Delivery, Event, Incident, Rule, Zone
 from streams.models import Camera, View
 
@@ -18,11 +19,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Consequences:
-    """What deleting a camera takes with it. ``ending`` rules lose their last zone and are switched off."""
+    """What deleting a camera takes with it. ``ending`` rules lose their last zone and are switched off.
+
+    ``starved`` sequences stay, and will not fire any more: what they wait for goes.
+    """
 
     zones: int
     ending: tuple[str, ...]
     shrinking: tuple[str, ...]
+    starved: tuple[str, ...]
     incidents: int
     unresolved: int
     pictures: int
@@ -35,13 +40,16 @@ def consequences(camera: Camera) -> Consequences:
     ending: list[str] = []
     shrinking: list[str] = []
     for rule in rules:
-        elsewhere = any(zone.view.camera_id != camera.pk for zone in rule.zones.all())
+        others = (zone for zone in rule.zones.all() if zone.view.camera_id != camera.pk)
+        elsewhere = any(zone.shape != Zone.Shape.EXCLUSION for zone in others)
         (shrinking if elsewhere else ending).append(rule.name)
     incidents = Incident.objects.filter(camera=camera)
+    zones = list(Zone.objects.filter(view__camera=camera))
     return Consequences(
-        zones=Zone.objects.filter(view__camera=camera).count(),
+        zones=len(zones),
         ending=tuple(ending),
         shrinking=tuple(shrinking),
+        starved=tuple(rule.name for rule in starved_without(zones)),
         incidents=incidents.count(),
         unresolved=incidents.exclude(state=Incident.State.RESOLVED).count(),
         pictures=len(_pictures(camera)),

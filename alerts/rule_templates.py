@@ -208,7 +208,11 @@ class _Maker:
         if rule.template_camera is None:
             return None
         rule.enabled = False
-        save_rule(rule, zones=list(rule.zones.select_related("view__camera__site")), author=self._author, now=self._now)
+        zones = list(rule.zones.select_related("view__camera__site"))
+        try:
+            save_rule(rule, zones=zones, author=self._author, now=self._now)
+        except Refused as refused:
+            return Step(rule.template_camera, "refused", rule.name, reason=str(refused))
         return Step(rule.template_camera, "ends", rule.name)
 
 

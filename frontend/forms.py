@@ -24,6 +24,7 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
+from alerts.awaited import COUNTING
 from alerts.models import Rule
 
 Struct = type[msgspec.Struct]
@@ -164,7 +165,8 @@ def _field(struct: Struct, field: inspect.Field) -> forms.Field:
             choices = [(value, _translated(str(value))) for value in kind.values]
             return forms.ChoiceField(**shown, choices=choices, widget=UnfoldAdminSelectWidget)
         case inspect.StrType() if words.get("format") == "rule":
-            return RuleField(Rule.objects.order_by("name"), **shown)
+            # What only counts is nothing to wait for.
+            return RuleField(Rule.objects.exclude(kind=COUNTING).order_by("name"), **shown)
         case inspect.StrType():
             limits: dict[str, Any] = {"min_length": kind.min_length, "max_length": kind.max_length}
             return forms.CharField(**shown, **limits, widget=UnfoldAdminTextInputWidget)

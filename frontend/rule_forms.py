@@ -126,10 +126,10 @@ class SetupRuleForm(ShownForm):
 
     def _narrow_rules(self) -> None:
         """Where a setting names a rule: those of this site, itself left out."""
-        here = Rule.objects.filter(zones__view__camera__site=self.camera.site_id).exclude(pk=self.instance.pk)
         for field in self.fields.values():
-            if isinstance(field, RuleField):
-                field.queryset = here.distinct().order_by("name")
+            if isinstance(field, RuleField) and field.queryset is not None:
+                here = field.queryset.filter(zones__view__camera__site=self.camera.site_id)
+                field.queryset = here.exclude(pk=self.instance.pk).distinct()
 
     @property
     def zone_boxes(self) -> list[ZoneBox]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
 
+from alerts.awaited import starved_without
 from alerts.history import newest_version
 from alerts.models import Contact, EscalationPolicy, Event, Recipient, Rule, Zone
 from frontend.queries import CameraState
@@ -135,7 +137,10 @@ def sources_of(camera: Camera) -> list[Source]:
 def zone_for_script(zone: Zone) -> dict[str, Any]:
     """A zone as the drawing script takes it."""
     plain = {"uid": str(zone.uid), "name": zone.name, "shape": zone.shape, "points": zone.points}
-    return plain | {"rules": len(zone.rules.all())}
+    rules = zone.rules.all()
+    # So that it can be said before: sequences that will not fire any more without it.
+    starves = _(", ").join(rule.name for rule in starved_without([zone])) if rules else ""
+    return plain | {"rules": len(rules), "starves": starves}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from alerts import editing
+from alerts.awaited import incomplete
 from alerts.configuration.difference import Difference, compare
 from alerts.configuration.entries import Key, MutingEntry, StepEntry, TakeOverEntry, drop_what_is_over
 from alerts.configuration.export import WEEKDAYS, read_rows, silences
@@ -53,6 +54,7 @@ from alerts.removal import remove_camera
 from alerts.rules.registry import settings_naming_rules
 from alerts.rules.sequence import UID
 from alerts.schedule import stored
+from alerts.sequences import KIND as SEQUENCE
 from alerts.silences import carry_over, let_go, mark_changed
 from alerts.versions import Words
 from detectors.models import Deployment, Model
@@ -170,12 +172,17 @@ class _Writer:
         self._wanted, self._author, self._now = wanted, author, now
         self._stirred: set[int] = set()
         """Keys of rules on what changed; they are checked and written anew when all else stands."""
+        self._sequences: set[int] = set()
+        """Keys of those that the text changes; what they wait for may come after them."""
+        self._hopeless: set[int] = set()
+        """Keys of those that could not be complete before; that is no reason to refuse the text."""
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.kept: dict[tuple[str, Key], str] = {}
 
     def write(self, differences: Iterable[Difference], remove: bool) -> None:
         differences = list(differences)
+        self._hopeless = {sequence.pk for sequence, _problem in incomplete()}
         for one in sorted((one for one in differences if one.what in ("added", "changed")), key=self._turn):
             self._try(one, self._WRITES[one.kind])
         if remove:
@@ -188,11 +195,20 @@ class _Writer:
         if any(one.kind in MUTING and (remove or one.what in ("added", "changed")) for one in differences):
             mark_changed()
 
-    def _turn(self, one: Difference) -> int:
+    def _turn(self, one: Difference) -> tuple[bool, int]:
         """Whoever names rules comes after them: first what waits for others, then what mutes."""
-        if one.kind in MUTING:
-            return 2
-        return int(one.kind in ("template", "rule") and bool(settings_naming_rules(self._entry(one).kind)))
+        named = one.kind in ("template", "rule")
+        return one.kind in MUTING, self._depth(self._entry(one), ()) if named else 0
+
+    def _depth(self, entry: Any, trail: tuple[Any, ...]) -> int:
+        """0 for a rule that waits for none, 1 for one that waits for such, and so on."""
+        names = [entry.config.get(setting) for setting in settings_naming_rules(entry.kind)]
+        if not names:
+            return 0
+        rules = self._wanted.entries["rule"]
+        found = [rules[name,] for name in names if (name,) in rules]
+        trail = (*trail, entry)
+        return 1 + max((self._depth(one, trail) for one in found if one not in trail), default=0)
 
     def _try(self, one: Difference, work: Callable[[_Writer, Difference], None]) -> None:
         try:
@@ -424,8 +440,10 @@ class _Writer:
         row.policy = _policy_named(entry.policy)
         zones = [_zone_of(ref) for ref in entry.zones]
         recipients = _recipients(entry.recipients)
-        editing.save_rule(row, zones=zones, author=self._author, now=self._now, recipients=recipients)
+        editing.save_rule(row, zones=zones, author=self._author, now=self._now, recipients=recipients, alone=True)
         self._stirred.discard(row.pk)
+        if row.kind == SEQUENCE:
+            self._sequences.add(row.pk)
 
     # What mutes
 
@@ -466,6 +484,15 @@ class _Writer:
         for rule in Rule.objects.filter(pk__in=self._stirred, enabled=True):
             work = Difference("rule", (rule.name,), "changed")
             self._try(work, lambda writer, _one, rule=rule: writer._republish(rule))  # type: ignore[misc]
+        if not self.problems:
+            self._complete()
+
+    def _complete(self) -> None:
+        """Sequences of the text can be complete, and so can all others that could before."""
+        for rule in Rule.objects.filter(kind=SEQUENCE):
+            if rule.pk in self._sequences or (rule.enabled and rule.pk not in self._hopeless):
+                work = Difference("rule", (rule.name,), "changed")
+                self._try(work, lambda _writer, _one, rule=rule: _check_followed(rule))  # type: ignore[misc]
 
     def _republish(self, rule: Rule) -> None:
         editing.republish(rule, now=self._now, author=self._author)
@@ -635,6 +662,10 @@ def _step(entry: StepEntry) -> StepDraft:
         channels=entry.channels,
         wait_s=entry.wait_s,
     )
+
+
+def _check_followed(rule: Rule) -> None:
+    editing.check_followed(rule, zones=list(rule.zones.select_related("view__camera")))
 
 
 def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,18 @@ class AppearanceConfig(HoldConfig, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check([*self.confidences, *self.night_confidences])
+        check(self.confidences)
+        check(self.night_confidences)
+
+    def check_effect(self) -> None:
+        """Every score there is of something that may be looked at."""
+        for table in ("confidences", "night_confidences"):
+            for term in getattr(self, table):
+                if not any(expand(term) & expand(label) for label in self.labels):
+                    raise ValueError(
+                        f"{table}: expected labels that are looked for ({', '.join(self.labels)}), got {term}; its "
+                        f"score would never be asked for, look for it too or leave it out"
+                    )
 
     def needs(self) -> Needs:
         """Two pictures a second are enough for what stays where it appears."""

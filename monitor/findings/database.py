@@ -66,6 +66,7 @@ def findings(option: str) -> Iterator[Finding]:
             yield from senders()
             yield from recipients()
             yield from deployments()
+            yield from sequences()
     except DatabaseError as problem:
         yield Finding(
             "database",
@@ -194,6 +195,28 @@ def deployments() -> Iterator[Finding]:
             yield _broken_deployment(deployment.name, str(problem), install)
     if not broken:
         yield Finding("deployment", _("Deployments"), State.OK, _("each model has its runtime and its file"))
+
+
+def sequences() -> Iterator[Finding]:
+    """Whether every sequence that is switched on can ever be complete. Nothing where there is none."""
+    from alerts.awaited import incomplete
+    from alerts.models import Rule
+    from alerts.sequences import KIND
+
+    if not Rule.objects.filter(kind=KIND, enabled=True).exists():
+        return
+    names = [sequence.name for sequence, _problem in incomplete()]
+    if names:
+        yield Finding(
+            "sequences",
+            _("Sequences"),
+            State.WRONG,
+            _("They cannot fire, for what they wait for fires nothing: %(names)s."),
+            advice=_("Open each one in Set-up: its camera's page says what is missing."),
+            values={"names": ", ".join(names[:20])},
+        )
+    else:
+        yield Finding("sequences", _("Sequences"), State.OK, _("each can be complete"))
 
 
 def _try_model(model: Model) -> None:

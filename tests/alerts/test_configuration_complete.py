@@ -198,7 +198,8 @@ def rules_and_templates(town: Town, bob: Recipient) -> None:
     save_rule(car, zones=[town.zone], author=town.ada, now=NOW)
     # By name it comes before the rules that it waits for.
     both = {"first": str(car.uid), "then": str(lane.uid)}
-    save_rule(new_rule(town, name="Both", kind="sequence", config=both), zones=[town.zone], author=town.ada, now=NOW)
+    waits = new_rule(town, name="Both", kind="sequence", enabled=False, config=both)
+    save_rule(waits, zones=[town.zone], author=town.ada, now=NOW)
 
 
 def what_mutes(town: Town) -> None:

@@ -268,6 +268,7 @@ REFUSALS = {
     "huge": (config(rearm_s=10**30), "rearm_s", "ordinary number"),
     "beyond its bound": (config(confidence=1.5), "confidence", "<= 1.0"),
     "7 of the last 5": (config(confirm_k=7), "confirm_k", "7 of the last 5"),
+    "a least height above the most": (config(min_height=0.5, max_height=0.2), "min_height", "less than max_height"),
     "no label": (config(labels=[]), "labels", "labels"),
     "a label nobody knows": (config(labels=["unicorn"]), "", "unicorn"),
     "a label the model never gives": (config(labels=["dog"]), "labels", "never reports “dog”"),
@@ -329,7 +330,7 @@ def test_a_sequence_follows_rules_of_its_own_site(town: Town, rule: Rule) -> Non
     config = {"first": str(rule.uid), "then": str(rule.uid)}
     save_rule(new_rule(town, name="Twice", kind="sequence", config=config), zones=[town.zone], author=None, now=NOW)
     nobody = {**config, "then": "0192f5c1-7a00-7c11-9d3a-5a3f0c6f1b99"}
-    with pytest.raises(Refused, match="There is no rule") as refused:
+    with pytest.raises(Refused, match="has been deleted") as refused:
         save_rule(new_rule(town, name="Odd", kind="sequence", config=nobody), zones=[town.zone], author=None, now=NOW)
     assert refused.value.field == "then"
 

@@ -61,6 +61,13 @@ def test_a_draft_fires_over_the_archive_and_nothing_else_happens(town: Town) -> 
     assert not RuleVersion.objects.exists()
 
 
+def test_a_mask_of_the_view_takes_out_what_stands_in_it(town: Town) -> None:
+    archived(town, walks(0, 0, 0), hours=2)
+    mask = Zone.objects.create(view=town.zone.view, name="Tree", shape="exclusion", points=town.zone.points)
+    assert ran(started(town)).summary["fired"] == 3
+    assert ran(started(town, zones=[town.zone, mask])).summary["fired"] == 0
+
+
 def test_it_is_compared_with_the_version_in_force(town: Town) -> None:
     archived(town, walks(0, 0, 20), hours=2)
     rule = new_rule(town)
@@ -149,6 +156,22 @@ def test_cameras_that_one_of_a_sequences_rules_never_sees_are_refused(town: Town
     gate, yard = laned(town, "At the gate", town.gate), laned(town, "At the yard", town.yard)
     with pytest.raises(rehearsals.CannotRehearse, match="“At the yard” watches none of these cameras"):
         started(town, sequence_of(town, gate, yard), cameras=[town.gate.uid])
+
+
+def test_cameras_on_none_of_which_it_can_be_made_are_refused(town: Town) -> None:
+    dock = Camera.objects.create(name="Dock", site=town.site, group=town.gate.group)
+    gate, yard = laned(town, "At the gate", town.gate), laned(town, "At the yard", town.yard)
+    lanes = [zone for rule in (gate, yard) for zone in rule.zones.select_related("view__camera__site")]
+    editing.save_rule(gate, zones=lanes, author=None, now=timezone.now())
+    there = Zone.objects.create(view=View.objects.create(camera=dock), name="Dock", points=town.zone.points)
+    editing.save_rule(yard, zones=[lanes[1], there], author=None, now=timezone.now())
+    sequence = sequence_of(town, gate, yard, scope="camera")
+    with pytest.raises(rehearsals.CannotRehearse, match="“At the gate” and “At the yard” watch none of these cameras"):
+        started(town, sequence, cameras=[town.gate.uid, dock.uid])
+    assert started(town, sequence, cameras=[town.gate.uid, town.yard.uid]).cameras == [
+        str(town.gate.uid),
+        str(town.yard.uid),
+    ]
 
 
 def test_a_counting_draft_is_added_up_beside_the_version_in_force(town: Town) -> None:

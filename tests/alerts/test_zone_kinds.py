@@ -349,6 +349,16 @@ def test_what_appears_is_confirmed_and_told_once_though_its_number_changes(lost:
     assert len(fired("appearance", *long, confirm_k=4, confirm_n=9, rearm="interval", rearm_s=0.0)) == 1
 
 
+@pytest.mark.parametrize("table", ["confidences", "night_confidences"])
+def test_a_confidence_for_a_label_that_is_not_looked_for_is_refused(table: str) -> None:
+    stored = read_config("appearance", {table: {"smoke": 0.6, "person": 0.5}})  # one that is in force goes on
+    with pytest.raises(ValueError, match=rf"{table}: expected labels that are looked for \(fire, smoke\), got person"):
+        stored.check_effect()
+    # Above what is looked for, or below it, a score has its effect.
+    read_config("appearance", {table: {"hazard": 0.5, "smoke": 0.6}}).check_effect()
+    read_config("appearance", {"labels": ["vehicle"], table: {"car": 0.5}}).check_effect()
+
+
 # Absence
 
 GUARD = stands(200.0)
@@ -476,11 +486,21 @@ def test_who_falls_and_is_lost_for_a_moment_is_the_same_person() -> None:
 # Common to all
 
 
-def test_what_stands_in_an_exclusion_counts_for_no_zone() -> None:
+@pytest.mark.parametrize(
+    "kind, settings",
+    [
+        ("presence", {"hold_s": 5.0}),
+        ("dwell", {"hold_s": 5.0}),
+        ("appearance", {"labels": ["person"], "hold_s": 5.0}),
+        ("stopped", {"labels": ["person"], "hold_s": 5.0}),
+    ],
+)
+def test_what_stands_in_an_exclusion_counts_for_no_zone(kind: str, settings: Rows) -> None:
     excluded = zone([(0.55, 0.5), (0.65, 0.5), (0.65, 0.7), (0.55, 0.7)], "exclusion", UUID(int=33))
+    beside = zone([(0.75, 0.5), (0.85, 0.5), (0.85, 0.7), (0.75, 0.7)], "exclusion", UUID(int=33))
     history = film(20, IN_AND_STAY)
-    assert len(told("presence", history, hold_s=5.0)) == 1
-    assert told("presence", history, hold_s=5.0, zones=[zone(), excluded]) == []
+    assert told(kind, history, zones=[zone(), excluded], **dict(settings)) == []
+    assert len(told(kind, history, zones=[zone(), beside], **dict(settings))) == 1
 
 
 def test_an_exclusion_of_another_camera_changes_nothing_here() -> None:

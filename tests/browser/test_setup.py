@@ -162,6 +162,84 @@ def test_a_finger_draws_on_a_telephone(room: Room, enter: Enter) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def in_force(room: Room, rule: str) -> list[dict[str, Any]]:
+    """The zones of the version of ``rule`` that runs."""
+    with sqlite3.connect(room.folder / "browser.sqlite3", timeout=20) as rows:
+        [(embedded,)] = rows.execute(
+            "select v.embedded from alerts_ruleversion v join alerts_rule r on r.id = v.rule_id "
+            "where r.name = ? and v.active_until_at is null",
+            [rule],
+        )
+    found: list[dict[str, Any]] = json.loads(embedded)["zones"]
+    return found
+
+
+def test_a_mask_is_drawn_and_a_rule_runs_with_it(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/")
+    page.click(".card:has-text('North gate') a")
+    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    expect(page.locator("#hint")).not_to_be_empty()
+    page.keyboard.press("z")
+    click(page, [*CORNERS, CORNERS[0]])
+    save_as(page, "Court")
+    page.click("[data-tool=exclusion]")
+    expect(page.locator("[data-tool=exclusion]")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("Escape")
+    tree = [(0.2, 0.4), (0.3, 0.4), (0.3, 0.6), (0.2, 0.6)]
+    page.keyboard.press("x")
+    click(page, tree)
+    page.keyboard.press("Enter")
+    expect(page.locator("#draft-title")).to_have_text("New mask")
+    expect(page.locator(".shape.exclusion.draft")).to_have_count(1)
+    save_as(page, "Tree")
+    expect(page.locator("#zones li:has-text('Tree')")).to_contain_text("mask")
+    assert near(zones(room)["Tree"], tree)
+    page.click("#zones li:has-text('Court') a:has-text('Make a rule')")
+    page.click(".pick label:has-text('Tree')")
+    page.click(".go.bar button:has-text('Save')")
+    expect(page.locator(".rule:has-text('Person in Court')")).to_contain_text("Tree")
+    shapes = {zone["name"]: (zone["shape"], zone["points"]) for zone in in_force(room, "Person in Court")}
+    assert shapes["Court"][0] == "polygon" and shapes["Tree"] == ("exclusion", zones(room)["Tree"])
+
+
+def test_deleting_a_zone_says_which_sequence_will_not_fire_any_more(room: Room, enter: Enter) -> None:
+    page = enter("ada")
+    page.goto(f"{room.url}/setup/")
+    page.click(".card:has-text('North gate') a")
+    expect(page.locator("#hint")).not_to_be_empty()
+    for name in ("Ramp", "Roof"):
+        page.keyboard.press("z")
+        click(page, [*CORNERS, CORNERS[0]])
+        save_as(page, name)
+    camera = page.url
+    page.click("#zones li:has-text('Ramp') a:has-text('Make a rule')")
+    page.click(".go.bar button:has-text('Save')")
+    expect(page.locator(".rule:has-text('Person in Ramp')")).to_have_count(1)
+    page.goto(f"{camera}rules/add/?kind=sequence")
+    page.fill("[name=name]", "Up the ramp twice")
+    page.click(".pick label:has-text('Roof')")
+    for field in ("setting_first", "setting_then"):
+        page.select_option(f"[name={field}]", label="Person in Ramp")
+    page.click(".go.bar button:has-text('Save')")
+    expect(page.locator(".rule:has-text('Up the ramp twice')")).to_have_count(1)
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    page.click("#zones .line:has-text('Ramp')")
+    page.click("[data-do=delete]")
+    line = page.locator(".rule:has-text('Up the ramp twice')")
+    expect(line).to_contain_text("Cannot fire: “Person in Ramp”, which the sequence waits for, is switched off.")
+    assert asked == [
+        "Delete “Ramp”? Rules that have no other zone are switched off. These sequences wait for them and will not "
+        "fire any more: Up the ramp twice."
+    ]
+
+
 def test_a_zone_is_deleted_when_asked_twice(bench: Page, room: Room) -> None:
     asked: list[str] = []
 

@@ -153,3 +153,81 @@ def test_its_cameras_are_offered_and_none_is_chosen(town: Town, ada: Client, two
     boxes = re.findall(r'<input type="checkbox" name="rehearse_cameras"[^>]*>', page)
     assert len(boxes) == 2 and not [box for box in boxes if "checked" in box]
     assert "None chosen: every camera that its rules watch" in page
+
+
+# what could never be complete, and what a sequence waits for
+
+
+def counting(town: Town) -> Rule:
+    line = Zone.objects.create(view=town.zone.view, name="Kerb", shape="line", points=[[0.5, 0.1], [0.5, 0.9]])
+    rule = new_rule(town, name="Over the kerb", kind="counting")
+    editing.save_rule(rule, zones=[line], author=None, now=timezone.now())
+    return rule
+
+
+def sequence(town: Town, first: Rule, then: Rule) -> Rule:
+    waits = {"first": str(first.uid), "then": str(then.uid)}
+    rule = new_rule(town, name="First the door, then the vault", kind="sequence", config=waits)
+    editing.save_rule(rule, zones=[town.zone], author=None, now=timezone.now())
+    return rule
+
+
+def test_what_only_counts_is_not_offered(town: Town, ada: Client) -> None:
+    door, kerb = rule_named(town, "At the door"), counting(town)
+    for page in (address(town), "/admin/alerts/rule/add/?kind=sequence"):
+        assert offered(unescape(ada.get(page).content.decode()), "setting_then")[1:] == ["At the door"]
+    assert ada.post(address(town), typed(town, str(door.uid), str(kerb.uid))).status_code == 200
+    assert not Rule.objects.filter(kind="sequence").exists()
+
+
+def test_a_sequence_that_could_never_be_complete_is_refused_beside_its_field(town: Town, ada: Client) -> None:
+    yard = Zone.objects.create(view=main_view(town.yard), name="Gap", points=town.zone.points)
+    door, vault = rule_named(town, "At the door"), rule_named(town, "At the vault", yard)
+    page = ada.post(address(town), typed(town, str(door.uid), str(vault.uid)) | {"setting_scope": "camera"})
+    assert "“At the door” and “At the vault” watch no camera in common" in unescape(page.content.decode())
+    door.enabled = False
+    editing.save_rule(door, zones=[town.zone], author=None, now=timezone.now())
+    page = ada.post(address(town), typed(town, str(door.uid), str(vault.uid)))
+    assert "“At the door”, which the sequence waits for, is switched off." in unescape(page.content.decode())
+    assert not Rule.objects.filter(kind="sequence").exists()
+
+
+def test_a_rule_that_is_waited_for_stays_on_in_form_list_and_administration(town: Town, ada: Client) -> None:
+    door, vault = rule_named(town, "At the door"), rule_named(town, "At the vault")
+    sequence(town, door, vault)
+    rule = {
+        "name": door.name, "severity": "medium", "zones": [town.zone.pk], "deployment": town.deployment.pk,
+        **{f"setting_{name}": value for name, value in door.config.items() if value is not None},
+    }  # fmt: skip
+    switch = f"/setup/cameras/{town.gate.uid}/rules/{door.uid}/switch/"
+    answers = [
+        ada.post(address(town, door), rule),
+        ada.post(switch, {"on": "0"}, follow=True),
+        ada.post(f"/admin/alerts/rule/{door.pk}/change/", rule),
+    ]
+    for answer in answers:
+        said = unescape(answer.content.decode())
+        assert "The sequence “First the door, then the vault” waits for “At the door”" in said
+        assert "Change the sequence or switch it off first." in said
+    door.refresh_from_db()
+    assert door.enabled
+
+
+def test_what_goes_with_a_camera_or_a_zone_is_said_before_and_stands_on_the_page_after(town: Town, ada: Client) -> None:
+    yard = Zone.objects.create(view=main_view(town.yard), name="Gap", points=town.zone.points)
+    made = sequence(town, rule_named(town, "At the door"), rule_named(town, "At the vault", yard))
+    gone = "hat the sequence “First the door, then the vault” waits for: it stays and will not fire any more"
+    said = [f"/setup/cameras/{town.yard.uid}/delete/", f"/admin/alerts/zone/{yard.pk}/delete/"]
+    said += [f"/admin/streams/camera/{town.yard.pk}/delete/", f"/admin/streams/view/{yard.view_id}/delete/"]
+    for page in said:
+        assert gone in unescape(ada.get(page).content.decode()), page
+    assert gone not in unescape(ada.get(f"/admin/alerts/zone/{town.zone.pk}/delete/").content.decode())
+    page = ada.get(f"/setup/cameras/{town.yard.uid}/").content.decode()
+    assert '"starves": "First the door, then the vault"' in page
+    listed = f"/setup/cameras/{town.gate.uid}/"
+    assert "Cannot fire" not in ada.get(listed).content.decode()
+    ada.post(f"/setup/cameras/{town.yard.uid}/zones/delete/", {"zone": str(yard.uid)})
+    made.refresh_from_db()
+    assert made.enabled
+    cannot = "Cannot fire: “At the vault”, which the sequence waits for, is switched off."
+    assert cannot in unescape(ada.get(listed).content.decode())

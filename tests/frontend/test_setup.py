@@ -336,6 +336,19 @@ def zone_of(town: Town, **changes: Any) -> dict[str, Any]:
     return {"zone": "", "name": "Dock lane", "shape": "polygon", "points": json.dumps(SQUARE), **changes}
 
 
+def test_a_mask_is_made_and_what_a_rule_takes_with_it_runs(ada: Client, town: Town) -> None:
+    corners = [[0.2, 0.2], [0.3, 0.2], [0.3, 0.4], [0.2, 0.4]]
+    drawn = zone_of(town, name="Tree", shape="exclusion", points=json.dumps(corners))
+    made = ada.post(f"/setup/cameras/{town.gate.uid}/zones/", drawn).json()
+    mask = Zone.objects.get(uid=made["uid"])
+    assert (mask.shape, mask.points, made["shape"]) == ("exclusion", corners, "exclusion")
+    rule = add_rule(ada, town, zones=[town.zone.pk, mask.pk])
+    [runs] = [zone for zone in rule.versions.get().embedded["zones"] if zone["shape"] == "exclusion"]
+    assert (runs["name"], runs["points"]) == ("Tree", corners)
+    alone = ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, name="Alone", zones=[mask.pk]))
+    assert "The rule has nothing but masks, so it could never fire." in text(alone)
+
+
 def test_a_zone_is_made_and_changed(ada: Client, town: Town) -> None:
     address = f"/setup/cameras/{town.yard.uid}/zones/"
     made = ada.post(address, zone_of(town)).json()
@@ -481,6 +494,17 @@ def rule_typed(town: Town, **changes: Any) -> dict[str, Any]:
 def add_rule(ada: Client, town: Town, **changes: Any) -> Rule:
     ada.post(f"/setup/cameras/{town.gate.uid}/rules/add/", rule_typed(town, **changes))
     return Rule.objects.get(name="Person in the lane")
+
+
+def test_a_confidence_for_a_label_that_is_not_looked_for_is_refused_beside_its_field(ada: Client, town: Town) -> None:
+    page = f"/setup/cameras/{town.gate.uid}/rules/add/?kind=appearance"
+    form = rule_typed(
+        town, setting_night_from="20:00", setting_night_until="06:00", setting_confidences="person 0.6, car 0.5"
+    )
+    refused = text(ada.post(page, form))
+    said = re.search(r'name="setting_confidences"[^>]*aria-invalid="true".*?<em class="error">([^<]*)', refused)
+    assert said is not None and "expected labels that are looked for (person), got car" in said[1]
+    assert ada.post(page, form | {"setting_confidences": "person 0.6"}).status_code == 302
 
 
 def test_a_rule_is_live_with_its_demand_and_somebody_new_to_tell(ada: Client, town: Town) -> None:
@@ -763,7 +787,7 @@ def test_the_difference_names_rules_windows_and_silences_as_people_do(ada: Clien
     waits = {"first": str(lane.uid), "then": str(lane.uid)}
     both = new_rule(town, name="Both", kind="sequence", config=waits)
     save_rule(both, zones=[town.zone], author=town.ada, now=timezone.now())
-    car = new_rule(town, name="Car", enabled=False)
+    car = new_rule(town, name="Car")
     save_rule(car, zones=[town.zone], author=town.ada, now=timezone.now())
     more = """
 [[window]]

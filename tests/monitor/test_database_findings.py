@@ -11,11 +11,13 @@ from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from alerts.models import Contact, Recipient
+from alerts.editing import save_rule
+from alerts.models import Contact, Recipient, Zone
 from detectors.models import Deployment, Model
 from monitor import demo
 from monitor.findings import database
 from monitor.findings.finding import Finding, State
+from tests.town import NOW, SQUARE, build_town, new_rule
 
 pytestmark = pytest.mark.django_db
 OK, NOTE, WRONG = State.OK, State.NOTE, State.WRONG
@@ -67,6 +69,20 @@ def test_a_model_without_its_runtime_or_file_is_named() -> None:
     assert "got nothing" in by_subject()["Deployments"].sentence and not by_subject()["Deployments"].remedy
     Deployment.objects.update(enabled=False)
     assert by_subject()["Deployments"].state is OK
+
+
+def test_a_sequence_that_cannot_fire_any_more_is_named() -> None:
+    town = build_town()
+    assert "Sequences" not in by_subject()
+    alone = Zone.objects.create(view=town.zone.view, name="Door", points=SQUARE)
+    door = new_rule(town, name="Door")
+    save_rule(door, zones=[alone], author=None, now=NOW)
+    waits = {"first": str(door.uid), "then": str(door.uid)}
+    save_rule(new_rule(town, name="Twice", kind="sequence", config=waits), zones=[town.zone], author=None, now=NOW)
+    assert by_subject()["Sequences"].state is OK
+    alone.delete()
+    finding = by_subject()["Sequences"]
+    assert finding.state is WRONG and "Twice" in finding.sentence and finding.advice_sentence
 
 
 @pytest.mark.usefixtures("_seeded")

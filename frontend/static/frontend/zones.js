@@ -455,7 +455,8 @@ async function clearGround() {
 async function remove() {
   if (draft?.shape === "ground") { await clearGround(); return; }
   const zone = zones.get(draft?.uid);
-  if (!zone || !confirm(word("sure_delete", { name: zone.name }))) return;
+  if (!zone) return;
+  if (!confirm(word(zone.starves ? "sure_starve" : "sure_delete", { name: zone.name, sequences: zone.starves }))) return;
   const body = tokens();
   body.set("zone", zone.uid);
   try {

@@ -17,6 +17,7 @@ from alerts import editing, rehearsals
 from alerts.models import Rehearsal, Rule, RuleTemplate, Zone
 from alerts.rule_templates import draft_on
 from alerts.rules.registry import RULES
+from alerts.sequences import KIND as SEQUENCE
 from frontend.permissions import visible_cameras
 from frontend.rehearsal_page import panel
 from frontend.rule_forms import ShownForm, setup_form
@@ -46,7 +47,7 @@ def start(request: HttpRequest, uid: UUID, rule: UUID | None = None) -> HttpResp
     zones = list(form.cleaned_data["zones"])
     try:
         cameras = _cameras_asked(request)
-        if edited.kind != rehearsals.SEQUENCE:
+        if edited.kind != SEQUENCE:
             cameras = _with_a_zone(cameras or [camera], zones)
         draft = editing.draft_version(form.instance, zones=zones, now=timezone.now())
         wanted = rehearsals.Wanted(
@@ -79,7 +80,7 @@ def start_template(request: HttpRequest, uid: UUID | None = None) -> HttpRespons
     now = timezone.now()
     try:
         draft = draft_on(template, camera, now=now)  # as the form has filled it
-        cameras = [] if template.kind == rehearsals.SEQUENCE else [camera.uid]
+        cameras = [] if template.kind == SEQUENCE else [camera.uid]
         wanted = rehearsals.Wanted(
             draft, cameras, _days_asked(request), now, camera.site.time_zone, _anew_asked(request)
         )

@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import editing, history
 from alerts.models import Contact, Recipient, Rule, Zone
-from alerts.rehearsals import DAYS, SEQUENCE
+from alerts.rehearsals import DAYS
 from alerts.rules.registry import RULES
+from alerts.sequences import KIND as SEQUENCE
 from alerts.trial_message import send_trial
 from frontend import drafts, setup_queries
 from frontend.drafts import Draft
