@@ -25,7 +25,8 @@ from frontend.models import ViewAudit
 from frontend.rehearsal_page import duration, panel
 from streams.cameras import keep_reference, main_view
 from streams.observations import Detections, LogPosition
-from tests.alerts.kept import ago, keep, keep_untracked, moved, walks
+from tests.alerts.histories import nobody
+from tests.alerts.kept import GAP_S, WALK_S, ago, keep, keep_untracked, moved, walks
 from tests.frontend import seeding
 from tests.town import Town, build_town, new_rule
 
@@ -77,7 +78,14 @@ def begin(client: Client, town: Town, **changes: Any) -> Any:
 
 
 def archived(town: Town, *stands_s: float, **span: float) -> None:
-    log = moved(walks(*stands_s), camera=town.gate.uid, deployment=town.deployment.uid, to=ago(**span))
+    """Walks, and nobody for long enough after them that the last interval that is counted has an end."""
+    ends_s = sum(WALK_S + GAP_S + stand_s for stand_s in stands_s)
+    log = moved(
+        [*walks(*stands_s), *nobody(ends_s + 1, ends_s + 120, 1.0)],
+        camera=town.gate.uid,
+        deployment=town.deployment.uid,
+        to=ago(**span),
+    )
     keep(rehearsals.archive_root(), log)
 
 
@@ -162,12 +170,12 @@ def counted_page(ada: Client, town: Town, rule: Rule, line: Zone) -> str:
 def test_a_draft_that_counts_shows_what_it_would_have_counted(ada: Client, town: Town) -> None:
     archived(town, 0, 0, 0, hours=2)
     page = counted_page(ada, town, *counting(town))
-    assert "It would have counted" in page and "4 times" in page and "counted in the last day" in page
+    assert "It would have counted" in page and "6 times" in page and "counted in the last day" in page
     rows = re.findall(r'<th scope="row">([^<]*?)(?: <small>([^<]*)</small>)?</th><td class="num">(\d+)</td>', page)
     assert rows == [
-        ("Kerb", "with the arrow · person", "2"),
-        ("Kerb", "against the arrow · person", "2"),
-        ("Over all lines", "", "4"),
+        ("Kerb", "with the arrow · person", "3"),
+        ("Kerb", "against the arrow · person", "3"),
+        ("Over all lines", "", "6"),
     ]
     assert 'class="firing"' not in page and "at night" not in page and "Version" not in page
     assert "no version is in force to compare with" in page and "nothing archived:" in page
@@ -180,7 +188,7 @@ def test_a_draft_that_counts_stands_beside_the_version_in_force(ada: Client, tow
     rule.config = {**rule.config, "least_way": 0.3}
     page = counted_page(ada, town, rule, line)
     assert "0 times" in page and "as in version 1" in page and "fewer" in page
-    assert '<td class="num">0</td><td class="num">4</td><td class="num">−4</td>' in page
+    assert '<td class="num">0</td><td class="num">6</td><td class="num">−6</td>' in page
 
 
 def test_a_draft_that_counts_claims_no_zero_where_nothing_is_known(ada: Client, town: Town) -> None:

@@ -24,7 +24,7 @@ from detectors.models import Deployment, Model
 from frontend.models import User, ViewAudit
 from streams.models import Camera
 from streams.observations import Observation
-from tests.alerts.histories import GATE, GENERAL, LANE_CORNERS, START, at, source, walk
+from tests.alerts.histories import GATE, GENERAL, LANE_CORNERS, START, at, nobody, source, walk
 from tests.alerts.test_rehearsal import fold_and_keep
 from tests.alerts.test_why import MOMENT_S, standing
 from tests.town import Town, new_rule
@@ -190,7 +190,8 @@ def test_a_recipient_without_an_address_that_works_is_named(town: Town, ada: Cli
 
 def test_a_repeat_that_told_nobody_is_said_to(town: Town, ada: Client, tmp_path: Path) -> None:
     again = [msgspec.structs.replace(one, session=2) for one in standing(0.5) if getattr(one, "sequence", 0) >= 610]
-    events = archived(tmp_path, [*walk(2, 10, 0.1, 0.95), *again], made(town, rearm_s=5.0))
+    between = nobody(10.2, 60, 1.0)  # time that nobody saw would not count as quiet
+    events = archived(tmp_path, [*walk(2, 10, 0.1, 0.95), *between, *again], made(town, rearm_s=5.0))
     assert len(events) == 2
     for event in events:
         record([event], now=event.happened_at)
