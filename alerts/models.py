@@ -928,14 +928,14 @@ class Rehearsal(models.Model):
     in_force = models.JSONField(null=True)
     """The version it is compared with; null where none runs."""
     in_force_number = models.PositiveIntegerField(null=True)
-    sources = models.JSONField(default=list)
+    sources = models.JSONField(default=list, db_default=[])
     """Of a sequence: the versions in force of the rules that it is made of, as EmbeddedRules."""
     cameras = models.JSONField()
     """Their uids, in the order in which they are gone through."""
     from_at = models.DateTimeField()
     until_at = models.DateTimeField()
     time_zone = models.CharField(max_length=64)
-    tracked_anew = models.BooleanField(default=False)
+    tracked_anew = models.BooleanField(default=False, db_default=False)
     """Whether the detections are tracked anew, instead of the archived tracks being taken."""
     state = models.CharField(max_length=10, choices=State, default=State.WAITING)
     share = models.FloatField(default=0.0)
