@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from alerts.archive_files import TICKS, Folder, Run, hours_between
-from alerts.archive_rows import Batch, Kept, Part, Ticks, Wanted, rows_in, ticks_in, to_us
+from alerts.archive_rows import Batch, Kept, Part, Ticks, Wanted, rows_in, ticks_in
+from streams.instants import to_us
 
 ROWS_A_BATCH = 4096
 ATTEMPTS = 5

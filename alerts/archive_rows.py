@@ -6,7 +6,7 @@ Exact: what comes back equals what went in to the bit, or a rehearsal would not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -21,12 +21,11 @@ import pyarrow.parquet as pq
 from detectors.tracking import Track
 from streams import observations as wire
 from streams.frame import UnknownVersion
+from streams.instants import to_us, to_utc
 
 ROWS_VERSION = 1
 DETECTIONS, DROPPED, SOURCE, MEASUREMENT, TICK = range(5)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 Index = npt.NDArray[np.int64]
 
 
@@ -69,16 +68,6 @@ _ENCODING = {
     **dict.fromkeys(("t_number.list.element", "t_sequence.list.element", "t_first_us.list.element"), "PLAIN"),
 }
 _BY_WORD = [*_WORDS, "label.list.element", "t_label.list.element"]
-
-
-def to_us(at: datetime) -> int:
-    """POSIX microseconds of the aware ``at``."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def from_us(at_us: int) -> datetime:
-    """The aware time of POSIX microseconds."""
-    return _EPOCH + timedelta(0, 0, at_us)
 
 
 def time_of(observation: wire.Observation) -> datetime:
@@ -366,7 +355,7 @@ def _tracks(table: pa.Table, labels: frozenset[str] | None) -> tuple[list[int], 
     return bounds.tolist(), list(found)
 
 
-_cached_from_us = lru_cache(maxsize=1024)(from_us)
+_cached_from_us = lru_cache(maxsize=1024)(to_utc)
 
 
 def _decode(table: pa.Table, labels: frozenset[str] | None) -> list[Kept]:
@@ -386,7 +375,7 @@ class _Plain:
 
     def __init__(self, table: pa.Table) -> None:
         self.offset, self._kind = _ints(table, "offset"), _ints(table, "kind")
-        self._at = [_EPOCH + timedelta(0, 0, at_us) for at_us in _ints(table, "at_us")]
+        self._at = list(map(to_utc, _ints(table, "at_us")))
         self._session, self._sequence = _ints(table, "session"), _ints(table, "sequence")
         self._wh = list(zip(_ints(table, "width"), _ints(table, "height"), strict=True))
         topics = _strings(table.column("frame_topic"))
@@ -459,7 +448,7 @@ class _Plain:
             sequence=sequence,
             at=at,
             state=cast(Any, state),
-            since_at=from_us(self._since_us[row]),
+            since_at=to_utc(self._since_us[row]),
             reason=reason,
         )
 

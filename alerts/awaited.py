@@ -17,14 +17,12 @@ from django.utils.translation import gettext as _
 
 from alerts.models import Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.registry import BadConfig, read_config
-from alerts.rules.sequence import SequenceConfig
+from alerts.rules.counting import KIND as COUNTING
+from alerts.rules.sequence import SequenceConfig, sequence_of
 from alerts.sequences import KIND as SEQUENCE
 
 logger = logging.getLogger(__name__)
 
-COUNTING = "counting"
-"""The kind that fires nothing."""
 Part = tuple[Rule, Sequence[Zone]]
 """A rule and its zones, as they are to become."""
 Place = tuple[int, int]
@@ -90,7 +88,7 @@ class Standing:
         while todo:
             uid = todo.pop()
             rule = self.rule(uid)
-            if uid not in found and rule is not None and (config := _config_of(rule)) is not None:
+            if uid not in found and rule is not None and (config := sequence_of(rule)) is not None:
                 todo += _followed(config).values()
             found.add(uid)
         return found
@@ -102,7 +100,7 @@ class Standing:
         return self._rules[uid]
 
     def _problem(self, sequence: Rule, running: bool, trail: tuple[UUID, ...]) -> Problem | None:
-        config = _config_of(sequence)
+        config = sequence_of(sequence)
         if config is None:
             return None  # it is broken, which is told elsewhere
         for field, uid in _followed(config).items():
@@ -152,7 +150,7 @@ class Standing:
         rule = self.rule(uid)
         if rule is None:
             return set()
-        if (config := _config_of(rule)) is not None:
+        if (config := sequence_of(rule)) is not None:
             sites = self._sites(rule)
             first, then = (self._fires_at(one, sites) for one in (UUID(config.first), UUID(config.then)))
             return _meet(config, first, then)
@@ -166,18 +164,6 @@ class Standing:
         if rule.uid not in self._zones:
             self._zones[rule.uid] = list(rule.zones.select_related("view__camera"))
         return self._zones[rule.uid]
-
-
-def _config_of(rule: Rule) -> SequenceConfig | None:
-    """The settings of a sequence; None of another kind, and of one that cannot be read."""
-    if rule.kind != SEQUENCE:
-        return None
-    try:
-        config = read_config(rule.kind, rule.config)
-    except BadConfig:
-        return None
-    assert isinstance(config, SequenceConfig)
-    return config
 
 
 def _followed(config: SequenceConfig) -> dict[str, UUID]:
@@ -202,9 +188,13 @@ def incomplete() -> list[tuple[Rule, Problem]]:
 
 def starved_by(changed: Collection[Part]) -> list[Rule]:
     """The sequences that can be complete as things stand, and never again once ``changed`` is so."""
+    return _starved(_switched_on(), changed)
+
+
+def _starved(sequences: Sequence[Rule], changed: Collection[Part]) -> list[Rule]:
     before, after = Standing(), Standing(changed)
     touched = {rule.uid for rule, _zones in changed}
-    found = [sequence for sequence in _switched_on() if touched & before.awaited_by(sequence)]
+    found = [sequence for sequence in sequences if touched & before.awaited_by(sequence)]
     return [one for one in found if before.problem(one) is None and _is_starved(after.rule(one.uid), after)]
 
 
@@ -217,12 +207,15 @@ def starved_without(zones: Collection[Zone]) -> list[Rule]:
 
     Those that would end themselves are not among them.
     """
+    sequences = _switched_on()
+    if not sequences:
+        return []
     changed: list[Part] = []
     for rule in Rule.objects.filter(zones__in=zones, enabled=True).distinct():
         left = list(rule.zones.exclude(pk__in=[zone.pk for zone in zones]).select_related("view__camera"))
         rule.enabled = any(zone.shape != Zone.Shape.EXCLUSION for zone in left)
         changed.append((rule, left))
-    return starved_by(changed)
+    return _starved(sequences, changed)
 
 
 def _switched_on() -> list[Rule]:

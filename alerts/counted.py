@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from uuid import UUID
 
-from alerts.archive_rows import from_us
 from alerts.engine import ZoneCount
 from streams.observations import Measurement
 
@@ -30,7 +30,7 @@ def measurements(counts: Iterable[ZoneCount]) -> list[Measurement]:
             camera=camera,
             deployment=deployment,
             zone=zone,
-            at=from_us(round(until_s * 1e6)),
+            at=datetime.fromtimestamp(until_s, UTC),
             quantity=QUANTITY,
             value=float(total),
             unit=UNIT,

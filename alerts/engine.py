@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -39,6 +39,7 @@ from detectors.detections import Detections
 from detectors.labels import expand
 from detectors.tracking import Track, Tracker, TrackerConfig
 from streams import observations as wire
+from streams.instants import to_us, to_utc
 from streams.live import LiveBox, LiveBoxes
 
 ENGINE_VERSION = 1
@@ -156,19 +157,6 @@ class _Snapshot(msgspec.Struct):
     cameras: dict[UUID, _CameraState]
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _us(at: datetime) -> int:
-    """POSIX microseconds: whole numbers, so that the same history at another hour gives the same differences."""
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
-
-
-def _utc(at_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=at_us)
-
-
 class _Running:
     """One rule version on one zone with its settings and its logic."""
 
@@ -192,7 +180,7 @@ class _Running:
     def sleep(self, until_s: float) -> Sequence[Found]:
         found = [] if self._sleeper is None else self._sleeper.on_asleep(until_s)
         ended_at = self.rule.active_until_at
-        if self._ender is None or ended_at is None or until_s < _us(ended_at) / 1e6:
+        if self._ender is None or ended_at is None or until_s < to_us(ended_at) / 1e6:
             return found
         return [*found, *self._ender.on_ended()]
 
@@ -205,7 +193,7 @@ class _Running:
 
     def turns(self, from_us: int, until_us: int) -> bool:
         """Whether the logic must hear that its schedule began or ended in between."""
-        return self._sleeper is not None and self.acts(_utc(from_us)) != self.acts(_utc(until_us))
+        return self._sleeper is not None and self.acts(to_utc(from_us)) != self.acts(to_utc(until_us))
 
     def _without_excluded(self, picture: Seen) -> Seen:
         excluded = frozenset(
@@ -232,8 +220,6 @@ class _Stream:
         kept = self.state.tracker
         self.tracker = Tracker(tracking) if kept is None else Tracker.restore(kept, tracking)
         self.running: dict[str, _Running] = {}
-        self.watches = False
-        """Whether some logic listens to what is said of the source."""
         self.counts = False
         """Whether some logic counts the log's own time."""
         self.labels: frozenset[str] = frozenset()
@@ -251,7 +237,6 @@ class _Stream:
                 known = self.running.get(key)
                 wanted[key] = _Running(rule, zone, known.config, known.logic) if known else self._build(rule, zone, key)
         self.running = wanted
-        self.watches = any(running.watches is not None for running in wanted.values())
         self.counts = any(running.counts is not None for running in wanted.values())
         configs = [running.config for running in wanted.values()]
         self.labels = frozenset().union(*(expand(label) for config in configs for label in config.labels))
@@ -305,7 +290,7 @@ class _Stream:
             return []
         fired: list[tuple[_Running, Found]] = []
         for running in self.running.values():
-            if not running.acts(_utc(until_us)) or running.turns(from_us, until_us):
+            if not running.acts(to_utc(until_us)) or running.turns(from_us, until_us):
                 # Where its schedule began on the way, a tick tells to the second when (see ``_on_tick``).
                 fired += [(running, found) for found in running.sleep(until_us / 1e6)]
             elif known:
@@ -324,7 +309,7 @@ class _Stream:
         if until_us - from_us <= (HOLE_US if missed or seen.session != state.session else SILENCE_US):
             return
         for running in self.running.values():
-            if running.acts(_utc(until_us)):
+            if running.acts(to_utc(until_us)):
                 running.logic.on_blind(from_us / 1e6, until_us / 1e6)
 
     def pass_logged_time(self, at: datetime) -> list[tuple[_Running, Firing]]:
@@ -333,7 +318,7 @@ class _Stream:
             (running, firing)
             for running in self.running.values()
             if running.counts is not None and running.acts(at)
-            for firing in running.counts.on_time(_us(at) / 1e6)
+            for firing in running.counts.on_time(to_us(at) / 1e6)
         ]
 
     def wake_at_s(self) -> float | None:
@@ -379,7 +364,7 @@ class Engine:
     @property
     def now(self) -> datetime | None:
         """The last tick's time; None before the first."""
-        return _utc(self._tick_us) if self._tick_us else None
+        return to_utc(self._tick_us) if self._tick_us else None
 
     def configure(self, rules: Iterable[EmbeddedRule]) -> None:
         """Take these versions from now on; each acts on ``captured_at`` within its bounds, so give ended ones too."""
@@ -393,7 +378,7 @@ class Engine:
 
     def _sound(self, rule: EmbeddedRule) -> bool:
         ended = rule.active_until_at
-        if ended is not None and self._tick_us and self._tick_us - _us(ended) > FORGET_VERSION_S * 1e6:
+        if ended is not None and self._tick_us and self._tick_us - to_us(ended) > FORGET_VERSION_S * 1e6:
             return False
         try:
             config = read_config(rule.kind, rule.config)
@@ -432,9 +417,8 @@ class Engine:
                 f"snapshot: expected engine version {ENGINE_VERSION}, got {snapshot.version}; it needs an upcaster"
             )
         self._tick_us, self._cameras = snapshot.tick_us, snapshot.cameras
-        self._streams = {key: _Stream(key, state, self._tracking) for key, state in snapshot.streams}
-        for key, stream in self._streams.items():
-            self._of_camera.setdefault(key.camera, []).append(stream)
+        for key, state in snapshot.streams:
+            self._keep(_Stream(key, state, self._tracking))
 
     def _stream_of(self, seen: wire.Detections) -> _Stream:
         """The stream of ``seen``; of the same two objects as last time without asking their 128 bits again."""
@@ -447,9 +431,13 @@ class Engine:
     def _stream(self, key: _Key) -> _Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = _Stream(key, tracking=self._tracking)
+            stream = self._keep(_Stream(key, tracking=self._tracking))
             stream.configure(self._rules)
-            self._of_camera.setdefault(key.camera, []).append(stream)
+        return stream
+
+    def _keep(self, stream: _Stream) -> _Stream:
+        self._streams[stream.key] = stream
+        self._of_camera.setdefault(stream.key.camera, []).append(stream)
         return stream
 
     def wake_us(self) -> int | None:
@@ -472,8 +460,7 @@ class Engine:
         """What runs on ``camera``, to be asked and not to be fed."""
         return [
             (running.rule, running.zone, running.logic)
-            for key, stream in self._streams.items()
-            if key.camera == camera
+            for stream in self._streams_of(camera)
             for running in stream.running.values()
         ]
 
@@ -484,7 +471,7 @@ class Engine:
             self.counters.repeated += 1
             return Outcome()
         self.counters.analysed += 1
-        at_us = _us(seen.captured_at)
+        at_us = to_us(seen.captured_at)
         if seen.session > state.session and at_us < state.at_us - CLOCK_STEP_US:
             stream.begin_anew(at_us)
         # What was said about the time before this picture holds, even where the frame it named never came.
@@ -498,7 +485,7 @@ class Engine:
         # Within a session, and by small steps between two, time here never goes back.
         at = seen.captured_at
         if at_us < state.at_us:
-            at_us, at = state.at_us, _utc(state.at_us)
+            at_us, at = state.at_us, to_utc(state.at_us)
         state.at_us = at_us
         state.heard_us = max(at_us, state.heard_us)
         if state.source != "active":
@@ -509,7 +496,7 @@ class Engine:
                 Detections.from_wire(seen),
                 session=seen.session,
                 sequence=seen.sequence,
-                at=_utc(at_us - state.still_us),
+                at=to_utc(at_us - state.still_us),
             )
         outcome.tracks = tracks
         if fired := self._show(stream, seen, tracks, at_us / 1e6, at):
@@ -535,8 +522,6 @@ class Engine:
 
     def _events(self, stream: _Stream, fired: Sequence[tuple[_Running, Found]]) -> Outcome:
         outcome = Outcome()
-        if not fired:
-            return outcome
         for running, found in fired:
             if isinstance(found, Counted):
                 key = stream.key
@@ -562,7 +547,7 @@ class Engine:
             label=firing.label,
             session=firing.session,
             sequence=firing.sequence,
-            happened_at=_utc(round(firing.at_s * 1e6)),
+            happened_at=to_utc(round(firing.at_s * 1e6)),
             facts=firing.facts,
             boxes=_seen_boxes(last, firing, stream.labels, stream.shown_score) if last is not None else [],
             path=firing.path,
@@ -592,38 +577,36 @@ class Engine:
     def _on_dropped(self, dropped: wire.Dropped) -> Outcome:
         self.counters.dropped += dropped.count
         outcome = Outcome()
-        for key, stream in self._streams.items():
-            if key.camera != dropped.camera or dropped.deployment not in (None, key.deployment):
+        for stream in self._streams_of(dropped.camera):
+            key, state = stream.key, stream.state
+            if dropped.deployment not in (None, key.deployment):
                 continue
-            state = stream.state
             if (dropped.session, dropped.sequence) <= (state.session, state.sequence):
                 continue
-            from_us, until_us = state.at_us, _us(dropped.captured_at)
+            from_us, until_us = state.at_us, to_us(dropped.captured_at)
             state.missed = [*state.missed, (dropped.session, dropped.sequence)][-MAX_WAITING:]
             if dropped.deployment is not None:
                 # Capture's own word (no deployment) overtakes pictures that are still being analysed.
                 state.session, state.sequence = dropped.session, dropped.sequence
             if from_us and until_us > from_us:
                 outcome.blind.append(
-                    BlindChange(key.camera, key.deployment, _utc(from_us), _utc(until_us), f"dropped:{dropped.reason}")
+                    BlindChange(
+                        key.camera, key.deployment, to_utc(from_us), to_utc(until_us), f"dropped:{dropped.reason}"
+                    )
                 )
             outcome += self._settle(stream)
         return outcome
 
     def _on_source(self, source: wire.SourceState) -> Outcome:
-        camera = self._cameras.get(source.camera)
-        if camera is None:
-            camera = self._cameras[source.camera] = _CameraState()
-        at_us = _us(source.at)
+        camera = self._cameras.setdefault(source.camera, _CameraState())
+        at_us = to_us(source.at)
         outcome = Outcome()
         streams = self._streams_of(source.camera)
         if (source.session, at_us) >= (camera.session, camera.at_us):
             camera.session, camera.at_us = source.session, at_us
-            if source.state == "blind" or camera.blind_from_us is not None:
-                outcome.blind += self._blind_change(camera, source)
+            outcome.blind += self._blind_change(camera, source)
             for stream in streams:
-                if stream.watches:
-                    outcome += self._tell_source(stream, source)
+                outcome += self._tell_source(stream, source)
         for stream in streams:
             state = stream.state
             if not state.waiting and (source.session, source.sequence) <= (state.session, state.sequence):
@@ -662,11 +645,11 @@ class Engine:
         was, blind = camera.blind_from_us, source.state == "blind"
         changes: list[BlindChange] = []
         if was is not None and (not blind or camera.reason != source.reason):
-            until = max(was, _us(source.since_at))
-            changes.append(BlindChange(source.camera, None, _utc(was), _utc(until), camera.reason))
+            until = max(was, to_us(source.since_at))
+            changes.append(BlindChange(source.camera, None, to_utc(was), to_utc(until), camera.reason))
             camera.blind_from_us = was = None
         if blind and was is None:
-            camera.blind_from_us, camera.reason = _us(source.since_at), source.reason
+            camera.blind_from_us, camera.reason = to_us(source.since_at), source.reason
             changes.append(BlindChange(source.camera, None, source.since_at, None, source.reason))
         return changes
 
@@ -678,15 +661,15 @@ class Engine:
 
     def _apply(self, stream: _Stream, source: wire.SourceState) -> list[tuple[_Running, Found]]:
         """What was said is now about ``stream``; what the time before it led to."""
-        state, since_us = stream.state, _us(source.since_at)
+        state, since_us = stream.state, to_us(source.since_at)
         fired = stream.pass_still_time(since_us) if state.source != "active" else []
-        state.heard_us = max(_us(source.at), state.heard_us)
+        state.heard_us = max(to_us(source.at), state.heard_us)
         if source.state != state.source:
             state.source, state.source_since_us = source.state, max(since_us, state.at_us)
         return fired
 
     def _on_tick(self, tick: wire.Tick) -> Outcome:
-        at_us = _us(tick.at)
+        at_us = to_us(tick.at)
         outcome = Outcome()
         if self._tick_us - CLOCK_STEP_US <= at_us <= self._tick_us:
             return outcome

@@ -12,6 +12,8 @@ import msgspec
 from streams.observations import LogPosition
 
 EVENT_VERSION = 1
+STALE_S = 120.0
+"""What becomes known longer after it happened is known late, where its rule says nothing else."""
 
 EventSource = Literal["rule", "device", "external", "manual", "canary"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -65,7 +67,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     path: list[tuple[float, float]]
     zone_polygon: list[tuple[float, float]]
     frame: LogPosition | None
-    stale_s: float = 120.0
+    stale_s: float = STALE_S
     causes: list[UUID] = []
     """The events that this one follows from, where it does."""
 

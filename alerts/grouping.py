@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from alerts.events import Event, Severity, to_json
+from alerts.events import STALE_S, Event, Severity, to_json
 from alerts.models import RuleVersion
 from streams.models import Camera, Site
 
@@ -40,7 +40,7 @@ class Happened:
     zone_name: str = ""
     objects: float | None = None
     """How many at once, where that was counted."""
-    stale_s: float = 120.0
+    stale_s: float = STALE_S
     news_after_s: float = NEWS_AFTER_S
     has_picture: bool = False
 

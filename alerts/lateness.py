@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from alerts.events import STALE_S
 from alerts.models import Alert, Event
 
-STALE_S = 120.0
-"""Of an event that says no bound of its own."""
+Times = tuple[datetime, datetime]
+"""When it happened, and when it became known."""
 
 
-def known_late(alert: Alert) -> tuple[datetime, datetime] | None:
+def known_late(alert: Alert) -> Times | None:
     """When what ``alert`` says happened, and when it became known; None: it was said as it happened."""
     incident = alert.incident
     if incident.late:

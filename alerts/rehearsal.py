@@ -10,22 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import numpy as np
 
-from alerts.archive_rows import Batch, Kept, Ticks, from_us, time_of
+from alerts.archive_rows import Batch, Kept, Ticks, time_of
 from alerts.engine import Engine, Outcome
 from alerts.rehearsal_items import Broken, Found, Item, Progress, Reader, Rehearsal, Version
-from alerts.rehearsal_ledger import Ledger, config_of, ledger_of
+from alerts.rehearsal_ledger import Ledger, ledger_of
 from alerts.rehearsal_summary import Gathered
 from alerts.rehearsal_tally import in_parts, tallied
 from alerts.rules.config import CommonConfig, EmbeddedRule
+from alerts.rules.registry import config_of
 from detectors.labels import expand
 from detectors.tracking import Track
 from streams import observations as wire
+from streams.instants import to_utc
 
 
 def rehearse(what: Rehearsal, read: Reader) -> Iterator[Item]:
@@ -66,11 +67,9 @@ class Camera:
         self._deployments = {rule.deployment for _, rule in rules.values()}
         self._engine = Engine([rule for _, rule in rules.values()], tracking=what.tracking, screens=False)
         self._ledger = ledger
-        self._several = len(self._deployments) > 1
-        self._tracks: list[Track] = []
         self._latest: UUID | None = None
-        self._tracks_of: dict[UUID | None, list[Track]] = {}
-        """Only where there are several deployments: each numbers its tracks by itself."""
+        self._tracks: dict[UUID | None, list[Track]] = {}
+        """Each deployment numbers its tracks by itself."""
 
     def run(self, read: Reader) -> Iterator[Item]:
         for version, reason in self._engine.broken.items():
@@ -99,26 +98,25 @@ class Camera:
                 if (wake_us := engine.wake_us()) is not None and latest_us[upto - 1] >= wake_us:
                     yield from self._pass(ticks, done, upto)
                 done = upto
-            if tracks is not None and not self._analyses(observation):
+            picture = observation if isinstance(observation, wire.Detections) else None
+            if picture is not None and not self._reads(picture.deployment):
                 ledger.take(observation)
                 continue
             outcome = engine.step(observation, None if retrack else tracks)
-            if outcome.tracks is not None:
-                self._tracks = outcome.tracks
-                if self._several and isinstance(observation, wire.Detections):
-                    self._tracks_of[observation.deployment] = outcome.tracks
+            if picture is not None and outcome.tracks is not None:
+                self._tracks[picture.deployment] = outcome.tracks
             if over := ledger.take(observation, outcome.blind):
                 yield from over
             if outcome.events or outcome.counts:
                 yield from self._found(outcome)
         yield from self._pass(ticks, done, len(ticks.offset))
 
-    def _analyses(self, picture: Any) -> bool:
-        """Whether a version that is rehearsed reads this deployment's pictures; mostly it is the same object again."""
-        if picture.deployment is not self._latest:
-            if picture.deployment not in self._deployments:
+    def _reads(self, deployment: UUID) -> bool:
+        """Whether a version that is rehearsed reads its pictures; mostly it is the same object again."""
+        if deployment is not self._latest:
+            if deployment not in self._deployments:
                 return False
-            self._latest = picture.deployment
+            self._latest = deployment
         return True
 
     def _pass(self, ticks: Ticks, start: int, end: int) -> Iterator[Item]:
@@ -128,7 +126,7 @@ class Camera:
             if not len(due):
                 return
             start += int(due[0])
-            yield from self._found(self._engine.step(wire.Tick(at=from_us(int(ticks.at_us[start])))))
+            yield from self._found(self._engine.step(wire.Tick(at=to_utc(int(ticks.at_us[start])))))
             start += 1
 
     def _found(self, outcome: Outcome) -> Iterator[Item]:
@@ -137,7 +135,7 @@ class Camera:
         for event, number in zip(outcome.events, outcome.fired, strict=True):
             if event.rule_version is None or not self._since <= event.happened_at < self._what.until_at:
                 continue
-            tracks = self._tracks_of.get(event.deployment, self._tracks)
+            tracks = self._tracks.get(event.deployment, [])
             track = next((track for track in tracks if track.number == number), None)
             version = self._rules[event.rule_version][0]
             yield Found(version=version, event=event, number=number, track=track)

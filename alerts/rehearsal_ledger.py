@@ -13,8 +13,8 @@ from uuid import UUID
 from alerts.archive_rows import time_of
 from alerts.engine import WORD_HOLDS_US, BlindChange
 from alerts.rehearsal_items import Rehearsal, Unknown
-from alerts.rules.config import CommonConfig, EmbeddedRule
-from alerts.rules.registry import read_config
+from alerts.rules.config import EmbeddedRule
+from alerts.rules.registry import config_of
 from detectors.labels import expand
 from streams import observations as wire
 
@@ -52,14 +52,6 @@ def ledger_of(rule: EmbeddedRule, camera: UUID, what: Rehearsal) -> Ledger:
     if config is not None and config.listens == "source":
         return SourceLedger(camera, what.from_at, what.until_at)
     return PictureLedger(camera, what.from_at, what.until_at, rule.deployment, watch(rule, what.knows))
-
-
-def config_of(rule: EmbeddedRule) -> CommonConfig | None:
-    """Its settings; None where they cannot be read, which the engine says itself."""
-    try:
-        return read_config(rule.kind, rule.config)
-    except ValueError:
-        return None
 
 
 def watch(rule: EmbeddedRule, knows: Mapping[str, frozenset[str]]) -> Callable[[str], bool]:

@@ -12,7 +12,8 @@ from itertools import pairwise
 from uuid import UUID
 
 from alerts.rehearsal_items import Found, Item, Rehearsal, Summary, Tallied, Unknown
-from alerts.rehearsal_tally import COUNTING, Tallies, most_in_an_hour
+from alerts.rehearsal_tally import Tallies, most_in_an_hour
+from alerts.rules.counting import KIND as COUNTING
 
 SAME_S = 10.0
 """Firings of two versions on one camera are the same when they are of one track, or at most this far apart."""

@@ -14,10 +14,9 @@ from alerts.engine import ZoneCount
 from alerts.rehearsal_items import Course, Rehearsal, Series, Tallied, Tally, Version
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.counting import CountingConfig
-from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.registry import config_of
 from detectors.labels import expand
 
-COUNTING = "counting"
 PART_S = 900
 """Of what counts by longer intervals each is counted in parts of at most this: a day's number says no hour."""
 LEAST_PART_S = 10
@@ -30,10 +29,7 @@ _Key = tuple[UUID, Course, UUID | None, str]
 
 def in_parts(rule: EmbeddedRule) -> EmbeddedRule:
     """``rule``, which if it counts by long intervals does so by parts of them: their sum is the interval's number."""
-    try:
-        config = read_config(rule.kind, rule.config)
-    except BadConfig:
-        return rule  # the engine says so itself
+    config = config_of(rule)
     if not isinstance(config, CountingConfig):
         return rule
     part_s = _part_s(config.interval_s)

@@ -26,9 +26,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from alerts.awaited import COUNTING, embedded, version_in_force, why_it_fires_nothing
+from alerts.awaited import embedded, version_in_force, why_it_fires_nothing
 from alerts.models import Rehearsal, Rule
 from alerts.rules.config import EmbeddedRule
+from alerts.rules.counting import KIND as COUNTING
 from alerts.rules.sequence import followed, sequence_of
 from alerts.sequences import KIND as SEQUENCE
 from streams.models import Camera

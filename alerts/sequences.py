@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -21,12 +21,10 @@ from alerts.rules.logic import Shortfall, short, tenths
 from alerts.rules.registry import BadConfig, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import is_active
+from streams.instants import to_us
 
 SEQUENCES_VERSION = 1
 KIND = "sequence"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class _Opening(msgspec.Struct, frozen=True):
@@ -63,7 +61,7 @@ class _Running:
         """Fold in ``event``, which ``rule`` made; the sequence that it completes, if any."""
         if rule not in (self.first, self.then) or not self._acts(event.happened_at):
             return None
-        at_us = _us(event.happened_at)
+        at_us = to_us(event.happened_at)
         # One more after the last that can still matter would do no harm; a list that grows would.
         self.state.openings = [one for one in self.state.openings if at_us - one.at_us <= self._within_us]
         made = self._complete(event, at_us) if rule == self.then else None
@@ -163,7 +161,7 @@ class Sequences:
 
     def step(self, event: Event) -> bool:
         """Take in one event; what follows from it comes out of ``advance``. False: it came behind the watermark."""
-        if _us(event.happened_at) <= self._watermark_us:
+        if to_us(event.happened_at) <= self._watermark_us:
             self.late += 1
             return False
         if event.rule_version in self._made_by:
@@ -177,7 +175,7 @@ class Sequences:
 
     def advance(self, watermark: datetime) -> list[Event]:
         """No event that happened until ``watermark`` is awaited any more: the sequences completed by then."""
-        self._watermark_us = max(self._watermark_us, _us(watermark))
+        self._watermark_us = max(self._watermark_us, to_us(watermark))
         made: list[Event] = []
         while ready := min(self._ready(), key=lambda event: (event.happened_at, event.uid), default=None):
             completed = self._take(self._waiting.pop(ready.uid))
@@ -203,7 +201,7 @@ class Sequences:
         self._waiting = {event.uid: event for event in snapshot.waiting}
 
     def _ready(self) -> list[Event]:
-        return [event for event in self._waiting.values() if _us(event.happened_at) <= self._watermark_us]
+        return [event for event in self._waiting.values() if to_us(event.happened_at) <= self._watermark_us]
 
     def _take(self, event: Event) -> list[Event]:
         rule = self._made_by.get(event.rule_version) if event.rule_version else None
@@ -242,7 +240,3 @@ def shortfalls(
         return []
     ready_s = tenths((second.happened_at - fired_at).total_seconds())
     return [short("rearm", config.rearm_s, ready_s, "rearm_s")] if ready_s < config.rearm_s else []
-
-
-def _us(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND

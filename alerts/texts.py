@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy, gettext_noop, ngettext, pgett
 
 from alerts.events import SEVERITIES
 from alerts.grouping import SITE_OUTAGE
-from alerts.lateness import known_late
+from alerts.lateness import Times, known_late
 from alerts.models import Alert, Event, Incident
 from streams.time_zones import clock
 
@@ -474,7 +474,8 @@ def sms(alert: Alert, now: datetime, back: Back = Back()) -> Words:
     """The SMS for ``alert``, in its recipient's language. ``alert`` comes with incident, site, camera, recipient."""
     with translation.override(alert.recipient.language):
         end = _ways_back(back, incident_address(alert.incident))
-        return Words("", fit(_timely(_(_SHORT[Alert.Reason(alert.reason)]), _parameters(alert, now), end), end), "")
+        parameters = _parameters(alert, known_late(alert), now)
+        return Words("", fit(_timely(_(_SHORT[Alert.Reason(alert.reason)]), parameters, end), end), "")
 
 
 def _timely(sentence: str, parameters: dict[str, str], end: str) -> str:
@@ -496,7 +497,7 @@ def _ways_back(back: Back, address: str) -> str:
 def chat(alert: Alert, now: datetime, back: Back = Back()) -> Words:
     """A few lines for a chat or a telephone's lock screen; also what a webhook says for people."""
     with translation.override(alert.recipient.language):
-        parameters = _parameters(alert, now)
+        parameters = _parameters(alert, known_late(alert), now)
         subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % parameters)[:SUBJECT_LENGTH]
         text = clean(_(_SHORT[Alert.Reason(alert.reason)]) % parameters)
         return Words(subject, "\n".join([text, *_addresses(alert.incident, back)]), "")
@@ -512,7 +513,7 @@ def email(alert: Alert, event: Event | None, now: datetime, *, picture: bool, ba
     incident, late = alert.incident, known_late(alert)
     zone = incident.site.time_zone
     with translation.override(alert.recipient.language):
-        subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % _parameters(alert, now))[:SUBJECT_LENGTH]
+        subject = clean(_(_SUBJECTS[Alert.Reason(alert.reason)]) % _parameters(alert, late, now))[:SUBJECT_LENGTH]
         context = {
             "subject": subject,
             "language": alert.recipient.language,
@@ -561,7 +562,8 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
     """One message about several alerts of one recipient, the worst first; ``short``: an SMS."""
     with translation.override(alerts[0].recipient.language):
         worst = sorted(alerts, key=lambda alert: (-SEVERITIES.index(alert.incident.severity), alert.created_at))
-        late = all(known_late(alert) is not None for alert in alerts)
+        known = [known_late(alert) for alert in worst]
+        late = all(known)
         count = {"n": len(alerts)}
         first = (
             ngettext("%(n)d message, known late", "%(n)d messages, known late", len(alerts))
@@ -572,17 +574,18 @@ def digest(alerts: Sequence[Alert], now: datetime, *, short: bool) -> Words:
             said = _("%(count)s. The worst: %(sentence)s")
             sentence = said % {"count": first, "sentence": _(_SHORT[Alert.Reason(worst[0].reason)])}
             end = room_address()
-            return Words("", fit(_timely(sentence, _parameters(worst[0], now), end), end), "")
-        return _long_digest(first, worst, late)
+            return Words("", fit(_timely(sentence, _parameters(worst[0], known[0], now), end), end), "")
+        return _long_digest(first, list(zip(worst, known, strict=True)), late)
 
 
-def _long_digest(first: str, worst: Sequence[Alert], late: bool) -> Words:
+def _long_digest(first: str, worst: Sequence[tuple[Alert, Times | None]], late: bool) -> Words:
+    alert, _known = worst[0]
     context = {
-        "subject": f"{first}: {clean(headline(worst[0].incident))}"[:SUBJECT_LENGTH],
+        "subject": f"{first}: {clean(headline(alert.incident))}"[:SUBJECT_LENGTH],
         "first": first,
         "late": late,
-        "language": worst[0].recipient.language,
-        "lines": [_line(alert) for alert in worst[:MOST_LINES]],
+        "language": alert.recipient.language,
+        "lines": [_line(alert, known) for alert, known in worst[:MOST_LINES]],
         "more": max(0, len(worst) - MOST_LINES),
         "address": room_address(),
     }
@@ -590,9 +593,9 @@ def _long_digest(first: str, worst: Sequence[Alert], late: bool) -> Words:
     return Words(str(context["subject"]), text.strip() + "\n", render_to_string("alerts/digest.html", context))
 
 
-def _line(alert: Alert) -> Line:
+def _line(alert: Alert, late: Times | None) -> Line:
     """Always with both times where it was known late."""
-    incident, late = alert.incident, known_late(alert)
+    incident = alert.incident
     zone = incident.site.time_zone
     return Line(
         clean(headline(incident)),
@@ -613,10 +616,10 @@ def _facts(event: Event | None) -> list[dict[str, Any]]:
     return list(event.content.get("facts", [])) if event else []
 
 
-def _parameters(alert: Alert, now: datetime) -> dict[str, str]:
+def _parameters(alert: Alert, late: Times | None, now: datetime) -> dict[str, str]:
+    """``late``: as ``known_late`` has it."""
     incident = alert.incident
     zone = incident.site.time_zone
-    late = known_late(alert)
     happened_at, known_at = late or (incident.happened_at, incident.opened_at)
     time = local_time(happened_at, zone, beside=now)
     bare_time = local_time(happened_at, zone, beside=now, named=False)

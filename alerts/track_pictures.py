@@ -22,9 +22,9 @@ import msgspec
 import numpy as np
 
 from alerts.archive_files import Folder, hour_of
-from alerts.archive_rows import to_us
 from detectors.tracking import Track
 from streams.frame import Frame, Jpeg, UnknownVersion, decode_frame
+from streams.instants import to_us
 from streams.log import Log, LogError
 from streams.observations import Detections, LogPosition
 

@@ -16,12 +16,12 @@ from uuid import UUID
 
 import msgspec
 
-from alerts.archive_rows import Batch, Kept, from_us, to_us
+from alerts.archive_rows import Batch, Kept
 from alerts.engine import TICK_MARGIN_US, Engine
 from alerts.events import Event
 from alerts.rules.config import CommonConfig, EmbeddedRule, Point, ScheduleSpan
 from alerts.rules.logic import Shortfall, hundredths, thousandths
-from alerts.rules.registry import read_config
+from alerts.rules.registry import config_of, read_config
 from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import follows_sun, is_active
 from alerts.sequences import KIND as SEQUENCE
@@ -31,6 +31,7 @@ from detectors.detections import Detections
 from detectors.labels import expand
 from detectors.tracking import Track, TrackerConfig
 from streams import observations as wire
+from streams.instants import to_us, to_utc
 
 AROUND_S = 5.0
 """People remember a moment so exactly."""
@@ -154,7 +155,7 @@ def warm_up_s(rule: EmbeddedRule) -> float:
 
 def settling_s(rule: EmbeddedRule) -> float:
     """Long enough for ``rule`` to be as it was: all that it waits for has lasted, and it is ready again."""
-    config = _config(rule)
+    config = config_of(rule)
     return WARM_UP_S + (0.0 if config is None else config.looks_back_s)
 
 
@@ -217,13 +218,6 @@ class _Asked:
             for label, some in scores.items()
         ]
         return sorted(rows, key=lambda row: (not row.wanted, -row.best))[:MOST_FOUND]
-
-
-def _config(rule: EmbeddedRule) -> CommonConfig | None:
-    try:
-        return read_config(rule.kind, rule.config)
-    except ValueError:
-        return None
 
 
 def _answer(question: Question, rule: EmbeddedRule, minutes: _Minutes) -> Answer:
@@ -361,7 +355,7 @@ class _Minutes:
         self.camera, self.at, self._question = question.camera, question.at, question
         self.rows: list[Kept] = [row for batch in batches for row in batch.rows]
         ticks = [
-            Kept(offset, wire.Tick(at=from_us(at_us)))
+            Kept(offset, wire.Tick(at=to_utc(at_us)))
             for batch in batches
             for offset, at_us in zip(batch.ticks.offset.tolist(), batch.ticks.at_us.tolist(), strict=True)
         ]
@@ -428,7 +422,7 @@ class _Minutes:
         for event in asked.events:
             fold.step(event)
         fired = [event for event in fold.advance(asked.until_at) if event.rule_version == rule.version]
-        config, makers = _config(rule), {one.version: one.rule for one in asked.makers}
+        config, makers = config_of(rule), {one.version: one.rule for one in asked.makers}
         made = [(makers[event.rule_version], event) for event in asked.events if event.rule_version in makers]
         assert isinstance(config, SequenceConfig)
         near_s = timedelta(seconds=AROUND_S)

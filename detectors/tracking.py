@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -25,12 +25,10 @@ import numpy.typing as npt
 from detectors.detections import Detections
 from detectors.geometry import iou_batch
 from detectors.labels import family
+from streams.instants import to_us, to_utc
 
 Array = npt.NDArray[np.float64]
 Pairs = list[tuple[int, int]]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 # Columns of the state: centre, size, velocity of the centre, covariance (position, mixed, velocity), seconds since the
 # last box, seconds counted as lost.
@@ -162,7 +160,7 @@ class Tracker:
 
     def _advance(self, at: datetime) -> float:
         """Seconds since the last frame; never negative, so that a camera's clock stepping back harms nothing."""
-        at_us = (at - _EPOCH) // _MICROSECOND
+        at_us = to_us(at)
         before_us = at_us if self._at_us is None else self._at_us
         self._at_us = max(at_us, before_us)
         return (self._at_us - before_us) / 1e6
@@ -303,7 +301,7 @@ def _view(life: _Life, xyxy: list[float], score: float) -> Track:
         score,
         life.label,
         life.first,
-        _EPOCH + timedelta(microseconds=life.first_us),
+        to_utc(life.first_us),
         life.hits,
     )
 

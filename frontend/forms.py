@@ -24,8 +24,8 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from alerts.awaited import COUNTING
 from alerts.models import Rule
+from alerts.rules.counting import KIND as COUNTING
 
 Struct = type[msgspec.Struct]
 CHOICES = (

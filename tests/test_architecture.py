@@ -17,7 +17,7 @@ PACKAGES = ("streams", "detectors", "alerts", "frontend")
 
 PURE = {
     "streams": "frame observations topics ladder groups clock health health_picture live problems pace probed advice "
-    "camera_list camera_plan",
+    "camera_list camera_plan instants",
     "detectors": "detections labels label_map geometry tracking batching plan dead_letters exported families known "
     "card_file "
     "backends/choice backends/ports backends/heads/__init__ backends/heads/base backends/heads/nanodet "

@@ -24,6 +24,8 @@ from alerts.zones import bottom_centre
 from detectors.labels import expand
 from detectors.tracking import Track
 
+KIND = "counting"
+"""It fires nothing."""
 DIRECTIONS: tuple[Direction, ...] = ("forward", "backward")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import inspect
@@ -29,6 +29,18 @@ RULES = {
 }
 
 
+class Stored(Protocol):
+    """A rule as a row or as a version."""
+
+    @property
+    def kind(self) -> str:
+        """Its key in ``RULES``."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings as plain values."""
+
+
 class BadConfig(ValueError):
     """A rule's settings are refused; the text names the field, what was expected and what was got."""
 
@@ -49,6 +61,14 @@ def read_config(kind: str, values: dict[str, Any]) -> CommonConfig:
         return msgspec.convert(values, type=rule_kind(kind), strict=False)
     except msgspec.ValidationError as error:
         raise BadConfig(f"{kind}: {error}; mend this setting") from None
+
+
+def config_of(rule: Stored) -> CommonConfig | None:
+    """The settings of ``rule``; None where they cannot be read, which is told where it runs."""
+    try:
+        return read_config(rule.kind, rule.config)
+    except BadConfig:
+        return None
 
 
 @cache

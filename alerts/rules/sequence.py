@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from alerts.rules.config import OF_OBJECTS, CommonConfig, EmbeddedRule, EmbeddedZone, Needs, NoLabels, _
 from alerts.rules.logic import Firing, Logic, Seen
-from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.registry import Stored, config_of
 
 A_RULE = {"format": "rule"}
 """Marks a setting that names a rule by its ``uid``: forms let people choose it by its name."""
@@ -63,12 +63,9 @@ class SequenceConfig(CommonConfig, frozen=True, kw_only=True, forbid_unknown_fie
         return _Idle()
 
 
-def sequence_of(rule: EmbeddedRule) -> SequenceConfig | None:
+def sequence_of(rule: Stored) -> SequenceConfig | None:
     """The settings of a sequence; None of another kind, and of one that cannot be read."""
-    try:
-        config = read_config(rule.kind, rule.config)
-    except BadConfig:
-        return None
+    config = config_of(rule)
     return config if isinstance(config, SequenceConfig) else None
 
 

@@ -7,7 +7,8 @@ firings and not of silence, and of whatever state the first history leaves behin
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ def folded(root: Path, log: Sequence[Observation], rules: Sequence[EmbeddedRule]
     return total
 
 
+@contextmanager
+def cut_anywhere(log: Sequence[Observation], data: st.DataObject) -> Iterator[tuple[Path, list[int]]]:
+    """A folder for an archive that is read in batches of any size, and where in ``log`` it is to be cut."""
+    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
+        yield Path(folder), cuts
+
+
 def test_every_kind_that_fires_on_a_camera_has_a_scene() -> None:
     assert set(SCENES) | OTHERWISE == set(RULES)
 
@@ -118,13 +128,11 @@ def test_a_rehearsal_gives_the_events_that_happened(
     draft = draft_of(kind)
     log = after(after(history_of(before), SCENES[kind][1]), history_of(behind))
     log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(3)]
-    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
-        live = folded(Path(folder), log, [draft], cuts).events
+    with cut_anywhere(log, data) as (folder, cuts):
+        live = folded(folder, log, [draft], cuts).events
         event(f"{kind}: {'fires' if live else 'silent'}")
         assert live == fold(Engine([draft]), log).events
-        assert events_of(rehearsed(Path(folder), draft)) == live
+        assert events_of(rehearsed(folder, draft)) == live
 
 
 # What a rule waits for may have begun long before the span.
@@ -179,13 +187,11 @@ def test_a_rehearsed_sequence_gives_the_sequences_that_happened(
 ) -> None:
     rules = [LEFT_LANE, RIGHT_LANE, alarm(scope=scope, within_s=data.draw(st.sampled_from([6.0, 30.0])))]
     log = beside(after(after(history_of(at_gate), CROSSES), CROSSES), after(after(history_of(at_yard), CROSSES), []))
-    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
-        fired = folded(Path(folder), log, rules, cuts).events
+    with cut_anywhere(log, data) as (folder, cuts):
+        fired = folded(folder, log, rules, cuts).events
         live = sequences_of(data.draw(st.permutations(fired)), rules)
         event(f"{scope}: {'fires' if live else 'silent'}")
-        found = events_of(rehearsed_sequence(Path(folder), rules[-1]))
+        found = events_of(rehearsed_sequence(folder, rules[-1]))
         # Of one camera after the other they come as soon as each has been read.
         assert sorted(found, key=in_order) == sorted(live, key=in_order)
 
@@ -219,9 +225,7 @@ def test_a_rehearsal_counts_what_was_counted(
     draft = of("counting", **{**EASY["counting"], "least_way": 0.01, "interval_s": 10, **lines})
     log = after(after(history_of(before), walk(0, 6, 0.2, 0.8)), history_of(behind))
     log += [tick((time_of(log[-1]) - START).total_seconds() + 5 + i) for i in range(20)]
-    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=3))
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "ROWS_A_BATCH", data.draw(st.sampled_from([1, 7, 4096])))
-        live = folded(Path(folder), log, [draft], cuts).counts
+    with cut_anywhere(log, data) as (folder, cuts):
+        live = folded(folder, log, [draft], cuts).counts
         event(f"counting: {'some' if any(one.counted.count for one in live) else 'none'}")
-        assert counts_of(rehearsed(Path(folder), draft)) == live
+        assert counts_of(rehearsed(folder, draft)) == live

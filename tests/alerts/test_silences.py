@@ -74,14 +74,19 @@ def test_a_message_that_is_queued_waits_until_nothing_mutes_its_incident(
     assert deliver(row.uid, clock=lambda: at(300)) == "sent"
 
 
-def test_what_waits_for_the_end_of_quiet_hours_waits_on_when_a_silence_ends_before(
-    town: Town, twilio: FakeTwilio, settings: Settings
-) -> None:
-    settings.TWILIO = twilio.settings
+def recorded_in_quiet_hours(town: Town) -> None:
+    """In those of the only one who is told, from eleven to thirteen o'clock."""
     alice = town.person("Alice", SMS)
     alice.quiet_from, alice.quiet_until = time(11), time(13)
     alice.save()
     record([town.event(frame=None)], now=at(0))
+
+
+def test_what_waits_for_the_end_of_quiet_hours_waits_on_when_a_silence_ends_before(
+    town: Town, twilio: FakeTwilio, settings: Settings
+) -> None:
+    settings.TWILIO = twilio.settings
+    recorded_in_quiet_hours(town)
     made = silence(town, from_s=1, now=at(1))
     end_silence(made, by=town.alice, now=at(300))
     row = Delivery.objects.get()
@@ -95,10 +100,7 @@ def test_one_that_is_silenced_when_quiet_hours_end_waits_for_both(
     town: Town, twilio: FakeTwilio, settings: Settings
 ) -> None:
     settings.TWILIO = twilio.settings
-    alice = town.person("Alice", SMS)
-    alice.quiet_from, alice.quiet_until = time(11), time(13)
-    alice.save()
-    record([town.event(frame=None)], now=at(0))
+    recorded_in_quiet_hours(town)
     made = silence(town, from_s=1, until_s=3 * HOUR, now=at(1))
     row = Delivery.objects.get()
 

@@ -72,6 +72,18 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
     page.mouse.up()
 
 
+def agreed(page: Page) -> list[str]:
+    """What it asks from now on, each answered with yes."""
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        asked.append(dialog.message)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    return asked
+
+
 def test_a_zone_is_drawn_changed_and_undone(bench: Page, room: Room) -> None:
     bench.keyboard.press("z")
     click(bench, [*CORNERS, CORNERS[0]])  # the first corner again closes it
@@ -223,13 +235,7 @@ def test_deleting_a_zone_says_which_sequence_will_not_fire_any_more(room: Room, 
         page.select_option(f"[name={field}]", label="Person in Ramp")
     page.click(".go.bar button:has-text('Save')")
     expect(page.locator(".rule:has-text('Up the ramp twice')")).to_have_count(1)
-    asked: list[str] = []
-
-    def answer(dialog: Any) -> None:
-        asked.append(dialog.message)
-        dialog.accept()
-
-    page.on("dialog", answer)
+    asked = agreed(page)
     page.click("#zones .line:has-text('Ramp')")
     page.click("[data-do=delete]")
     line = page.locator(".rule:has-text('Up the ramp twice')")
@@ -241,13 +247,7 @@ def test_deleting_a_zone_says_which_sequence_will_not_fire_any_more(room: Room, 
 
 
 def test_a_zone_is_deleted_when_asked_twice(bench: Page, room: Room) -> None:
-    asked: list[str] = []
-
-    def answer(dialog: Any) -> None:
-        asked.append(dialog.message)
-        dialog.accept()
-
-    bench.on("dialog", answer)
+    asked = agreed(bench)
     bench.click("#zones .line:has-text('Turnstiles')")
     bench.click("[data-do=delete]")
     expect(bench.locator("#zones")).not_to_contain_text("Turnstiles")

@@ -17,10 +17,15 @@ SECRET = "settings-tests-settings-tests-settings-tests-Settings-7"
 
 def manage(tmp_path: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
     """``manage.py`` in an environment that holds nothing but ``values`` and a folder."""
+    return python(tmp_path, "manage.py", *arguments, **values)
+
+
+def python(tmp_path: Path, *arguments: str, **values: str) -> subprocess.CompletedProcess[str]:
+    """Python in such an environment."""
     base = {"PATH": os.environ["PATH"], "POLISCOPE_SECRET_KEY": SECRET, "POLISCOPE_DATA": str(tmp_path)}
     environment = {name: value for name, value in (base | values).items() if value}
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -54,17 +59,7 @@ def test_a_malformed_setting_stops_it_with_the_remedy(tmp_path: Path, values: di
 def test_no_part_starts_where_callbacks_could_not_be_believed(tmp_path: Path, part: str) -> None:
     """Uvicorn and Celery run no checks of ours."""
     program = f"import {part} as part; getattr(part, 'app', None) and part.app.conf.broker_url"
-    given = {"PATH": os.environ["PATH"], "POLISCOPE_SECRET_KEY": SECRET, "POLISCOPE_DATA": str(tmp_path)}
-    environment = {**given, "DJANGO_SETTINGS_MODULE": "monitor.settings", "TWILIO_CALLBACKS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python(tmp_path, "-c", program, DJANGO_SETTINGS_MODULE="monitor.settings", TWILIO_CALLBACKS="1")
     assert done.returncode != 0
     assert "TWILIO_AUTH_TOKEN: expected a value with TWILIO_CALLBACKS" in done.stderr
 
