@@ -385,8 +385,6 @@ _PLAIN = str.maketrans(
 """One of these would make the whole message UCS-2 and more than double its price."""
 
 ONE_GSM, ONE_UCS2, PART_GSM, PART_UCS2 = 160, 70, 153, 67
-SHORTEST = 12
-"""Characters that are left of a headline at least."""
 MOST_UCS2 = 2
 """Chinese says it, with its address, in two segments; more is cut."""
 
@@ -481,7 +479,7 @@ def sms(alert: Alert, now: datetime, back: Back = Back()) -> Words:
 def _timely(sentence: str, parameters: dict[str, str], end: str) -> str:
     """``sentence``, its headline cut where its times would not fit before ``end`` otherwise; its place may not."""
     headline = parameters["headline"]
-    for length in range(len(headline), SHORTEST, -1):
+    for length in range(len(headline), 0, -1):
         if _fits(f"{_plainly(clean(sentence % (parameters | {'place': ''})))} {end}"):
             break
         parameters = parameters | {"headline": f"{headline[: length - 1].rstrip()}…"}

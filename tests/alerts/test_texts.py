@@ -352,6 +352,17 @@ def test_a_long_name_leaves_room_for_the_times(town: Town, zone: str, reason: st
     assert "12:00:00" in texts.digest([alert, alert], at(3700), short=True).text
 
 
+@pytest.mark.django_db
+def test_one_chinese_character_in_a_name_costs_no_english_message_its_times(town: Town) -> None:
+    alert = _alert(town, Alert.Reason.REMINDER, late_s=3600)
+    alert.incident.zone_name = "。"
+
+    text = sms(alert, at(3700), Back(f"https://watch.example.org/a/{'A' * 28}", "47")).text
+
+    assert ", 12:00:00, known 13:00:00 (Asia/Taipei)" in text and "Person in" in text
+    assert septets(text) is not None and segments(text) == 1
+
+
 def test_it_has_words_for_every_reason() -> None:
     assert set(texts._SHORT) == set(texts._SUBJECTS) == set(Alert.Reason)
 
