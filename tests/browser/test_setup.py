@@ -32,9 +32,14 @@ def bench(room: Room, enter: Enter) -> Page:
     page = enter("ada")
     page.goto(f"{room.url}/setup/")
     page.click(".card:has-text('Main entrance') a")
-    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
-    expect(page.locator("#hint")).not_to_be_empty()  # the script has loaded
+    drawable(page)
     return page
+
+
+def drawable(page: Page) -> None:
+    """Waits until the page of a camera takes corners: its picture is there, and its script has loaded."""
+    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    expect(page.locator("#hint")).not_to_be_empty()
 
 
 def spot(page: Page, x: float, y: float) -> tuple[float, float]:
@@ -163,7 +168,7 @@ def test_a_finger_draws_on_a_telephone(room: Room, enter: Enter) -> None:
     page = enter("ada", width=390, height=844, touch=True)
     page.goto(f"{room.url}/setup/")
     page.tap(".card:has-text('Main entrance') a")
-    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    drawable(page)
     page.tap("[data-tool=polygon]")
     for corner in [*CORNERS, CORNERS[0]]:
         page.touchscreen.tap(*spot(page, *corner))
@@ -190,8 +195,7 @@ def test_a_mask_is_drawn_and_a_rule_runs_with_it(room: Room, enter: Enter) -> No
     page = enter("ada")
     page.goto(f"{room.url}/setup/")
     page.click(".card:has-text('North gate') a")
-    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
-    expect(page.locator("#hint")).not_to_be_empty()
+    drawable(page)
     page.keyboard.press("z")
     click(page, [*CORNERS, CORNERS[0]])
     save_as(page, "Court")
@@ -412,7 +416,7 @@ def test_a_finger_calibrates_on_a_telephone(room: Room, enter: Enter) -> None:
     page = enter("ada", width=390, height=844, touch=True)
     page.goto(f"{room.url}/setup/")
     page.tap(".card:has-text('Main entrance') a")
-    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    drawable(page)
     page.tap("[data-tool=ground]")
     for corner in ROAD:
         page.touchscreen.tap(*spot(page, *corner))

@@ -24,7 +24,7 @@ from streams.topics import OBSERVATIONS, frames, partition_of
 from tests.alerts.histories import seen, walker
 from tests.alerts.kept import keep, moved, walks
 from tests.browser.conftest import JOBS, Enter, Room, Theatre, beside
-from tests.browser.test_setup import click, save_as
+from tests.browser.test_setup import click, drawable, save_as
 from tests.frontend.seeding import drawn_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.valkey, pytest.mark.slow]
@@ -103,7 +103,7 @@ def _append_frame(producer: Producer, rows: Rows, seen: Detections, jpeg: bytes)
 def draw(page: Page, room: Room) -> None:
     page.goto(f"{room.url}/setup/")
     page.click(".card:has-text('North gate') a")
-    expect(page.locator("#snapshot")).to_have_js_property("naturalWidth", 960)
+    drawable(page)
     page.keyboard.press("z")
     click(page, [*YARD, YARD[0]])
     save_as(page, "Crane yard")
