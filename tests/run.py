@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,8 @@ MOST_RETRIED = 8
 """More failures than this are no accident of timing."""
 APART = ("tests/end_to_end", "tests/browser")
 """Folders whose slow tests are jobs of their own."""
+WAITING = ("tests/streams", "tests/detectors", "tests/contracts", "tests/faults", "tests/monitor")
+"""Folders whose quick tests mostly wait: for cameras, servers and processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,10 @@ class Job:
 JOBS = (
     # Begun in this order: the longest first, and what waits most beside what computes.
     Job("whole installations", (APART[0], "-m", "slow and not demand")),
-    Job("quick tests", ("-m", "not slow and not demand")),
     Job("Django tests on PostgreSQL", ("-m", "django_db and not demand and not browser"), postgres=True),
     Job("other slow tests", ("-m", "slow and not demand", *(f"--ignore={folder}" for folder in APART))),
+    Job("cameras, logs and processes", (*WAITING, "-m", "not slow and not demand")),
+    Job("quick tests", ("-m", "not slow and not demand", *(f"--ignore={folder}" for folder in WAITING))),
     Job("screens in a browser", (APART[1], "-m", "slow and not demand")),
 )
 """Every test is in one of them, and every Django test in one more."""
@@ -267,6 +271,8 @@ def verdict(codes: Sequence[int], counts: Counter[str]) -> int:
     markers = {name: counts[name] for name in sorted(counts) if name.startswith("passed:")}
     say("\n" + re.sub(r'["{}]', "", json.dumps(markers)))
     say(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    say(f"{used.ru_utime + used.ru_stime:.0f} CPU seconds")
     return 1 if any(codes) or short else 0
 
 

@@ -21,7 +21,7 @@ def takes(job: Job, folder: str, marks: set[str]) -> bool:
     return inside and folder not in left_out and Expression.compile(expression).evaluate(lambda name: name in marks)
 
 
-@pytest.mark.parametrize("folder", ["tests/end_to_end", "tests/browser", "tests/streams"])
+@pytest.mark.parametrize("folder", ["tests/end_to_end", "tests/browser", "tests/streams", "tests/alerts"])
 @pytest.mark.parametrize("marks", [set(), {"slow"}, {"django_db"}, {"django_db", "slow"}], ids=str)
 def test_every_test_is_in_one_job(folder: str, marks: set[str]) -> None:
     assert sum(takes(job, folder, marks) for job in SQLITE) == 1

@@ -257,8 +257,8 @@ def machine(town: Town, twilio: FakeTwilio, patch: pytest.MonkeyPatch) -> type[R
             """Everything comes to an end, and no alert of an open incident is left without a way out."""
             twilio.script, twilio.mode, twilio.asking = [], "accept", "503"
             self.t = max(self.t, WAKES_S)
-            for _ in range(40):
-                self.t += 40
+            for _ in range(20):
+                self.t += 80
                 self._sweep()
                 self._send()
                 self.nothing_goes_backwards()
