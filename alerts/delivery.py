@@ -80,19 +80,20 @@ def queue(alert: Alert, contact: Contact, now: datetime, **more: Any) -> Deliver
 def queue_all(told: Iterable[tuple[Alert, Contact, datetime | None]], now: datetime) -> list[Delivery]:
     """New deliveries of alerts that have none yet: one statement, however many they are.
 
-    Due at once, or when the quiet hours are over that the third of each names.
+    The third of each says when quiet hours are over that are still in the way.
     """
     made = [
-        Delivery(
-            alert=alert,
-            contact=contact,
-            not_before_at=quiet_until_at or now,
-            held=Delivery.Held.QUIET if quiet_until_at else "",
-            created_at=now,
-        )
+        Delivery(alert=alert, contact=contact, created_at=now, **_due(quiet_until_at, now))
         for alert, contact, quiet_until_at in told
     ]
     return Delivery.objects.bulk_create(made)
+
+
+def _due(quiet_until_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """At once, or when the quiet hours are over."""
+    if quiet_until_at is None:
+        return {"not_before_at": now}
+    return {"not_before_at": quiet_until_at, "held": Delivery.Held.QUIET}
 
 
 def suits(contact: Contact, incident: Incident, now: datetime, *, late: bool) -> bool:
@@ -481,8 +482,7 @@ def queue_next(rows: Iterable[Delivery], problem: str, now: datetime) -> None:
             logger.error("delivery %s: %s; %s has no other contact", row.uid, problem, row.alert.recipient.name)
             continue
         contact, quiet_until_at = following
-        later = {"held": Delivery.Held.QUIET, "not_before_at": quiet_until_at} if quiet_until_at else {}
-        _queue_once(row, contact, now, **later)
+        _queue_once(row, contact, now, **_due(quiet_until_at, now))
 
 
 def _next_way(row: Delivery, now: datetime) -> tuple[Contact, datetime | None] | None:
