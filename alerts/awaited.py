@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 from alerts.models import Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.counting import KIND as COUNTING
-from alerts.rules.sequence import SequenceConfig, sequence_of
+from alerts.rules.sequence import SequenceConfig, followed, sequence_of
 from alerts.sequences import KIND as SEQUENCE
+from streams.models import Camera
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,29 @@ def version_in_force(rule: UUID) -> RuleVersion | None:
 def embedded(plain: Any) -> EmbeddedRule:
     """The rule that is stored as plain values. Raises ``msgspec.ValidationError``."""
     return msgspec.convert(plain, EmbeddedRule)
+
+
+def sources_in_force(sequence: EmbeddedRule) -> dict[UUID, EmbeddedRule | None]:
+    """The rules that ``sequence`` waits for, and those that these wait for, as they run; None: it fires nothing."""
+    found: dict[UUID, EmbeddedRule | None] = {}
+    todo = followed(sequence)
+    while todo:
+        uid = todo.pop(0)
+        if uid in found or uid == sequence.rule:
+            continue
+        version = version_in_force(uid)
+        source = None if version is None else embedded(version.embedded)
+        found[uid] = None if source is None or source.kind == COUNTING else source
+        if source is not None:
+            todo += followed(source)
+    return found
+
+
+def cameras_beside(rules: Iterable[EmbeddedRule]) -> dict[UUID, int]:
+    """All cameras at the sites of the zones of ``rules``, by name, each with its site's key."""
+    zones = {zone.camera for rule in rules for zone in rule.zones}
+    sites = Camera.objects.filter(uid__in=zones).values("site")
+    return dict(Camera.objects.filter(site__in=sites).order_by("name").values_list("uid", "site_id"))
 
 
 class Standing:

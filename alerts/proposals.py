@@ -20,11 +20,12 @@ import numpy as np
 from alerts import masks
 from alerts.rules.config import CommonConfig, EmbeddedRule, EmbeddedZone, Point, Schedule, ScheduleSpan
 from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.sequence import SequenceConfig
 from alerts.schedule import follows_sun, is_active
 from alerts.zones import bottom_centre, contains
 
 Xyxy = tuple[float, float, float, float]
-Kind = Literal["mask", "confidence", "confirmation", "hold", "size", "schedule"]
+Kind = Literal["mask", "confidence", "confirmation", "hold", "size", "within", "schedule"]
 
 MOST_CONFIDENCE = 0.95
 MOST_HOLD_S = 120.0
@@ -36,7 +37,7 @@ MOST_SPREAD = 0.3
 MOST_HOURS_CUT = 12
 LEAST_FOR_HOURS = 3
 """So many false and so many confirmed alarms at least, before hours without a confirmed one mean anything."""
-ROOM = {"confidence": 0.06, "hold_s": 2.0, "min_height": 0.02, "max_height": 0.02}
+ROOM = {"confidence": 0.06, "hold_s": 2.0, "min_height": 0.02, "max_height": 0.02, "within_s": 10.0}
 """How far beyond the worst false alarm a bound goes at most, however much room the confirmed ones leave."""
 
 _MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,8 +67,8 @@ class Sighting(NamedTuple):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """One alarm that people judged: false, or one that must stay.
 
-    ``local`` is in the site's clock. ``confirmed`` and ``held_s`` are the event's own numbers. ``sightings`` is all
-    that is archived of its object, in order; empty where that is nothing.
+    ``local`` is in the site's clock. ``confirmed``, ``held_s`` and ``after_first_s`` are the event's own numbers.
+    ``sightings`` is all that is archived of its object, in order; empty where that is nothing.
     """
 
     uid: UUID
@@ -79,6 +80,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     confirmed: int = 0
     held_s: float = 0.0
+    after_first_s: float = 0.0
+    """Of a sequence: how long after its first event it was complete."""
     path: list[Point] = []
     sightings: list[Sighting] = []
 
@@ -176,6 +179,11 @@ class _Known:
         heights = [y2 - y1 for _, y1, _, y2 in boxes]
         return Range(min(heights), max(heights))
 
+    @cached_property
+    def after_first_s(self) -> Range:
+        """How long after its first event the sequence was complete."""
+        return Range(self.case.after_first_s, self.case.after_first_s)
+
     def _windows(self, n: int, within_s: float) -> Iterator[list[float]]:
         """The scores of each ``n`` pictures in a row, those left out that are too old by the last one."""
         seen = self.case.sightings
@@ -199,12 +207,19 @@ class _Search:
         self._kept = [one for one in known if not one.case.false]
 
     def all(self, camera: UUID) -> Iterator[Proposal]:
+        if isinstance(self._config, SequenceConfig):
+            # What it saw is its rules' business: each has false alarms, and proposals, of its own.
+            yield from self._within(self._config.within_s)
+        else:
+            yield from self._of_objects(camera)
+        yield from self._schedule()
+
+    def _of_objects(self, camera: UUID) -> Iterator[Proposal]:
         yield from self._confidence()
         yield from self._confirmation()
         yield from self._hold()
         yield from self._sizes()
         yield from self._masks(camera)
-        yield from self._schedule()
 
     def _judged(
         self, kind: Kind, rule: EmbeddedRule | None, cost: float, avoids: Judge, keeps: Judge
@@ -264,7 +279,8 @@ class _Search:
 
     def _sizes(self) -> Iterator[Proposal]:
         now_least, now_most = self._config.min_height or 0.0, self._config.max_height or 1.0
-        least, most = self._bar("min_height", lambda one: one.height, 0.9, 3), self._ceiling(now_most)
+        least = self._bar("min_height", lambda one: one.height, 0.9, 3)
+        most = self._ceiling("max_height", lambda one: one.height, 0.02, now_most, 3)
         if least is not None:
             rule, cost = self._with(min_height=least), least - now_least
             yield from self._judged(
@@ -276,11 +292,26 @@ class _Search:
                 "size", rule, cost, lambda one: one.height.low > most, lambda one: one.height.high <= most
             )
 
-    def _ceiling(self, now: float) -> float | None:
-        """Like ``_bar``, from above: a most height below the false ones' least."""
-        limit = max([*(one.height.high for one in self._kept), 0.02])
-        for best in sorted({one.height.low for one in self._false}):
-            bar = round(max((best + limit) / 2, best - ROOM["max_height"]), 3)
+    def _within(self, now_s: float) -> list[Proposal]:
+        most_s = self._ceiling("within_s", lambda one: one.after_first_s, 1.0, now_s, 0)
+        if most_s is None:
+            return []
+        rule, cost = self._with(within_s=most_s), (now_s - most_s) / now_s
+        return self._judged(
+            "within",
+            rule,
+            cost,
+            lambda one: one.after_first_s.low > most_s,
+            lambda one: one.after_first_s.high <= most_s,
+        )
+
+    def _ceiling(
+        self, name: str, measure: Callable[[_Known], Range], least: float, now: float, digits: int
+    ) -> float | None:
+        """Like ``_bar``, from above: a bound below the false ones' least, no lower than the confirmed ones' most."""
+        limit = max([*(measure(one).high for one in self._kept), least])
+        for best in sorted({measure(one).low for one in self._false}):
+            bar = round(max((best + limit) / 2, best - ROOM[name]), digits)
             if limit <= bar < min(best, now):
                 return bar
         return None

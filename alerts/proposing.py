@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zoneinfo
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import zip_longest
@@ -19,6 +19,7 @@ from django.conf import settings
 
 from alerts.archive import Archive, Query
 from alerts.archive_rows import Batch
+from alerts.awaited import cameras_beside, embedded, sources_in_force
 from alerts.events import Event, SeenBox
 from alerts.history import newest_version
 from alerts.model_labels import labels_by_model
@@ -27,10 +28,14 @@ from alerts.models import Incident
 from alerts.proposals import Case, Proposal, Sighting, propose
 from alerts.rehearsal import rehearse
 from alerts.rehearsal_items import WARM_UP_S, Found, Item, Reader, Rehearsal, Unknown
+from alerts.rehearsal_sequence import rehearse_sequence
 from alerts.rehearsal_summary import SAME_S, compare
 from alerts.rules.config import EmbeddedRule
 from alerts.rules.registry import BadConfig, read_config
+from alerts.rules.sequence import sequence_of
+from alerts.sequences import KIND as SEQUENCE
 from streams import observations as wire
+from streams.models import Camera
 
 MOST_INCIDENTS = 40
 LIMIT_S = 3.0
@@ -59,9 +64,10 @@ class Tally:
 class Proposed:
     """The proposal with the counts of its rehearsal, or why there is none.
 
-    ``reason``: ``no_rule`` (nothing to change), ``unreadable`` (its version cannot be read), ``not_archived`` (no false
-    alarm of it can be told of any more), ``avoided`` (the rule as it is now fires none of them), ``alike`` (the false
-    ones look like the confirmed ones), ``no_time`` (too much to look at); empty with a proposal.
+    ``reason``: ``no_rule`` (nothing to change), ``unreadable`` (its version cannot be read), ``incomplete`` (what the
+    sequence waits for does not run), ``not_archived`` (no false alarm of it can be told of any more), ``avoided`` (the
+    rule as it is now fires none of them), ``alike`` (the false ones look like the confirmed ones), ``no_time`` (too
+    much to look at); empty with a proposal.
     """
 
     reason: str = ""
@@ -98,18 +104,63 @@ def propose_for(
     version = newest_version(incident.rule)
     if version is None or incident.camera is None:
         return Proposed("no_rule")
+    deadline = _Deadline(limit_s, monotonic)
     try:
-        rule = msgspec.convert(version.embedded, EmbeddedRule)
-        warm_up_s = _warm_up_s(rule)
+        rule = embedded(version.embedded)
+        stage = _Stage(rule)
     except (msgspec.ValidationError, BadConfig):
         return Proposed("unreadable")
-    knows = labels_by_model()
-    alarms = [_Alarm(row, warm_up_s, knows) for row in _judged(incident)]
-    work = _Work(incident, rule, alarms, read or archive_reader(), _Deadline(limit_s, monotonic))
-    return work.run()
+    if not stage.complete:
+        return Proposed("incomplete")
+    alarms = [_Alarm(row, stage, deadline) for row in _judged(incident)]
+    return _Work(incident, rule, alarms, read or archive_reader(), deadline).run()
 
 
-def _warm_up_s(rule: EmbeddedRule) -> float:
+class _Stage:
+    """What runs beside a rule where it is rehearsed: nothing, or the rules that a sequence is made of.
+
+    Raises ``BadConfig``.
+    """
+
+    def __init__(self, rule: EmbeddedRule) -> None:
+        self._knows = labels_by_model()
+        self._sequence = rule.kind == SEQUENCE
+        made_of = sources_in_force(rule) if self._sequence else {}
+        self._sources = [source for source in made_of.values() if source is not None]
+        self.complete = len(self._sources) == len(made_of)
+        """Whether all that it waits for runs."""
+        watched = frozenset[UUID]().union(*(source.cameras for source in self._sources))
+        beside = cameras_beside([rule]) if self._sequence else {}
+        self._sites = {camera: site for camera, site in beside.items() if camera in watched}
+        sequences = [config for one in (rule, *self._sources) if (config := sequence_of(one)) is not None]
+        self._alone = all(config.scope == "camera" for config in sequences)
+        self._settles_s = max(_settles_s(one) for one in self._sources or [rule])
+
+    def rehearsed(
+        self, rule: EmbeddedRule, camera: Camera, span: tuple[datetime, datetime], waited_s: float, read: Reader
+    ) -> Iterator[Item]:
+        """``rule`` around an alarm on ``camera`` that began ``waited_s`` before the span."""
+        site = [uid for uid, where in self._sites.items() if where == camera.site_id]
+        what = Rehearsal(
+            draft=rule,
+            cameras=[camera.uid] if self._alone else site,
+            from_at=span[0],
+            until_at=span[1],
+            sources=self._sources,
+            sites=self._sites,
+            warm_up_s=self._settles_s + waited_s,
+            knows=self._knows,
+        )
+        return rehearse_sequence(what, read) if self._sequence else rehearse(what, read)
+
+    def made(self, events: Sequence[Event]) -> bool:
+        """Whether the rules of a sequence are those that its ``events`` were made by."""
+        causes = [uid for event in events for uid in event.causes]
+        versions = EventRow.objects.filter(uid__in=causes).values_list("rule_version__uid", flat=True)
+        return not causes or set(versions) <= {source.version for source in self._sources}
+
+
+def _settles_s(rule: EmbeddedRule) -> float:
     """Long enough for the rule to be as it was: all that it waits for has lasted, and it is ready again."""
     return min(WARM_UP_S, SETTLE_S + read_config(rule.kind, rule.config).looks_back_s)
 
@@ -139,16 +190,17 @@ class _Deadline:
 class _Alarm:
     """One judged incident, and the archive around its first events."""
 
-    def __init__(self, row: Incident, warm_up_s: float, knows: Mapping[str, frozenset[str]]) -> None:
-        self.row, self._warm_up_s, self._knows = row, warm_up_s, knows
+    def __init__(self, row: Incident, stage: _Stage, deadline: _Deadline) -> None:
+        self.row, self._stage, self._deadline = row, stage, deadline
         self.false = row.disposition not in KEPT
         first = row.happened_at
         until = first + timedelta(seconds=MOST_SPAN_S)
         stored = EventRow.objects.filter(incident=row, happened_at__lte=until).order_by("happened_at", "id")[:50]
         self.events = [event for one in stored if (event := _event(one)) is not None]
         last = min(until, max([first, *(event.happened_at for event in self.events)]))
-        self.from_at, self.until_at = first - timedelta(seconds=BEFORE_S), last + timedelta(seconds=AFTER_S)
-        self.batches: list[Batch] = []
+        self._span = first - timedelta(seconds=BEFORE_S), last + timedelta(seconds=AFTER_S)
+        self._waited_s = max((_number(event, "after_first") for event in self.events), default=0.0)
+        self._batches: dict[UUID, list[Batch]] = {}
         self.base: list[Found] = []
         """What the rule as it is now fires of it."""
         self.looked, self.known = False, True
@@ -159,14 +211,20 @@ class _Alarm:
         return self.looked and self.known and not self.base
 
     def look(self, rule: EmbeddedRule, read: Reader) -> None:
-        """Rehearse the rule as it is now, and keep the batches for the changed ones."""
+        """Rehearse the rule as it is now, and keep the batches for the changed ones. Given up when the time is over."""
 
-        def once(*asked: object) -> Iterator[Batch]:
-            for batch in read(*asked):  # type: ignore[arg-type]
-                self.batches.append(batch)
+        def once(camera: UUID, *asked: Any) -> Iterator[Batch]:
+            kept = self._batches.setdefault(camera, [])
+            for batch in read(camera, *asked):
+                kept.append(batch)
                 yield batch
 
-        items = list(self._rehearsed(rule, once))
+        items: list[Item] = []
+        for item in self._rehearsed(rule, once):
+            if self._deadline.over(1.0):
+                self._batches = {}
+                return
+            items.append(item)
         self.looked = True
         names = {event.uid for event in self.events}
         times = [event.happened_at for event in self.events] or [self.row.happened_at]
@@ -174,25 +232,18 @@ class _Alarm:
         self.base = [one for one in found if one.event.uid in names or _near(one, times)]
         version = self.row.rule_version
         same_version = version is not None and version.embedded.get("version") == str(rule.version)
+        same_version = same_version and self._stage.made(self.events)
         # Fired by this very version and not fired now: something that it saw then is not in the archive.
         self.known = bool(self.base) or not (same_version or self._blind(items))
 
     def fires(self, rule: EmbeddedRule) -> bool:
         """Whether the changed ``rule`` still fires it."""
-        items = self._rehearsed(rule, lambda *asked: iter(self.batches))
+        items = self._rehearsed(rule, lambda camera, *asked: iter(self._batches.get(camera, [])))
         return bool(compare([item for item in items if isinstance(item, Found)], self.base))
 
     def _rehearsed(self, rule: EmbeddedRule, read: Reader) -> Iterator[Item]:
         assert self.row.camera is not None
-        what = Rehearsal(
-            draft=rule,
-            cameras=[self.row.camera.uid],
-            from_at=self.from_at,
-            until_at=self.until_at,
-            warm_up_s=self._warm_up_s,
-            knows=self._knows,
-        )
-        return rehearse(what, read)
+        return self._stage.rehearsed(rule, self.row.camera, self._span, self._waited_s, read)
 
     def _blind(self, items: Sequence[Item]) -> bool:
         at = self.row.happened_at
@@ -204,7 +255,6 @@ class _Alarm:
         box = _fired_box(event)
         if event is None or box is None:
             return None
-        facts = {fact.name: fact.value for fact in event.facts}
         return Case(
             uid=self.row.uid,
             false=self.false,
@@ -212,9 +262,10 @@ class _Alarm:
             zone=event.zone,
             local=event.happened_at.astimezone(zoneinfo.ZoneInfo(self.row.site.time_zone)),
             xyxy=box.xyxy,
-            score=facts.get("confidence", box.score),
-            confirmed=int(facts.get("confirmed", 0)),
-            held_s=facts.get("in_zone", 0.0),
+            score=_number(event, "confidence", box.score),
+            confirmed=int(_number(event, "confirmed")),
+            held_s=_number(event, "in_zone"),
+            after_first_s=_number(event, "after_first"),
             path=event.path,
             sightings=self._sightings(),
         )
@@ -224,10 +275,10 @@ class _Alarm:
         if not self.base or self.base[0].track is None:
             return []
         first, number = self.base[0].track.first, self.base[0].number
-        deployment = self.base[0].event.deployment
+        camera, deployment = self.base[0].event.camera, self.base[0].event.deployment
         seen: list[Sighting] = []
         last = 0
-        for row in (row for batch in self.batches for row in batch.rows):
+        for row in (row for batch in self._batches[camera] for row in batch.rows):
             picture = row.observation
             if not isinstance(picture, wire.Detections) or picture.deployment != deployment:
                 continue
@@ -246,6 +297,10 @@ def _event(row: EventRow) -> Event | None:
         return msgspec.convert(row.content, Event)
     except msgspec.ValidationError:
         return None  # of another source, or older than its form: the incident stays, without its numbers
+
+
+def _number(event: Event, name: str, default: float = 0.0) -> float:
+    return next((fact.value for fact in event.facts if fact.name == name), default)
 
 
 def _fired_box(event: Event | None) -> SeenBox | None:
@@ -270,10 +325,16 @@ class _Work:
             if not self._deadline.over(0.5):
                 alarm.look(self._rule, self._read)
         if not any(alarm.false for alarm in self._told()):
-            return self._said(reason="avoided" if any(alarm.avoided for alarm in self._alarms) else "not_archived")
+            return self._said(reason=self._why_none())
         tried = [done for one in self._promising() if (done := self._try(one)) is not None]
         best = max(tried, key=lambda done: done.false.removed, default=None)
         return best or self._said(reason="no_time" if self._deadline.over(1.0) else "alike")
+
+    def _why_none(self) -> str:
+        """Why no false alarm can be told of."""
+        if any(alarm.avoided for alarm in self._alarms):
+            return "avoided"
+        return "not_archived" if all(alarm.looked for alarm in self._alarms) else "no_time"
 
     def _told(self) -> list[_Alarm]:
         """The alarms of which a rehearsal can tell something."""

@@ -26,10 +26,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from alerts.awaited import embedded, version_in_force, why_it_fires_nothing
+from alerts.awaited import cameras_beside, embedded, sources_in_force, version_in_force, why_it_fires_nothing
 from alerts.models import Rehearsal, Rule
 from alerts.rules.config import EmbeddedRule
-from alerts.rules.counting import KIND as COUNTING
 from alerts.rules.sequence import followed, sequence_of
 from alerts.sequences import KIND as SEQUENCE
 from streams.models import Camera
@@ -125,10 +124,10 @@ def _made_of(wanted: Wanted, in_force: EmbeddedRule | None) -> tuple[list[Embedd
     """The rules that have to run beside a sequence, and on which cameras. Raises ``CannotRehearse``."""
     if wanted.draft.kind != SEQUENCE:
         return [], list(wanted.cameras)
-    needed = _sources(wanted.draft, complete=True)
-    beside = {} if in_force is None else _sources(in_force, complete=False)
-    sources = list((beside | needed).values())
-    at_its_sites = _cameras_beside([wanted.draft] if in_force is None else [wanted.draft, in_force])
+    needed = _complete(wanted.draft)
+    beside = {} if in_force is None else sources_in_force(in_force)
+    sources = [source for source in (beside | needed).values() if source is not None]
+    at_its_sites = set(cameras_beside([wanted.draft] if in_force is None else [wanted.draft, in_force]))
     asked = set(wanted.cameras) or at_its_sites
     for source in needed.values():
         if source.kind != SEQUENCE and not source.cameras & asked & at_its_sites:
@@ -139,6 +138,16 @@ def _made_of(wanted: Wanted, in_force: EmbeddedRule | None) -> tuple[list[Embedd
     _check_common_camera(wanted.draft, needed, asked & at_its_sites)
     watched = set[UUID]().union(*(source.cameras for source in sources)) & asked & at_its_sites
     return sources, list(Camera.objects.filter(uid__in=watched).order_by("name").values_list("uid", flat=True))
+
+
+def _complete(sequence: EmbeddedRule) -> dict[UUID, EmbeddedRule]:
+    """The rules that it is made of. Raises ``CannotRehearse`` where one of them fires nothing."""
+    found: dict[UUID, EmbeddedRule] = {}
+    for uid, source in sources_in_force(sequence).items():
+        if source is None:
+            raise CannotRehearse(why_it_fires_nothing(Rule.objects.filter(uid=uid).first()))
+        found[uid] = source
+    return found
 
 
 def _check_common_camera(sequence: EmbeddedRule, sources: Mapping[UUID, EmbeddedRule], cameras: set[UUID]) -> None:
@@ -152,34 +161,6 @@ def _check_common_camera(sequence: EmbeddedRule, sources: Mapping[UUID, Embedded
             _("“%(first)s” and “%(then)s” watch none of these cameras in common. Choose others.")
             % {"first": both[0].name, "then": both[-1].name}
         )
-
-
-def _sources(sequence: EmbeddedRule, *, complete: bool) -> dict[UUID, EmbeddedRule]:
-    """The versions in force of the rules that ``sequence`` waits for, and of those that these wait for.
-
-    ``complete``: one that does not run is refused with ``CannotRehearse``; else it is left out, and fires nothing.
-    """
-    found: dict[UUID, EmbeddedRule] = {}
-    todo = followed(sequence)
-    while todo:
-        uid = todo.pop(0)
-        if uid in found or uid == sequence.rule:
-            continue
-        version = version_in_force(uid)
-        source = None if version is None else embedded(version.embedded)
-        if complete and (source is None or source.kind == COUNTING):
-            raise CannotRehearse(why_it_fires_nothing(Rule.objects.filter(uid=uid).first()))
-        if source is not None and source.kind != COUNTING:
-            found[uid] = source
-            todo += followed(source)
-    return found
-
-
-def _cameras_beside(rules: Sequence[EmbeddedRule]) -> set[UUID]:
-    """All cameras at the sites of the zones of ``rules``."""
-    zones = {zone.camera for rule in rules for zone in rule.zones}
-    sites = Camera.objects.filter(uid__in=zones).values("site")
-    return set(Camera.objects.filter(site__in=sites).values_list("uid", flat=True))
 
 
 def _forget_surplus(author: AbstractBaseUser) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WHY_NONE = {
     "no_rule": gettext_lazy("No rule fired this, so there is none to change."),
     "unreadable": gettext_lazy("The rule's newest version cannot be read. Open the rule and save it again."),
+    "incomplete": gettext_lazy("A rule that the sequence waits for does not run now, so nobody can tell."),
     "not_archived": gettext_lazy("The archive no longer holds what the cameras saw then, so nobody can tell."),
     "avoided": gettext_lazy("The rule as it is now does not fire this any more."),
     "alike": gettext_lazy("Nothing helps: the false ones look like the confirmed ones."),

@@ -10,11 +10,13 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from alerts.models import Incident
+from alerts.models import Incident, Rule
+from alerts.sequences import KIND as SEQUENCE
 from frontend import drafts, proposal_words
 from frontend.views.page import fragment, page, person_of
 from frontend.views.pane import incident_or_404
 from frontend.views.setup.door import configures
+from streams.models import Camera
 
 if TYPE_CHECKING:
     from alerts.proposing import Proposed
@@ -57,10 +59,16 @@ def _context(request: HttpRequest, uid: UUID) -> dict[str, Any]:
 
 def _form_address(incident: Incident, found: Proposed) -> str:
     """The rule's form with the change filled in; empty where the rule has left this camera."""
-    rule, camera = incident.rule, incident.camera
+    rule = incident.rule
+    camera = None if rule is None else _form_camera(rule, incident.camera)
     if rule is None or camera is None or found.before is None or found.proposal is None:
-        return ""
-    if not rule.zones.filter(view__camera=camera).exists():
         return ""
     draft = drafts.signed(drafts.draft_of(found.before, found.proposal.rule, found.proposal.mask))
     return f"{reverse('setup-rule', args=[camera.uid, rule.uid])}?{urlencode({'draft': draft})}"
+
+
+def _form_camera(rule: Rule, camera: Camera | None) -> Camera | None:
+    """The camera on whose pages ``rule`` is edited: this one; of a sequence, which fires on others too, any of its."""
+    zones = rule.zones.select_related("view__camera")
+    zone = zones.filter(view__camera=camera).first() or (zones.first() if rule.kind == SEQUENCE else None)
+    return None if zone is None else zone.view.camera

@@ -17,6 +17,7 @@ from alerts.rules.registry import read_config
 from alerts.schedule import check_schedule, is_active
 from alerts.zones import check_points, contains
 from tests.alerts.histories import GATE, LANE, rule
+from tests.alerts.sequenced import alarm
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -124,6 +125,21 @@ def test_a_bound_of_the_boxes_size(false: float, kept: float, setting: str) -> N
     [found] = [one for one in propose(rule(), cases, asked=UUID(int=0), camera=GATE) if one.kind == "size"]
     assert len(found.removed) == 3
     assert min(false, kept) < found.rule.config[setting] < max(false, kept)
+
+
+def test_a_sequence_waits_less_long_and_no_shorter_than_a_confirmed_one_took() -> None:
+    cases = [case(n, false=True, after_first_s=40.0 + n, **spread(n)) for n in range(4)]
+    cases += [case(n, false=False, after_first_s=20.0 + n, **spread(n)) for n in range(4, 8)]
+    found = best(cases, alarm(within_s=60.0))
+    assert found is not None and found.kind == "within"
+    assert found.rule.config["within_s"] == 34
+    assert len(found.removed) == 4
+
+
+def test_of_a_sequence_nothing_is_changed_that_it_does_not_look_at() -> None:
+    cases = [case(n, false=True, x=0.7, y=0.3, score=0.5, after_first_s=20.0) for n in range(4)]
+    cases += [case(n, false=False, x=0.45, y=0.8, after_first_s=20.0) for n in range(4, 8)]
+    assert propose(alarm(), cases, asked=cases[0].uid, camera=GATE) == []
 
 
 def test_hours_that_hold_only_false_ones() -> None:

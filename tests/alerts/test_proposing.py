@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from alerts.archive_rows import Batch
 from alerts.events import Event
 from alerts.incidents import record, resolve
+from alerts.models import Event as EventRow
 from alerts.models import Incident, Rule, RuleVersion
 from alerts.proposing import Proposed, propose_for
 from alerts.rules.config import EmbeddedRule
 from detectors.models import Model
 from streams.models import Camera
-from streams.observations import Detections
-from tests.alerts.histories import GATE, VERSION, at, rule, seen, walker
+from streams.observations import Detections, Observation
+from tests.alerts.histories import GATE, VERSION, at, nobody, rule, seen, walk, walker
+from tests.alerts.sequenced import LEFT_LANE, RIGHT_LANE, YARD, alarm, beside, lane, sequences_of
 from tests.alerts.test_rehearsal import fold_and_keep, reader
 from tests.alerts.town import Town
 
@@ -74,7 +77,7 @@ def said(incidents: Sequence[Incident], disposition: str) -> None:
 
 def asked(incident: Incident, root: Path, **more: Any) -> Proposed:
     incident.refresh_from_db()
-    return propose_for(incident, read=reader(root), limit_s=60, **more)
+    return propose_for(incident, **{"read": reader(root), "limit_s": 60, **more})
 
 
 def test_a_higher_confidence_with_the_counts_of_its_rehearsal(town: Town, gate: Camera, tmp_path: Path) -> None:
@@ -167,10 +170,27 @@ def test_when_the_time_is_over_what_was_not_looked_at_is_named(town: Town, gate:
     incidents = happened(town, tmp_path, log)
     said(incidents[1::2], "false")
     said(incidents[::2], "confirmed")
-    clock = iter([0.0, *[0.1] * 4, *[40.0] * 2, *[41.0] * 100])
-    found = asked(incidents[5], tmp_path, monotonic=lambda: next(clock))
+    found = asked(incidents[5], tmp_path, **slow_disk(tmp_path, each_s=8.0))
     assert found.proposal is not None
     assert (found.false.of + found.confirmed.of, found.not_looked) == (4, 2)
+
+
+def slow_disk(root: Path, *, each_s: float) -> dict[str, Any]:
+    """A reader, and a clock that goes on by ``each_s`` for each time that it is asked."""
+    clock, quick = [0.0], reader(root)
+
+    def read(*asked: Any) -> Iterable[Batch]:
+        clock[0] += each_s
+        return quick(*asked)
+
+    return {"read": read, "monotonic": lambda: clock[0]}
+
+
+def test_what_takes_too_long_to_look_at_is_not_said_to_be_gone(town: Town, gate: Camera, tmp_path: Path) -> None:
+    incidents = happened(town, tmp_path, walks(0, score=0.5))
+    said(incidents, "false")
+    found = asked(incidents[0], tmp_path, **slow_disk(tmp_path, each_s=100.0))
+    assert (found.reason, found.not_looked, found.cannot_tell) == ("no_time", 1, ())
 
 
 def test_it_changes_nothing(town: Town, gate: Camera, tmp_path: Path) -> None:
@@ -189,3 +209,97 @@ def test_a_mask_is_rehearsed_like_any_change(town: Town, gate: Camera, tmp_path:
     found = asked(incidents[0], tmp_path)
     assert found.proposal is not None and found.proposal.mask is not None
     assert (found.false.removed, found.false.of, found.confirmed.of) == (3, 3, 3)
+
+
+def passes(n: int, after_s: float) -> list[Observation]:
+    """The ``n``-th time: somebody in the gate's left lane, and ``after_s`` later in the yard's right one."""
+    start = n * APART_S
+    at_gate = [*nobody(start, start + 10, 1.0), *walk(start + 10, start + 14, 0.1, 0.3)]
+    then_s = start + 10 + after_s
+    at_yard = [*nobody(start, then_s, 1.0), *walk(then_s, then_s + 4, 0.7, 0.9)]
+    return beside([*at_gate, *nobody(start + 14, start + 120, 1.0)], [*at_yard, *nobody(then_s + 4, start + 120, 1.0)])
+
+
+@pytest.fixture
+def yard(gate: Camera) -> Camera:
+    Camera.objects.filter(site=gate.site, name="Yard").update(uid=YARD)
+    return Camera.objects.get(uid=YARD)
+
+
+def sequences_happened(town: Town, root: Path, *after_s: float, **config: Any) -> list[Incident]:
+    """The alarm for who goes from the gate to the yard, each so long after; an incident for each, in order."""
+    made_of, version = [LEFT_LANE, RIGHT_LANE], alarm(**config)
+    for source in made_of:
+        row = Rule.objects.create(uid=source.rule, name=source.name, kind=source.kind, deployment=town.rule.deployment)
+        keep_version(row, source)
+    Rule.objects.filter(pk=town.rule.pk).update(uid=version.rule, kind=version.kind)
+    town.rule.versions.update(active_until_at=at(-1))
+    keep_version(town.rule, version)
+    log = [one for n, gap_s in enumerate(after_s) for one in passes(n, gap_s)]
+    fired = fold_and_keep(root, log, [*made_of, version])
+    return [judge(town, event, "") for event in sequences_of(fired, [*made_of, version])]
+
+
+def keep_version(row: Rule, embedded: EmbeddedRule, number: int = 7) -> None:
+    RuleVersion.objects.create(
+        uid=embedded.version, rule=row, number=number, kind=embedded.kind, severity="high",
+        deployment=embedded.deployment, embedded=msgspec.to_builtins(embedded), active_from_at=at(-86_400),
+    )  # fmt: skip
+
+
+def test_a_sequence_waits_less_long_where_the_false_ones_took_longer(town: Town, yard: Camera, tmp_path: Path) -> None:
+    incidents = sequences_happened(town, tmp_path, 12.0, 45.0, 14.0, 50.0, 16.0)
+    assert len(incidents) == 5
+    said(incidents[1::2], "false")
+    said(incidents[::2], "confirmed")
+    found = asked(incidents[3], tmp_path)
+    assert found.proposal is not None and found.proposal.kind == "within"
+    assert (found.false.removed, found.false.of, found.confirmed.removed, found.confirmed.of) == (2, 2, 0, 3)
+    assert (found.asked, found.cannot_tell, found.not_looked) == (True, (), 0)
+    assert 16.5 < found.proposal.rule.config["within_s"] < 44.5
+
+
+def test_where_a_sequences_false_ones_are_as_quick_nothing_helps(town: Town, yard: Camera, tmp_path: Path) -> None:
+    incidents = sequences_happened(town, tmp_path, 20.0, 14.0, 20.0)
+    said(incidents[1:2], "false")
+    said(incidents[::2], "confirmed")
+    assert asked(incidents[1], tmp_path).reason == "alike"
+
+
+def test_of_a_sequence_that_is_archived_on_one_camera_only_nobody_can_tell(
+    town: Town, yard: Camera, tmp_path: Path
+) -> None:
+    incidents = sequences_happened(town, tmp_path / "both", 45.0)
+    said(incidents, "false")
+    fold_and_keep(
+        tmp_path / "yard", [one for one in passes(0, 45.0) if getattr(one, "camera", YARD) == YARD], [RIGHT_LANE]
+    )
+    found = asked(incidents[0], tmp_path / "yard")
+    assert (found.reason, len(found.cannot_tell)) == ("not_archived", 1)
+
+
+def test_what_a_sequence_is_no_longer_made_of_is_avoided(town: Town, yard: Camera, tmp_path: Path) -> None:
+    incidents = sequences_happened(town, tmp_path, 45.0)
+    said(incidents, "false")
+    first = RuleVersion.objects.get(uid=LEFT_LANE.version)
+    for cause in incidents[0].events.get().content["causes"]:
+        EventRow.objects.create(
+            uid=cause,
+            kind="presence",
+            severity="high",
+            rule_version=first,
+            happened_at=at(0),
+            known_at=at(0),
+            content={},
+        )
+    RuleVersion.objects.filter(pk=first.pk).update(active_until_at=at(0))
+    keep_version(first.rule, lane(60, (0.0, 0.4), GATE, version=UUID(int=161), hold_s=100.0), number=8)
+    found = asked(incidents[0], tmp_path)
+    assert (found.reason, found.already, found.cannot_tell) == ("avoided", 1, ())
+
+
+def test_of_a_sequence_whose_rule_is_off_it_says_so(town: Town, yard: Camera, tmp_path: Path) -> None:
+    incidents = sequences_happened(town, tmp_path, 45.0)
+    said(incidents, "false")
+    RuleVersion.objects.filter(uid=LEFT_LANE.version).update(active_until_at=at(0))
+    assert asked(incidents[0], tmp_path).reason == "incomplete"

@@ -22,7 +22,8 @@ from detectors.models import Deployment
 from frontend import drafts, health_tail, queries
 from frontend.models import User
 from streams.models import Camera
-from tests.alerts.histories import GATE, GENERAL, LANE_CORNERS, at
+from tests.alerts.histories import GATE, GENERAL, LANE_CORNERS, at, seen, walk
+from tests.alerts.sequenced import sequences_of
 from tests.alerts.test_proposing import walks
 from tests.alerts.test_rehearsal import fold_and_keep
 from tests.town import Town, build_town, new_rule
@@ -148,6 +149,42 @@ def test_the_form_comes_filled_in_and_changes_nothing_until_it_is_saved(
     assert response.status_code == 302, response.content.decode()
     assert Rule.objects.get().config["confidence"] == 0.56
     assert version.rule.versions.get(number=2).embedded["config"]["confidence"] == 0.56
+
+
+def lane_twice(version: RuleVersion, root: Path, *after_s: float) -> tuple[Rule, list[Incident]]:
+    """A sequence of somebody in the lane and then somebody again; an incident for each, the slow ones false."""
+    zone = Zone.objects.select_related("view__camera__site").get()
+    waits = {"first": str(version.rule.uid), "then": str(version.rule.uid), "within_s": 60.0}
+    rule = Rule(name="Two in the lane", kind="sequence", deployment=Deployment.objects.get(), config=waits)
+    row = editing.save_rule(rule, zones=[zone], author=None, now=at(-86_400))
+    rules = [msgspec.convert(one.embedded, EmbeddedRule) for one in (version, row)]
+    starts = [n * 300.0 + then_s for n, gap_s in enumerate(after_s) for then_s in (20.0, 20.0 + gap_s)]
+    walking = [one for start in starts for one in walk(start, start + 8, 0.3, 0.8)]
+    empty = [seen(s) for s in range(round(starts[-1]) + 60) if not any(start <= s <= start + 8 for start in starts)]
+    log = sorted([*walking, *empty], key=lambda one: one.captured_at)
+    found = []
+    for event, gap_s in zip(sequences_of(fold_and_keep(root / "archive", log, rules), rules), after_s, strict=True):
+        record([event], now=event.happened_at)
+        uid = Incident.objects.get(events__uid=event.uid).uid
+        disposition = "false" if gap_s > 30 else "confirmed"
+        resolve(uid, by=None, disposition=disposition, note="", through="api", now=event.happened_at)
+        found.append(Incident.objects.get(uid=uid))
+    return rule, found
+
+
+def test_for_a_sequence_it_proposes_a_shorter_time_and_fills_in_its_form(town: Town, tmp_path: Path) -> None:
+    zone = Zone.objects.select_related("view__camera__site").get(pk=town.zone.pk)
+    lane = new_rule(town, config={"labels": ["person"], "rearm_s": 5.0})
+    version = editing.save_rule(lane, zones=[zone], author=None, now=at(-86_400))
+    rule, found = lane_twice(version, tmp_path, 15.0, 45.0, 15.0)
+    ada = client_of(town.ada)
+    page = text_of(ada, f"/incidents/{found[1].uid}/proposal/part/")
+    assert "It would have removed 1 of 1 false alarms and none of the 2 confirmed." in page
+    assert re.search(r"Within \(s\)</span> <b>60 → 35<", page), page
+    address = draft_address(page)
+    response = ada.post(address, posted(text_of(ada, address)))
+    assert response.status_code == 302, response.content.decode()
+    assert Rule.objects.get(pk=rule.pk).config["within_s"] == 35
 
 
 def posted(form: str) -> dict[str, Any]:
