@@ -76,8 +76,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     camera: UUID
     zone: UUID | None
     local: datetime
-    xyxy: Xyxy
-    score: float
+    xyxy: Xyxy | None = None
+    """None: no one object fired it."""
+    score: float = 0.0
     confirmed: int = 0
     held_s: float = 0.0
     after_first_s: float = 0.0
@@ -117,9 +118,13 @@ def propose(rule: EmbeddedRule, cases: Sequence[Case], *, asked: UUID, camera: U
     its ``cause``. A mask is looked for on ``camera`` only. Empty: the false ones look like the confirmed ones.
     Raises ``BadConfig``.
     """
-    search = _Search(rule, read_config(rule.kind, rule.config), cases)
+    config = read_config(rule.kind, rule.config)
+    search = _Search(rule, config, cases)
+    found = [*search.of_sequences(), *search.schedule()]
+    if not isinstance(config, SequenceConfig):
+        found += _Search(rule, config, [case for case in cases if case.xyxy is not None]).of_objects(camera)
+    found = [one for one in found if one.removed]
     suits = _SUITS.get(cause, frozenset())
-    found = [one for one in search.all(camera) if one.removed]
 
     def worth(one: Proposal) -> tuple[Any, ...]:
         return -len(one.removed), asked not in one.removed, int(one.cost * 10), one.kind not in suits, one.cost
@@ -134,9 +139,14 @@ class _Known:
         self.case, self._config = case, config
         self._zone = next((zone for zone in rule.zones if zone.uid == case.zone and zone.shape == "polygon"), None)
 
+    @property
+    def box(self) -> Xyxy:
+        assert self.case.xyxy is not None, "without a box nothing is measured"
+        return self.case.xyxy
+
     @cached_property
     def feet(self) -> Point:
-        return bottom_centre(self.case.xyxy)
+        return bottom_centre(self.box)
 
     @cached_property
     def places(self) -> list[Point]:
@@ -175,7 +185,7 @@ class _Known:
     @cached_property
     def height(self) -> Range:
         """The lowest and the highest box of it, in picture heights."""
-        boxes = [one.xyxy for one in self.case.sightings if one.score > 0] or [self.case.xyxy]
+        boxes = [one.xyxy for one in self.case.sightings if one.score > 0] or [self.box]
         heights = [y2 - y1 for _, y1, _, y2 in boxes]
         return Range(min(heights), max(heights))
 
@@ -206,15 +216,12 @@ class _Search:
         self._false = [one for one in known if one.case.false]
         self._kept = [one for one in known if not one.case.false]
 
-    def all(self, camera: UUID) -> Iterator[Proposal]:
+    def of_sequences(self) -> Iterator[Proposal]:
+        """What it saw is its rules' business: each has false alarms, and proposals, of its own."""
         if isinstance(self._config, SequenceConfig):
-            # What it saw is its rules' business: each has false alarms, and proposals, of its own.
             yield from self._within(self._config.within_s)
-        else:
-            yield from self._of_objects(camera)
-        yield from self._schedule()
 
-    def _of_objects(self, camera: UUID) -> Iterator[Proposal]:
+    def of_objects(self, camera: UUID) -> Iterator[Proposal]:
         yield from self._confidence()
         yield from self._confirmation()
         yield from self._hold()
@@ -345,7 +352,8 @@ class _Search:
 
         return self._judged("mask", rule, cost, avoids, keeps)
 
-    def _schedule(self) -> list[Proposal]:
+    def schedule(self) -> list[Proposal]:
+        """Hours that held only false ones."""
         spans = self._rule.schedule.spans
         # The sun's hours move through the year: which ones to cut nobody can say.
         if follows_sun(self._rule.schedule):

@@ -66,8 +66,8 @@ class Proposed:
 
     ``reason``: ``no_rule`` (nothing to change), ``unreadable`` (its version cannot be read), ``incomplete`` (what the
     sequence waits for does not run), ``not_archived`` (no false alarm of it can be told of any more), ``avoided`` (the
-    rule as it is now fires none of them), ``alike`` (the false ones look like the confirmed ones), ``no_time`` (too
-    much to look at); empty with a proposal.
+    rule as it is now fires none of them), ``alike`` (the false ones look like the confirmed ones), ``not_measured`` (no
+    one object fired them, so only hours could differ), ``no_time`` (too much to look at); empty with a proposal.
     """
 
     reason: str = ""
@@ -250,19 +250,19 @@ class _Alarm:
         return any(isinstance(item, Unknown) and item.from_at <= at <= item.until_at for item in items)
 
     def case(self) -> Case | None:
-        """What is known of it; None where no one object fired it."""
+        """What is known of it; None where its event cannot be read."""
         event = next(iter(self.events), None)
-        box = _fired_box(event)
-        if event is None or box is None:
+        if event is None:
             return None
+        box = _fired_box(event)
         return Case(
             uid=self.row.uid,
             false=self.false,
             camera=event.camera,
             zone=event.zone,
             local=event.happened_at.astimezone(zoneinfo.ZoneInfo(self.row.site.time_zone)),
-            xyxy=box.xyxy,
-            score=_number(event, "confidence", box.score),
+            xyxy=None if box is None else box.xyxy,
+            score=_number(event, "confidence", 0.0 if box is None else box.score),
             confirmed=int(_number(event, "confirmed")),
             held_s=_number(event, "in_zone"),
             after_first_s=_number(event, "after_first"),
@@ -328,13 +328,18 @@ class _Work:
             return self._said(reason=self._why_none())
         tried = [done for one in self._promising() if (done := self._try(one)) is not None]
         best = max(tried, key=lambda done: done.false.removed, default=None)
-        return best or self._said(reason="no_time" if self._deadline.over(1.0) else "alike")
+        return best or self._said(reason="no_time" if self._deadline.over(1.0) else self._why_alike())
 
     def _why_none(self) -> str:
         """Why no false alarm can be told of."""
         if any(alarm.avoided for alarm in self._alarms):
             return "avoided"
         return "not_archived" if all(alarm.looked for alarm in self._alarms) else "no_time"
+
+    def _why_alike(self) -> str:
+        cases = [case for alarm in self._told() if (case := alarm.case())]
+        measured = self._rule.kind == SEQUENCE or any(case.xyxy is not None for case in cases)
+        return "alike" if measured else "not_measured"
 
     def _told(self) -> list[_Alarm]:
         """The alarms of which a rehearsal can tell something."""

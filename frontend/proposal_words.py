@@ -26,6 +26,9 @@ _WHY_NONE = {
     "not_archived": gettext_lazy("The archive no longer holds what the cameras saw then, so nobody can tell."),
     "avoided": gettext_lazy("The rule as it is now does not fire this any more."),
     "alike": gettext_lazy("Nothing helps: the false ones look like the confirmed ones."),
+    "not_measured": gettext_lazy(
+        "No one object fired these, so there is nothing to compare. Open the rule, change it, and rehearse the change."
+    ),
     "no_time": gettext_lazy("There was too much to look at just now. Try again later."),
 }
 

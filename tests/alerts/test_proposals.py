@@ -142,6 +142,13 @@ def test_of_a_sequence_nothing_is_changed_that_it_does_not_look_at() -> None:
     assert propose(alarm(), cases, asked=cases[0].uid, camera=GATE) == []
 
 
+def test_of_what_no_object_fired_only_hours_are_proposed() -> None:
+    cases = [case(n, false=True, hour=2, xyxy=None) for n in range(4)]
+    cases += [case(n, false=False, hour=14, xyxy=None) for n in range(4, 8)]
+    found = propose(rule(kind="absence", hold_s=60.0), cases, asked=cases[0].uid, camera=GATE)
+    assert [one.kind for one in found] == ["schedule"]
+
+
 def test_hours_that_hold_only_false_ones() -> None:
     cases = [case(n, false=True, hour=(23, 0, 1, 2)[n % 4], **spread(n)) for n in range(8)]
     cases += [case(n, false=False, hour=9 + n % 8, **spread(n)) for n in range(8, 16)]

@@ -303,3 +303,11 @@ def test_of_a_sequence_whose_rule_is_off_it_says_so(town: Town, yard: Camera, tm
     said(incidents, "false")
     RuleVersion.objects.filter(uid=LEFT_LANE.version).update(active_until_at=at(0))
     assert asked(incidents[0], tmp_path).reason == "incomplete"
+
+
+def test_what_no_one_object_fired_is_compared_with_nothing(town: Town, gate: Camera, tmp_path: Path) -> None:
+    log = [*walk(0, 4, 0.45, 0.6), *nobody(4, 40, 1.0)]
+    incidents = happened(town, tmp_path, log, kind="absence", hold_s=10.0)
+    assert len(incidents) == 1
+    said(incidents, "false")
+    assert asked(incidents[0], tmp_path).reason == "not_measured"
