@@ -51,7 +51,7 @@ from alerts.telling import take_due_steps
 from alerts.transitions import ENGINE, STEPS, IllegalTransition, following
 from frontend.models import User
 from streams.models import BlindSpan, Source
-from tests.alerts.town import SMS, Town, at, build_town
+from tests.alerts.town import SMS, Town, at, build_town, examples
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -251,7 +251,10 @@ def _populated() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_populated")
 def test_no_path_loses_an_alert_acknowledges_by_itself_or_goes_backwards() -> None:
-    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    run_state_machine_as_test(
-        Life, settings=settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=checks)
+    profile = settings(
+        max_examples=examples(25),
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+    run_state_machine_as_test(Life, settings=profile)

@@ -170,6 +170,8 @@ def test_what_could_not_be_fetched_is_fetched_again(enter: Enter, room: Room, co
         else:
             route.continue_()
 
+    expect(page.locator("body")).to_have_attribute("data-socket", "up")
+    page.wait_for_load_state("networkidle")  # what the socket's beginning asked for has come
     page.route("**/room/queue/**", fail_twice)
     news(room)
     expect(page.locator(".row")).to_have_count(4, timeout=12_000)
