@@ -120,10 +120,13 @@ def propose(rule: EmbeddedRule, cases: Sequence[Case], *, asked: UUID, camera: U
     """
     config = read_config(rule.kind, rule.config)
     search = _Search(rule, config, cases)
-    found = [*search.of_sequences(), *search.schedule()]
-    if not isinstance(config, SequenceConfig):
-        found += _Search(rule, config, [case for case in cases if case.xyxy is not None]).of_objects(camera)
-    found = [one for one in found if one.removed]
+    if isinstance(config, SequenceConfig):
+        # What it saw is its rules' business: each has false alarms, and proposals, of its own.
+        found = search.within(config.within_s)
+    else:
+        boxed = [case for case in cases if case.xyxy is not None]
+        found = list(_Search(rule, config, boxed).of_objects(camera))
+    found = [one for one in (*found, *search.schedule()) if one.removed]
     suits = _SUITS.get(cause, frozenset())
 
     def worth(one: Proposal) -> tuple[Any, ...]:
@@ -216,12 +219,8 @@ class _Search:
         self._false = [one for one in known if one.case.false]
         self._kept = [one for one in known if not one.case.false]
 
-    def of_sequences(self) -> Iterator[Proposal]:
-        """What it saw is its rules' business: each has false alarms, and proposals, of its own."""
-        if isinstance(self._config, SequenceConfig):
-            yield from self._within(self._config.within_s)
-
     def of_objects(self, camera: UUID) -> Iterator[Proposal]:
+        """Changes of how an object must look, and where; each case has a box."""
         yield from self._confidence()
         yield from self._confirmation()
         yield from self._hold()
@@ -299,7 +298,8 @@ class _Search:
                 "size", rule, cost, lambda one: one.height.low > most, lambda one: one.height.high <= most
             )
 
-    def _within(self, now_s: float) -> list[Proposal]:
+    def within(self, now_s: float) -> list[Proposal]:
+        """Of a sequence: less time than ``now_s`` for its second event."""
         most_s = self._ceiling("within_s", lambda one: one.after_first_s, 1.0, now_s, 0)
         if most_s is None:
             return []

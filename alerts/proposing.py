@@ -230,11 +230,14 @@ class _Alarm:
         times = [event.happened_at for event in self.events] or [self.row.happened_at]
         found = [item for item in items if isinstance(item, Found)]
         self.base = [one for one in found if one.event.uid in names or _near(one, times)]
-        version = self.row.rule_version
-        same_version = version is not None and version.embedded.get("version") == str(rule.version)
-        same_version = same_version and self._stage.made(self.events)
         # Fired by this very version and not fired now: something that it saw then is not in the archive.
-        self.known = bool(self.base) or not (same_version or self._blind(items))
+        self.known = bool(self.base) or not (self._same_version(rule) or self._blind(items))
+
+    def _same_version(self, rule: EmbeddedRule) -> bool:
+        """Whether it was fired by ``rule`` as it is, and by what that is made of as it is."""
+        version = self.row.rule_version
+        fired_by = version is not None and version.embedded.get("version") == str(rule.version)
+        return fired_by and self._stage.made(self.events)
 
     def fires(self, rule: EmbeddedRule) -> bool:
         """Whether the changed ``rule`` still fires it."""
@@ -249,12 +252,16 @@ class _Alarm:
         at = self.row.happened_at
         return any(isinstance(item, Unknown) and item.from_at <= at <= item.until_at for item in items)
 
+    @property
+    def box(self) -> SeenBox | None:
+        """The object that fired it; None: no one object did."""
+        return next((box for event in self.events[:1] for box in event.boxes if box.fired), None)
+
     def case(self) -> Case | None:
         """What is known of it; None where its event cannot be read."""
-        event = next(iter(self.events), None)
+        event, box = next(iter(self.events), None), self.box
         if event is None:
             return None
-        box = _fired_box(event)
         return Case(
             uid=self.row.uid,
             false=self.false,
@@ -303,10 +310,6 @@ def _number(event: Event, name: str, default: float = 0.0) -> float:
     return next((fact.value for fact in event.facts if fact.name == name), default)
 
 
-def _fired_box(event: Event | None) -> SeenBox | None:
-    return next((box for box in event.boxes if box.fired), None) if event is not None else None
-
-
 def _near(found: Found, times: Sequence[datetime]) -> bool:
     return any(abs((found.event.happened_at - at).total_seconds()) <= SAME_S for at in times)
 
@@ -337,8 +340,7 @@ class _Work:
         return "not_archived" if all(alarm.looked for alarm in self._alarms) else "no_time"
 
     def _why_alike(self) -> str:
-        cases = [case for alarm in self._told() if (case := alarm.case())]
-        measured = self._rule.kind == SEQUENCE or any(case.xyxy is not None for case in cases)
+        measured = self._rule.kind == SEQUENCE or any(alarm.box is not None for alarm in self._told())
         return "alike" if measured else "not_measured"
 
     def _told(self) -> list[_Alarm]:

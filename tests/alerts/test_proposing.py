@@ -41,8 +41,12 @@ def walks(n: int, *, score: float = 0.8, every: int = 1, x: float = 0.42, step: 
 
 def version_row(town: Town, embedded: EmbeddedRule, number: int = 2) -> RuleVersion:
     town.rule.versions.update(active_until_at=at(-1))
+    return keep_version(town.rule, embedded, number)
+
+
+def keep_version(row: Rule, embedded: EmbeddedRule, number: int) -> RuleVersion:
     return RuleVersion.objects.create(
-        uid=embedded.version, rule=town.rule, number=number, kind="presence", severity="high",
+        uid=embedded.version, rule=row, number=number, kind=embedded.kind, severity="high",
         deployment=embedded.deployment, embedded=msgspec.to_builtins(embedded), active_from_at=at(-86_400),
     )  # fmt: skip
 
@@ -231,20 +235,12 @@ def sequences_happened(town: Town, root: Path, *after_s: float, **config: Any) -
     made_of, version = [LEFT_LANE, RIGHT_LANE], alarm(**config)
     for source in made_of:
         row = Rule.objects.create(uid=source.rule, name=source.name, kind=source.kind, deployment=town.rule.deployment)
-        keep_version(row, source)
+        keep_version(row, source, number=1)
     Rule.objects.filter(pk=town.rule.pk).update(uid=version.rule, kind=version.kind)
-    town.rule.versions.update(active_until_at=at(-1))
-    keep_version(town.rule, version)
+    version_row(town, version)
     log = [one for n, gap_s in enumerate(after_s) for one in passes(n, gap_s)]
     fired = fold_and_keep(root, log, [*made_of, version])
     return [judge(town, event, "") for event in sequences_of(fired, [*made_of, version])]
-
-
-def keep_version(row: Rule, embedded: EmbeddedRule, number: int = 7) -> None:
-    RuleVersion.objects.create(
-        uid=embedded.version, rule=row, number=number, kind=embedded.kind, severity="high",
-        deployment=embedded.deployment, embedded=msgspec.to_builtins(embedded), active_from_at=at(-86_400),
-    )  # fmt: skip
 
 
 def test_a_sequence_waits_less_long_where_the_false_ones_took_longer(town: Town, yard: Camera, tmp_path: Path) -> None:
@@ -293,7 +289,7 @@ def test_what_a_sequence_is_no_longer_made_of_is_avoided(town: Town, yard: Camer
             content={},
         )
     RuleVersion.objects.filter(pk=first.pk).update(active_until_at=at(0))
-    keep_version(first.rule, lane(60, (0.0, 0.4), GATE, version=UUID(int=161), hold_s=100.0), number=8)
+    keep_version(first.rule, lane(60, (0.0, 0.4), GATE, version=UUID(int=161), hold_s=100.0), number=2)
     found = asked(incidents[0], tmp_path)
     assert (found.reason, found.already, found.cannot_tell) == ("avoided", 1, ())
 

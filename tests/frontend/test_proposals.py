@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts import editing
+from alerts.events import Event
 from alerts.incidents import record, resolve
 from alerts.models import Incident, Rule, RuleVersion, Zone
 from alerts.rules.config import EmbeddedRule
@@ -65,12 +66,15 @@ def false_alarms(version: RuleVersion, root: Path, *scores: float) -> list[Incid
     log = [one for n, score in enumerate(scores) for one in walks(n, score=score)]
     found = []
     for event, score in zip(fold_and_keep(root / "archive", log, [embedded]), scores, strict=True):
-        record([event], now=event.happened_at)
-        uid = Incident.objects.get(events__uid=event.uid).uid
-        disposition = "false" if score < 0.6 else "confirmed"
-        resolve(uid, by=None, disposition=disposition, note="", through="api", now=event.happened_at)
-        found.append(Incident.objects.get(uid=uid))
+        found.append(judged(event, "false" if score < 0.6 else "confirmed"))
     return found
+
+
+def judged(event: Event, disposition: str) -> Incident:
+    record([event], now=event.happened_at)
+    uid = Incident.objects.get(events__uid=event.uid).uid
+    resolve(uid, by=None, disposition=disposition, note="", through="api", now=event.happened_at)
+    return Incident.objects.get(uid=uid)
 
 
 def client_of(user: User) -> Client:
@@ -162,14 +166,9 @@ def lane_twice(version: RuleVersion, root: Path, *after_s: float) -> tuple[Rule,
     walking = [one for start in starts for one in walk(start, start + 8, 0.3, 0.8)]
     empty = [seen(s) for s in range(round(starts[-1]) + 60) if not any(start <= s <= start + 8 for start in starts)]
     log = sorted([*walking, *empty], key=lambda one: one.captured_at)
-    found = []
-    for event, gap_s in zip(sequences_of(fold_and_keep(root / "archive", log, rules), rules), after_s, strict=True):
-        record([event], now=event.happened_at)
-        uid = Incident.objects.get(events__uid=event.uid).uid
-        disposition = "false" if gap_s > 30 else "confirmed"
-        resolve(uid, by=None, disposition=disposition, note="", through="api", now=event.happened_at)
-        found.append(Incident.objects.get(uid=uid))
-    return rule, found
+    made = sequences_of(fold_and_keep(root / "archive", log, rules), rules)
+    both = zip(made, after_s, strict=True)
+    return rule, [judged(event, "false" if gap_s > 30 else "confirmed") for event, gap_s in both]
 
 
 def test_for_a_sequence_it_proposes_a_shorter_time_and_fills_in_its_form(town: Town, tmp_path: Path) -> None:
